@@ -1,0 +1,45 @@
+"""Child registries of ``eclip_mm``.
+
+Each one is a child of mmengine's root registry of the same kind, so that a
+config can mix our components with those of any OpenMMLab library
+(``type='mmdet::CocoMetric'``). ``locations`` names the modules that are
+imported the first time a registry is asked for a name: nobody has to import a
+component by hand, and what no config asks for is never imported.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import Registry
+
+SCOPE = 'eclip_mm'
+
+DATASETS = Registry('dataset', MMENGINE_DATASETS, scope=SCOPE, locations=['eclip_mm.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler', MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=['eclip_mm.datasets'])
+TRANSFORMS = Registry(
+    'transform', MMENGINE_TRANSFORMS, scope=SCOPE, locations=['eclip_mm.datasets.transforms'])
+FUNCTIONS = Registry(
+    'function', MMENGINE_FUNCTIONS, scope=SCOPE, locations=['eclip_mm.datasets'])
+MODELS = Registry('model', MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
+METRICS = Registry('metric', MMENGINE_METRICS, scope=SCOPE, locations=['eclip_mm.evaluation'])
+HOOKS = Registry('hook', MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
+LOOPS = Registry('loop', MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper', MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['eclip_mm.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
+    locations=['eclip_mm.engine'])
+TASK_UTILS = Registry(
+    'task util', MMENGINE_TASK_UTILS, scope=SCOPE, locations=['eclip_mm.datasets'])
+VISUALIZERS = Registry(
+    'visualizer', MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization'])
