@@ -1,0 +1,111 @@
+"""Attributes of a generated product, and the title that they give it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: noun (also the category) -> where the brand mark sits, in the shape's own
+#: coordinates (u right, v down, the silhouette spans about [-1, 1]).
+SHAPES = {
+    'ball': (0.0, 0.0),
+    'box': (0.0, 0.0),
+    'bottle': (0.0, 0.4),
+    'mug': (-0.2, 0.0),
+    'ring': (0.0, -0.68),
+    'star': (0.0, 0.05),
+    'heart': (0.0, -0.1),
+    'cone': (0.0, 0.4),
+    'cross': (0.0, 0.0),
+    'moon': (-0.55, 0.0),
+    'tile': (0.0, 0.0),
+    'shirt': (0.0, 0.1),
+}
+
+COLOURS = {
+    'red': (214, 40, 40),
+    'orange': (245, 130, 32),
+    'yellow': (250, 215, 50),
+    'lime': (150, 215, 45),
+    'green': (30, 130, 60),
+    'teal': (30, 175, 170),
+    'blue': (40, 85, 215),
+    'purple': (125, 50, 170),
+    'pink': (245, 130, 190),
+    'brown': (125, 75, 40),
+    'white': (245, 245, 245),
+    'black': (30, 30, 35),
+}
+
+PATTERNS = ('plain', 'striped', 'dotted', 'checked', 'banded', 'halved', 'diagonal')
+
+MARKS = ('dot', 'hoop', 'bar', 'pole', 'plus', 'saltire', 'triangle', 'square', 'diamond',
+         'frame', 'arc', 'chevron')
+
+_OPENERS = ('', '', 'new ', 'genuine ', 'premium ', 'classic ', 'best price ', 'original ')
+_CLOSERS = ('', '', ', gift idea', ', fast delivery', ', limited edition', ', for home and office',
+            ', 2 year warranty', ', free returns')
+
+_SHAPE_NAMES = tuple(SHAPES)
+_COLOUR_NAMES = tuple(COLOURS)
+#: mixed radix of an attribute combination: shape, colour, pattern with its
+#: second colour (plain has none), mark with its colour (0 is no mark).
+_RADIX = (len(SHAPES), len(COLOURS), 1 + (len(PATTERNS) - 1) * (len(COLOURS) - 1),
+          1 + len(MARKS) * (len(COLOURS) - 1))
+NUM_COMBINATIONS = int(np.prod(_RADIX))
+
+
+@dataclass(frozen=True)
+class ProductSpec:
+    """One generated product: what it looks like and how its page is titled."""
+
+    product_id: str
+    shape: str
+    colour: str
+    pattern: str
+    second_colour: str | None
+    mark: str | None
+    mark_colour: str | None
+    title: str
+
+    @property
+    def category(self) -> str:
+        return self.shape
+
+
+def _other_colour(colour: int, offset: int) -> str:
+    """The ``offset``-th colour that is not ``colour`` (offset in 0..10)."""
+    return _COLOUR_NAMES[offset if offset < colour else offset + 1]
+
+
+def build_spec(product_id: str, combination: int, rng: np.random.Generator) -> ProductSpec:
+    """The product of one attribute combination.
+
+    Args:
+        product_id: identity.
+        combination: index below :data:`NUM_COMBINATIONS`.
+        rng: draws the filler words of the title.
+    """
+    digits = []
+    for base in _RADIX:
+        combination, digit = divmod(combination, base)
+        digits.append(digit)
+    shape, colour, pattern, mark = digits
+    pattern_name, second = 'plain', None
+    if pattern:
+        kind, offset = divmod(pattern - 1, len(COLOURS) - 1)
+        pattern_name, second = PATTERNS[1 + kind], _other_colour(colour, offset)
+    mark_name = mark_colour = None
+    if mark:
+        kind, offset = divmod(mark - 1, len(COLOURS) - 1)
+        mark_name, mark_colour = MARKS[kind], _other_colour(colour, offset)
+
+    words = _COLOUR_NAMES[colour]
+    if second:
+        words = f'{words} and {second} {pattern_name}'
+    noun = _SHAPE_NAMES[shape]
+    title = f'{_OPENERS[rng.integers(len(_OPENERS))]}{words} {noun}'
+    if mark_name:
+        title += f' with {mark_colour} {mark_name} logo'
+    title += _CLOSERS[rng.integers(len(_CLOSERS))]
+    return ProductSpec(product_id, noun, _COLOUR_NAMES[colour], pattern_name, second, mark_name,
+                       mark_colour, title)

@@ -1,0 +1,169 @@
+"""The generated catalogue: products, splits and their pictures on disk.
+
+Everything follows from (seed, split, product, picture) alone: the number of
+workers and the machine do not matter.
+"""
+
+import io
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .attributes import NUM_COMBINATIONS, ProductSpec, build_spec
+from .scenes import render_picture
+
+_SPLIT_KEYS = {'train': 0, 'photos': 1, 'products': 2}
+
+
+@dataclass(frozen=True)
+class SyntheticCatalogueConfig:
+    """What to generate.
+
+    Attributes:
+        num_products: trained products, 64 to 1,000,000.
+        num_heldout_products: further products that no training picture shows.
+        merchant, comment, video: pictures of each source per product in
+            ``train`` and ``products``.
+        heldout_photos: fresh ``comment`` and ``video`` pictures (alternating)
+            per trained product in ``photos``.
+        max_photo_products: at most so many trained products in ``photos``.
+        image_size: side of a picture in pixels.
+        image_format: ``png`` (the same pixels everywhere) or ``jpeg``
+            (about a third of the size).
+        seed: everything follows from it.
+    """
+
+    num_products: int = 512
+    num_heldout_products: int = 64
+    merchant: int = 1
+    comment: int = 3
+    video: int = 2
+    heldout_photos: int = 2
+    max_photo_products: int = 256
+    image_size: int = 96
+    image_format: str = 'png'
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 64 <= self.num_products <= 1_000_000:
+            raise ValueError(f'num_products must be 64 to 1,000,000, got {self.num_products}')
+        if self.num_products + self.num_heldout_products > NUM_COMBINATIONS:
+            raise ValueError(f'only {NUM_COMBINATIONS} attribute combinations exist')
+        if self.image_format not in ('png', 'jpeg'):
+            raise ValueError(f"image_format must be 'png' or 'jpeg', got {self.image_format!r}")
+        if self.image_size < 48:
+            raise ValueError(f'image_size must be at least 48 pixels, got {self.image_size}')
+        if self.merchant + self.comment + self.video < 1:
+            raise ValueError('merchant + comment + video must be at least 1 picture')
+
+
+@lru_cache(maxsize=2)
+def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
+    """Distinct attribute combinations: trained products first, then held-out."""
+    rng = np.random.default_rng([config.seed, 7])
+    total = config.num_products + config.num_heldout_products
+    # a random key per combination and a sort: unlike Generator.choice this
+    # uses nothing but raw draws, whose stream numpy keeps fixed
+    return np.argsort(rng.random(NUM_COMBINATIONS), kind='stable')[:total]
+
+
+def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
+    """The ``index``-th product; held-out ones follow the trained ones."""
+    heldout = index >= config.num_products
+    name = f'heldout-{index - config.num_products:07d}' if heldout else f'product-{index:07d}'
+    rng = np.random.default_rng([config.seed, 11, index])
+    return build_spec(name, int(_combinations(config)[index]), rng)
+
+
+def _split_plan(config, split):
+    """Product indices of a split and the sources of each product's pictures."""
+    if split == 'photos':
+        sources = ['comment' if k % 2 == 0 else 'video' for k in range(config.heldout_photos)]
+        return range(min(config.num_products, config.max_photo_products)), sources
+    sources = (['merchant'] * config.merchant + ['comment'] * config.comment
+               + ['video'] * config.video)
+    if split == 'train':
+        return range(config.num_products), sources
+    total = config.num_products + config.num_heldout_products
+    return range(config.num_products, total), sources
+
+
+def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> dict:
+    """One catalogue row (schema of DESIGN section 2) with its pictures as bytes.
+
+    Training pictures and held-out photos show trained products only; those of
+    held-out products may show any product beside them.
+    """
+    spec = product_spec(config, index)
+    pool = config.num_products + (config.num_heldout_products if split == 'products' else 0)
+    images = []
+    for k, source in enumerate(_split_plan(config, split)[1]):
+        rng = np.random.default_rng([config.seed, 13, _SPLIT_KEYS[split], index, k])
+        others: dict[int, ProductSpec] = {}
+        while source != 'merchant' and len(others) < 2 + (k % 2):
+            other = int(rng.integers(pool))
+            if other != index:
+                others[other] = product_spec(config, other)
+        pixels, boxes = render_picture(rng, spec, list(others.values()), source,
+                                       config.image_size)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, config.image_format.upper(), quality=92)
+        images.append(dict(bytes=buffer.getvalue(), source=source, boxes=boxes))
+    return dict(product_id=spec.product_id, text=spec.title, category=spec.category,
+                images=images)
+
+
+def iter_rows(config: SyntheticCatalogueConfig, split: str, num_workers: int = 0
+              ) -> Iterator[dict]:
+    """Rows of a split in order; ``num_workers`` processes render them."""
+    indices = _split_plan(config, split)[0]
+    make = partial(generate_row, config, split)
+    if num_workers == 0:
+        yield from map(make, indices)
+        return
+    with multiprocessing.get_context('spawn').Pool(num_workers) as pool:
+        yield from pool.imap(make, indices, chunksize=16)
+
+
+def write_synthetic_catalogue(config: SyntheticCatalogueConfig, out_dir: str | os.PathLike,
+                              num_workers: int = 0, progress=lambda rows: rows) -> dict[str, Path]:
+    """Write ``train``, ``photos`` and ``products`` as Parquet; reuse what is there.
+
+    Args:
+        config: what to generate.
+        out_dir: folder; gets ``{split}.parquet`` and ``config.json``.
+        num_workers: rendering processes, 0 for this one.
+        progress: wraps the iterator of rows of each split, e.g. a progress bar.
+
+    Returns:
+        Path of each split.
+
+    Raises:
+        FileExistsError: the folder holds a catalogue of another config.
+    """
+    from ..catalogue import ParquetCatalogueWriter
+
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    stamp, wanted = out_dir / 'config.json', json.dumps(vars(config), indent=2, sort_keys=True)
+    paths = {split: out_dir / f'{split}.parquet' for split in _SPLIT_KEYS}
+    if stamp.exists() and stamp.read_text() != wanted:
+        raise FileExistsError(f'{out_dir} holds a catalogue of another config ({stamp}); '
+                              'name another folder or remove this one')
+    stamp.write_text(wanted)
+    for split, path in paths.items():
+        if path.exists() or not len(_split_plan(config, split)[0]):
+            continue
+        part = path.with_suffix('.part')
+        with ParquetCatalogueWriter(part) as writer:
+            for row in progress(iter_rows(config, split, num_workers)):
+                writer.write(row)
+        part.rename(path)  # a split is there whole or not at all
+    return paths
