@@ -1,0 +1,17 @@
+"""Evaluation: metrics (with the framework) over functional (without)."""
+
+from eclip_mm.evaluation.metrics import (
+    ImageTextRetrieval,
+    ProductGrounding,
+    ProductMetric,
+    ProductRetrieval,
+    ZeroShotClassification,
+)
+
+__all__ = [
+    'ImageTextRetrieval',
+    'ProductGrounding',
+    'ProductMetric',
+    'ProductRetrieval',
+    'ZeroShotClassification',
+]

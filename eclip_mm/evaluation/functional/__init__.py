@@ -1,0 +1,71 @@
+"""Arithmetic of every figure on plain arrays: no framework, no model."""
+
+from eclip_mm.evaluation.functional.bootstrap import bootstrap_interval
+from eclip_mm.evaluation.functional.boxes import (
+    as_boxes,
+    box_area,
+    clip_boxes,
+    pairwise_iou,
+    union_area,
+    union_rectangles,
+)
+from eclip_mm.evaluation.functional.chance import (
+    average_precision_chance,
+    pointing_chance,
+    recall_chance,
+    right_box_chance,
+    topk_chance,
+)
+from eclip_mm.evaluation.functional.classification import (
+    classify,
+    ensemble_prompts,
+    per_category_table,
+    topk_correct,
+)
+from eclip_mm.evaluation.functional.grounding import (
+    box_sums,
+    energy_inside,
+    peak_points,
+    pointing_hit,
+    right_candidates,
+    score_boxes,
+    top1_box,
+    upsample_score_map,
+)
+from eclip_mm.evaluation.functional.retrieval import (
+    ap_depth,
+    average_precision_at_k,
+    recall_at_k,
+    topk_similarity,
+)
+
+__all__ = [
+    'ap_depth',
+    'as_boxes',
+    'average_precision_at_k',
+    'average_precision_chance',
+    'bootstrap_interval',
+    'box_area',
+    'box_sums',
+    'classify',
+    'clip_boxes',
+    'energy_inside',
+    'ensemble_prompts',
+    'pairwise_iou',
+    'peak_points',
+    'per_category_table',
+    'pointing_chance',
+    'pointing_hit',
+    'recall_at_k',
+    'recall_chance',
+    'right_box_chance',
+    'right_candidates',
+    'score_boxes',
+    'top1_box',
+    'topk_chance',
+    'topk_correct',
+    'topk_similarity',
+    'union_area',
+    'union_rectangles',
+    'upsample_score_map',
+]

@@ -1,0 +1,43 @@
+"""How far a mean over queries could have come out otherwise."""
+
+import numpy as np
+
+
+def bootstrap_interval(scores, level: float = 0.95, num_resamples: int = 1000,
+                       seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of per-query scores.
+
+    Queries are drawn with replacement. Only how often each distinct value
+    occurs matters for the mean, so that is what is drawn (a multinomial
+    count): fast, and independent of the order of the queries.
+
+    Args:
+        scores (array-like): (N,) one score per query.
+        level (float): Coverage, between 0 and 1.
+        num_resamples (int): Number of bootstrap samples.
+        seed (int): Seed; equal arguments give equal intervals.
+
+    Returns:
+        tuple[float, float]: Lower and upper end. With one query or equal
+        scores both are the mean.
+
+    Raises:
+        ValueError: There is no score, or one is not finite.
+    """
+    scores = np.asarray(scores, dtype=np.float64).reshape(-1)
+    if len(scores) == 0:
+        raise ValueError('a bootstrap interval needs at least one score')
+    if not np.isfinite(scores).all():
+        raise ValueError('the scores have values that are not finite')
+    if not 0 < level < 1:
+        raise ValueError(f'level is a coverage between 0 and 1, got {level}')
+    values, counts = np.unique(scores, return_counts=True)
+    rng = np.random.default_rng(seed)
+    means = np.empty(num_resamples)
+    step = max(1, 2**22 // len(values))  # bounds the count matrix to 32 MiB
+    for start in range(0, num_resamples, step):
+        size = min(step, num_resamples - start)
+        drawn = rng.multinomial(len(scores), counts / len(scores), size=size)
+        means[start:start + size] = drawn @ values / len(scores)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,102 @@
+"""Zero-shot classification: prompt ensembles, top-k, a table per category."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from eclip_mm.evaluation.functional.retrieval import topk_similarity
+
+
+def _normalise(feats: np.ndarray) -> np.ndarray:
+    norm = np.sqrt((feats * feats).sum(-1, keepdims=True))
+    return np.divide(feats, norm, out=np.zeros_like(feats), where=norm > 0)
+
+
+def ensemble_prompts(feats) -> np.ndarray:
+    """One feature per class: the mean of its normalised prompt features, normalised again.
+
+    Args:
+        feats (Tensor, ndarray or sequence of them): Per class (T_c, D) features
+            of its T_c >= 1 prompts, or (D,) where there is one.
+
+    Returns:
+        ndarray: (C, D) float32, unit length.
+
+    Raises:
+        ValueError: A class has no prompt, or the features are not finite, or
+            their widths differ.
+    """
+    rows = []
+    for index, item in enumerate(feats):
+        if isinstance(item, torch.Tensor):
+            item = item.detach().cpu().double().numpy()
+        item = np.atleast_2d(np.asarray(item, dtype=np.float64))
+        if item.ndim != 2 or item.size == 0:
+            raise ValueError(f'class {index} needs (T, D) prompt features, T >= 1, got an array '
+                             f'of shape {item.shape}')
+        if not np.isfinite(item).all():
+            raise ValueError(f'a prompt feature of class {index} is not finite')
+        if rows and rows[0].shape != item.shape[1:]:
+            raise ValueError(f'class {index} has features of width {item.shape[1]}, the classes '
+                             f'before it {len(rows[0])}')
+        rows.append(_normalise(_normalise(item).mean(0)))
+    return np.stack(rows).astype(np.float32)
+
+
+def classify(feats, class_feats, k: int) -> np.ndarray:
+    """The k classes whose features are nearest by cosine similarity.
+
+    Args:
+        feats (ndarray or Tensor): (N, D).
+        class_feats (ndarray or Tensor): (C, D).
+        k (int): How many; at most C are returned.
+
+    Returns:
+        ndarray: (N, min(k, C)) int64 class indices, best first; of equal
+        similarities the lowest class index first.
+    """
+    return np.asarray(topk_similarity(feats, class_feats, k)[1])
+
+
+def topk_correct(ranked, labels, k: int) -> np.ndarray:
+    """Is the label among the first k classes?
+
+    Args:
+        ranked (array-like): (N, K) class indices, best first.
+        labels (array-like): (N,) right class index; -1 (a sample whose class
+            has no prompt) can never be right.
+        k (int): Cut-off.
+
+    Returns:
+        ndarray: (N,) float64, 1 or 0.
+    """
+    ranked, labels = np.asarray(ranked)[:, :k], np.asarray(labels)
+    return ((ranked == labels[:, None]) & (labels[:, None] >= 0)).any(1).astype(np.float64)
+
+
+def per_category_table(scores: dict[str, Sequence[float]], categories: Sequence[str],
+                       names: Sequence[str] = ()) -> list[dict]:
+    """Mean scores of each category.
+
+    Args:
+        scores (dict[str, sequence]): Per figure (N,) scores of the samples.
+        categories (sequence[str]): (N,) category of each sample.
+        names (sequence[str]): Categories to list besides those that occur, in
+            this order and first.
+
+    Returns:
+        list[dict]: Rows ``{'category', 'count', figure...}``. A category
+        without samples has count 0 and None for every figure: it says nothing
+        and enters no mean.
+    """
+    categories = np.asarray(categories, dtype=object)
+    listed = list(dict.fromkeys([*names, *sorted(set(categories.tolist()))]))
+    rows = []
+    for name in listed:
+        own = categories == name
+        row = {'category': name, 'count': int(own.sum())}
+        for figure, values in scores.items():
+            row[figure] = float(np.asarray(values, float)[own].mean()) if own.any() else None
+        rows.append(row)
+    return rows

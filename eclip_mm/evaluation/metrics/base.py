@@ -1,0 +1,188 @@
+"""What all metrics of products share: splits, gathering, figures with chance."""
+
+import logging
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from eclip_mm.evaluation.functional import bootstrap_interval
+
+
+class ProductMetric(BaseMetric):
+    """Base of the metrics over :class:`~eclip_mm.structures.ProductDataSample`.
+
+    A subclass says what to keep of a sample (:meth:`describe_sample`, small
+    and free of tensors) and what the figures of the gathered set are
+    (:meth:`measure`). All figures lie in [0, 1]; each comes with
+    ``<figure>_chance``, what guessing would score, and, with
+    ``num_bootstrap``, with ``<figure>_low`` and ``<figure>_high``, its 95%
+    bootstrap interval over queries.
+
+    Every sample leaves exactly one entry in ``results``, those of other splits
+    only their split's name. So mmengine's gathering across ranks restores the
+    order of the data set and cuts the samples that a distributed sampler
+    repeated at the end, whatever the split: figures do not depend on the
+    number of ranks.
+
+    An empty set (no sample of the split) is a warning that names the splits
+    seen, a count of 0, and no figures.
+
+    Args:
+        split (str, optional): Only samples whose ``split`` is this one.
+            Defaults to all.
+        num_bootstrap (int): Bootstrap resamples for the intervals; 0, the
+            default, leaves them out.
+        seed (int): Seed of the bootstrap.
+        collect_device (str): As in :class:`mmengine.evaluator.BaseMetric`.
+        prefix (str, optional): Likewise; two metrics of one class need
+            different ones.
+        collect_dir (str, optional): Likewise.
+    """
+
+    def __init__(self, split: str | None = None, num_bootstrap: int = 0, seed: int = 0,
+                 collect_device: str = 'cpu', prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.split = split
+        self.num_bootstrap = num_bootstrap
+        self.seed = seed
+
+    @abstractmethod
+    def describe_sample(self, sample: dict, image: torch.Tensor | None) -> dict:
+        """Keep what the figures need.
+
+        Args:
+            sample (dict): ``ProductDataSample.to_dict()`` with predictions.
+            image (Tensor, optional): (3, H, W) uint8, the first picture as it
+                came from the loader, where the batch has it.
+
+        Returns:
+            dict: Plain values and small arrays.
+        """
+
+    @abstractmethod
+    def measure(self, records: list[dict]) -> dict:
+        """Figures of the whole set.
+
+        Args:
+            records (list[dict]): What :meth:`describe_sample` kept, in the
+                order of the data set; may be empty.
+
+        Returns:
+            dict[str, float]: Figures and counts.
+        """
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep what is needed of one batch.
+
+        Args:
+            data_batch (dict, optional): Batch of the loader.
+            data_samples (Sequence[dict]): Samples with predictions.
+        """
+        images = _images_of(data_batch)
+        for index, sample in enumerate(data_samples):
+            split = sample.get('split', '')
+            if self.split is not None and split != self.split:
+                self.results.append(split)
+                continue
+            image = images[index, 0] if images is not None else None
+            self.results.append(self.describe_sample(sample, image))
+
+    def compute_metrics(self, results: list) -> dict:
+        """Figures of the gathered set (called by mmengine on the main rank)."""
+        records = [item for item in results if not isinstance(item, str)]
+        if not records:
+            seen = Counter(item for item in results if isinstance(item, str))
+            self.warn(f'no sample of split {self.split!r}; seen: {dict(seen)}. Its figures are '
+                      'left out.')
+        return self.measure(records)
+
+    def warn(self, message: str) -> None:
+        """Log a warning that names the metric."""
+        name = f'{type(self).__name__} (prefix {self.prefix!r})'
+        print_log(f'{name}: {message}', logger='current', level=logging.WARNING)
+
+    def add_figure(self, figures: dict, name: str, scores, chance) -> None:
+        """Put a mean with its chance, and its interval where wanted.
+
+        Args:
+            figures (dict): Receives ``name``, ``name_chance`` and with
+                ``num_bootstrap`` ``name_low`` and ``name_high``.
+            name (str): Key of the figure.
+            scores (array-like): (N,) per-query scores, N >= 1.
+            chance (array-like): (N,) or scalar, per-query chance.
+        """
+        figures[name] = float(np.mean(scores))
+        figures[f'{name}_chance'] = float(np.mean(chance))
+        if self.num_bootstrap:
+            low, high = bootstrap_interval(
+                scores, num_resamples=self.num_bootstrap, seed=self.seed)
+            figures[f'{name}_low'], figures[f'{name}_high'] = low, high
+
+
+def _images_of(data_batch) -> torch.Tensor | None:
+    """(B, V, 3, H, W) pictures of a loader's batch, None where it has no such tensor."""
+    if not isinstance(data_batch, dict) or not isinstance(data_batch.get('inputs'), dict):
+        return None
+    images = data_batch['inputs'].get('images')
+    return images if isinstance(images, torch.Tensor) and images.ndim == 5 else None
+
+
+def get_field(sample: dict, key: str, metric: str):
+    """A field of a data sample.
+
+    Raises:
+        KeyError: The sample lacks it; the message names metric, field and
+            product and says who should have written it.
+    """
+    if sample.get(key) is None:
+        source = ("the model's predict()" if key.startswith('pred_')
+                  else 'the pipeline (PackProductInputs)')
+        raise KeyError(f'{metric} needs the field {key!r} of every data sample, product '
+                       f'{sample.get("product_id")!r} has none; {source} writes it')
+    return sample[key]
+
+
+def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
+    """A predicted feature as (D,) float32 array.
+
+    Raises:
+        KeyError: The sample lacks it.
+        ValueError: It is not finite, or not a vector.
+    """
+    feat = get_field(sample, key, metric)
+    if isinstance(feat, torch.Tensor):
+        feat = feat.detach().cpu().float().numpy()
+    feat = np.array(feat, dtype=np.float32)  # a copy: a view would keep the batch alive
+    if feat.ndim != 1 or not np.isfinite(feat).all():
+        raise ValueError(f'{metric}: {key} of product {sample.get("product_id")!r} is not a '
+                         f'finite vector (shape {feat.shape}): has the training diverged?')
+    return feat
+
+
+def get_source(sample: dict, metric: str) -> str:
+    """Where the first picture of a sample came from."""
+    return get_field(sample, 'sources', metric)[0]
+
+
+def check_topk(topk: Sequence[int], metric: str) -> tuple[int, ...]:
+    """Validate cut-offs.
+
+    Raises:
+        ValueError: Empty, or one is not a positive integer.
+    """
+    topk = (topk,) if isinstance(topk, int) else tuple(topk)
+    if not topk or any(not isinstance(k, int) or k < 1 for k in topk):
+        raise ValueError(f'{metric}: topk is a list of positive integers, got {topk!r}')
+    return topk
+
+
+def encode(values: Sequence[str]) -> np.ndarray:
+    """(N,) int64 codes, equal for equal values."""
+    codes: dict = {}
+    return np.array([codes.setdefault(value, len(codes)) for value in values], dtype=np.int64)

@@ -1,0 +1,129 @@
+"""Pointing at the product that a prompt names (Table 4, left)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eclip_mm.evaluation.functional import (
+    box_area,
+    clip_boxes,
+    energy_inside,
+    pointing_chance,
+    pointing_hit,
+    right_box_chance,
+    right_candidates,
+    top1_box,
+    upsample_score_map,
+)
+from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
+from eclip_mm.registry import METRICS, TASK_UTILS
+
+
+@METRICS.register_module()
+class ProductGrounding(ProductMetric):
+    """Does the score map of the prompt pick the right product in the photo?
+
+    - ``right_box`` (candidates are the boxes of all annotated objects, hence
+      analysis only) or ``acc@0.5`` (candidates from a proposer): the candidate
+      with the highest sum of S / area^alpha overlaps a ground-truth box of the
+      prompted product with IoU >= the first threshold; ``right_box@0.7`` and
+      ``acc@0.7`` likewise for the others. Chance: the share of candidates that
+      would be right.
+    - ``pointing``: the peak of S lies inside a right box. Chance: the share of
+      the photo that the union of the right boxes covers.
+    - ``energy``: share of S's sum inside the right boxes; the same chance.
+    - ``grounding_num_photos``, ``grounding_num_without_boxes``,
+      ``mean_candidates``.
+
+    All boxes are cut at the border of the network input. A photo whose
+    prompted product has no box of any area there, or that, with
+    ``candidates='objects'``, has no annotated object, is left out and counted
+    in ``grounding_num_without_boxes``. A photo for which a proposer finds
+    nothing is a miss with chance 0. If all photos are left out: a warning and
+    the counts only.
+
+    Args:
+        split (str, optional): As in :class:`ProductMetric`.
+        alpha (float): Exponent of the area, ALBEF's 0.5 by default.
+        candidates (str or dict): ``'objects'`` (``object_bboxes`` of the
+            sample), or the config of a proposer in TASK_UTILS: a callable
+            ``proposer(sample: dict, image: Tensor | None) -> (K, 4)`` array
+            of xyxy boxes in pixels of the network input, ``image`` the
+            loader's (3, H, W) uint8 picture.
+        iou_thrs (Sequence[float]): Thresholds of IoU. Defaults to (0.5, 0.7).
+        **kwargs: Of :class:`ProductMetric`.
+    """
+
+    default_prefix = 'grounding'
+
+    def __init__(self, split: str | None = None, alpha: float = 0.5,
+                 candidates: str | dict = 'objects', iou_thrs: Sequence[float] = (0.5, 0.7),
+                 **kwargs) -> None:
+        super().__init__(split=split, **kwargs)
+        name = type(self).__name__
+        if isinstance(candidates, str) and candidates != 'objects':
+            raise ValueError(f"{name}: candidates is 'objects' or the config of a proposer "
+                             f'(a dict with type), got {candidates!r}')
+        if not iou_thrs or not all(0 < thr <= 1 for thr in iou_thrs):
+            raise ValueError(f'{name}: iou_thrs lie in (0, 1], got {iou_thrs!r}')
+        self.alpha = alpha
+        self.iou_thrs = tuple(iou_thrs)
+        self.proposer = None if candidates == 'objects' else TASK_UTILS.build(candidates)
+
+    def describe_sample(self, sample: dict, image=None) -> dict:
+        """Score one photo; only a few numbers are kept."""
+        name = type(self).__name__
+        img_shape = get_field(sample, 'img_shape', name)[:2]
+        gt_bboxes = _visible(sample.get('gt_bboxes'), img_shape)
+        if self.proposer is None:
+            boxes = _visible(sample.get('object_bboxes'), img_shape)
+        else:
+            boxes = _visible(self.proposer(sample, image), img_shape)
+        if len(gt_bboxes) == 0 or self.proposer is None and len(boxes) == 0:
+            return dict(without_boxes=True)
+        patch_map = np.asarray(get_field(sample, 'pred_score_map', name), dtype=np.float64)
+        try:
+            score_map = upsample_score_map(patch_map, img_shape)
+            energy = energy_inside(score_map, gt_bboxes)
+        except ValueError as error:
+            raise ValueError(f'{name}: pred_score_map of product {sample.get("product_id")!r}: '
+                             f'{error}') from error
+        right = [right_candidates(boxes, gt_bboxes, thr) for thr in self.iou_thrs]
+        top1 = top1_box(score_map, boxes, self.alpha) if len(boxes) else None
+        return dict(
+            without_boxes=False, num_candidates=len(boxes), energy=energy,
+            hits=[top1 is not None and bool(each[top1]) for each in right],
+            hits_chance=[right_box_chance(each) for each in right],
+            pointing=pointing_hit(patch_map, gt_bboxes, img_shape),
+            area=pointing_chance(gt_bboxes, img_shape))
+
+    def measure(self, records: list[dict]) -> dict:
+        """Means over the photos that have boxes."""
+        photos = [record for record in records if not record['without_boxes']]
+        figures = {'grounding_num_photos': len(photos),
+                   'grounding_num_without_boxes': len(records) - len(photos)}
+        if not photos:
+            if records:
+                self.warn(f'none of {len(records)} photos has boxes of its product. Its figures '
+                          'are left out.')
+            return figures
+
+        def column(key):
+            return np.array([photo[key] for photo in photos], dtype=np.float64)
+
+        figures['mean_candidates'] = float(column('num_candidates').mean())
+        for index, thr in enumerate(self.iou_thrs):
+            key = f'acc@{thr}'
+            if self.proposer is None:
+                key = 'right_box' if index == 0 else f'right_box@{thr}'
+            self.add_figure(figures, key, column('hits')[:, index],
+                            column('hits_chance')[:, index])
+        self.add_figure(figures, 'pointing', column('pointing'), column('area'))
+        self.add_figure(figures, 'energy', column('energy'), column('area'))
+        return figures
+
+
+def _visible(boxes, img_shape) -> np.ndarray:
+    """Boxes cut at the border of the picture, without those that have no area left."""
+    boxes = clip_boxes([] if boxes is None else boxes, img_shape)
+    return boxes[box_area(boxes) > 0]

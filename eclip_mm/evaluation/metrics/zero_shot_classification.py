@@ -1,0 +1,212 @@
+"""Zero-shot classification by text (Table 1, left)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.logging import print_log
+
+from eclip_mm.evaluation.functional import (
+    classify,
+    ensemble_prompts,
+    per_category_table,
+    topk_chance,
+    topk_correct,
+)
+from eclip_mm.evaluation.metrics.base import ProductMetric, check_topk, get_feature, get_field
+from eclip_mm.registry import METRICS
+
+
+@METRICS.register_module()
+class ZeroShotClassification(ProductMetric):
+    """Top-k accuracy of naming a photo's product or category among all of them.
+
+    Classes are the products (``target='product'``) or categories
+    (``target='category'``) of ``catalogue``, those without a photo in the
+    evaluated set too. Products with the very same text are one class: nothing
+    could tell them apart. Whoever runs the evaluation encodes
+    :attr:`class_prompts` with the text encoder and hands the features over
+    with :meth:`set_class_feats` before the samples are done; they are
+    forgotten after each evaluation, because the model changes. A class
+    feature is the mean of its normalised prompt features, normalised again.
+
+    Without ``catalogue`` (``target='product'`` only) the classes are the
+    products of the evaluated samples, each with its sample's own
+    ``pred_text_feat``: an easier task wherever some products have no photo.
+
+    A sample whose class has no prompt (its product is not in the catalogue,
+    or it has no category) is counted in ``num_without_prompt`` and as wrong. A
+    class without samples competes for every sample, has count 0 and no figure
+    in the table, and enters no mean.
+
+    Figures, T the target: ``T_topK`` with ``T_topK_chance`` (K / number of
+    classes); counts ``T_num_samples``, ``T_num_classes``,
+    ``T_num_without_prompt``. An empty set gives a warning and the counts. The
+    per-category table is logged and stays in ``self.table`` on the main rank.
+
+    Note:
+        ``pred_instance_feat`` is prompted with the sample's own text. For
+        ``target='product'`` that text *is* the answer, so the figure would
+        not be a classification; it is refused.
+
+    Args:
+        split (str, optional): As in :class:`ProductMetric`.
+        topk (Sequence[int]): Cut-offs. Defaults to (1, 5).
+        feature (str): ``pred_image_feat`` (default) or ``pred_instance_feat``.
+        target (str): ``product`` (default) or ``category``.
+        catalogue (str or list, optional): Path(s) of the catalogue that lists
+            the classes.
+        templates (Sequence[str]): Prompt templates; each holds ``{}`` once,
+            for the text of the product or the name of the category.
+        **kwargs: Of :class:`ProductMetric`.
+    """
+
+    default_prefix = 'zero_shot'
+
+    def __init__(self, split: str | None = None, topk: Sequence[int] = (1, 5),
+                 feature: str = 'pred_image_feat', target: str = 'product', catalogue=None,
+                 templates: Sequence[str] = ('{}',), **kwargs) -> None:
+        super().__init__(split=split, **kwargs)
+        name = type(self).__name__
+        if target not in ('product', 'category'):
+            raise ValueError(f"{name}: target is 'product' or 'category', got {target!r}")
+        if target == 'category' and catalogue is None:
+            raise ValueError(f"{name}: target='category' needs catalogue=PATH to list the "
+                             'categories')
+        if target == 'product' and feature == 'pred_instance_feat':
+            raise ValueError(f"{name}: with target='product' the instance feature is prompted "
+                             "with the answer; use feature='pred_image_feat'")
+        if isinstance(templates, str) or not templates or any(
+                t.count('{}') != 1 for t in templates):
+            raise ValueError(f"{name}: templates is a list of strings with '{{}}' once each, got "
+                             f'{templates!r}')
+        self.topk = check_topk(topk, name)
+        self.feature = feature
+        self.target = target
+        self.table: list[dict] = []
+        self._prompts: dict[str, list[str]] | None = None
+        self._class_of: dict[str, str] = {}
+        self._class_feats: tuple[list[str], np.ndarray] | None = None
+        if catalogue is not None:
+            self._list_classes(catalogue, tuple(templates))
+
+    def _list_classes(self, catalogue, templates: tuple[str, ...]) -> None:
+        from eclip_mm.datasets.catalogue import read_catalogue
+
+        # Only texts are needed here: pictures that are elsewhere do not matter.
+        rows = read_catalogue(catalogue, check_files=False)
+        if self.target == 'category':
+            words = [category for category in dict.fromkeys(rows.categories()) if category]
+            named = zip(words, words, strict=True)
+        else:
+            named = zip(rows.product_ids, rows.texts(), strict=True)
+        class_of_text: dict[str, str] = {}
+        self._prompts = {}
+        for label, text in named:
+            name = class_of_text.setdefault(text, label)
+            self._class_of[label] = name
+            if name == label:
+                self._prompts[name] = [template.replace('{}', text) for template in templates]
+        if not self._prompts:
+            raise ValueError(f'{type(self).__name__}: {catalogue} lists no {self.target}')
+
+    @property
+    def class_prompts(self) -> dict[str, list[str]]:
+        """Prompts to encode: class name -> its filled templates; empty without catalogue."""
+        return dict(self._prompts or {})
+
+    def set_class_feats(self, names: Sequence[str], feats) -> None:
+        """Hand over the text features of the classes, for this evaluation.
+
+        Args:
+            names (Sequence[str]): Keys of :attr:`class_prompts`, any order.
+            feats (Tensor, ndarray or sequence of them): Per name the (T, D)
+                features of its prompts, or (D,) of one.
+
+        Raises:
+            ValueError: A class is missing, unknown or twice there, or the
+                features cannot be used.
+        """
+        names = list(names)
+        wanted = set(self._prompts or names)
+        if len(names) != len(feats) or len(set(names)) != len(names) or set(names) != wanted:
+            missing, extra = wanted - set(names), set(names) - wanted
+            raise ValueError(
+                f'{type(self).__name__}.set_class_feats: one feature for each class of '
+                f'class_prompts is needed, got {len(names)} names and {len(feats)} features; '
+                f'missing {sorted(missing)[:5]}, unknown {sorted(extra)[:5]}')
+        self._class_feats = (names, ensemble_prompts(feats))
+
+    def describe_sample(self, sample: dict, image=None) -> dict:
+        """Keep label, category and features, (D,) float32 each."""
+        name = type(self).__name__
+        label = (get_field(sample, 'product_id', name) if self.target == 'product'
+                 else sample.get('category'))
+        record = dict(label=label, category=sample.get('category') or '(none)',
+                      feat=get_feature(sample, self.feature, name))
+        if self._prompts is None and self._class_feats is None:
+            record.update(text=get_field(sample, 'text', name),
+                          text_feat=get_feature(sample, 'pred_text_feat', name))
+        return record
+
+    def evaluate(self, size: int) -> dict:
+        """Gather, measure, forget the class features (mmengine's entry)."""
+        try:
+            return super().evaluate(size)
+        finally:
+            self._class_feats = None
+
+    def _classes(self, records: list[dict]) -> tuple[list[str], np.ndarray, dict[str, str]]:
+        """Names, (C, D) features, and the class of each label."""
+        if self._class_feats is not None:
+            names, feats = self._class_feats
+            return names, feats, self._class_of or {name: name for name in names}
+        if self._prompts is not None:
+            raise RuntimeError(
+                f'{type(self).__name__} lists its classes from a catalogue, but set_class_feats() '
+                'was not called before this evaluation: encode metric.class_prompts with the '
+                "model's text encoder and hand the features over (a hook's work)")
+        class_of_text: dict[str, str] = {}
+        class_of: dict[str, str] = {}
+        feats = {}
+        for record in records:
+            name = class_of_text.setdefault(record['text'], record['label'])
+            class_of.setdefault(record['label'], name)
+            feats.setdefault(class_of[record['label']], record['text_feat'])
+        return list(feats), ensemble_prompts(feats.values()), class_of
+
+    def measure(self, records: list[dict]) -> dict:
+        """Name each photo."""
+        target = self.target
+        figures = {f'{target}_num_samples': len(records)}
+        if not records:
+            return figures
+        names, class_feats, class_of = self._classes(records)
+        index = {name: i for i, name in enumerate(names)}
+        labels = np.array([index.get(class_of.get(record['label']), -1) for record in records])
+        missing = int((labels < 0).sum())
+        figures.update({f'{target}_num_classes': len(names),
+                        f'{target}_num_without_prompt': missing})
+        if missing:
+            first = records[int((labels < 0).argmax())]['label']
+            self.warn(f'{missing} of {len(records)} samples have a {target} without prompt (the '
+                      f'first is {first!r}) and count as wrong.')
+        ranked = classify(np.stack([record['feat'] for record in records]), class_feats,
+                          max(self.topk))
+        scores = {}
+        for k in self.topk:
+            scores[f'top{k}'] = topk_correct(ranked, labels, k)
+            self.add_figure(figures, f'{target}_top{k}', scores[f'top{k}'],
+                            topk_chance(len(names), k))
+        listed = names if target == 'category' else ()
+        self.table = per_category_table(scores, [r['category'] for r in records], listed)
+        self._log_table()
+        return figures
+
+    def _log_table(self) -> None:
+        lines = [f'{type(self).__name__} (prefix {self.prefix!r}) by category:']
+        for row in self.table:
+            values = ['-' if value is None else f'{value:.4f}'
+                      for key, value in row.items() if key not in ('category', 'count')]
+            lines.append(f'  {row["category"]}: {row["count"]} samples, '
+                         f'top-{"/".join(map(str, self.topk))} {" / ".join(values)}')
+        print_log('\n'.join(lines), logger='current')
