@@ -1,4 +1,9 @@
 """Instance-centric multi-modal pretraining for e-commerce (ECLIP, CVPR 2023)."""
 
+from eclip_mm.utils.env_check import check_environment
+
 __version__ = '0.1.0'
 __all__ = ['__version__']
+
+# Before anything else imports torch or mmengine and fails with less to say.
+check_environment()

@@ -1,0 +1,178 @@
+"""Start-up checks: what is missing or too old, and the command that mends it.
+
+``import eclip_mm`` calls :func:`check_environment`, so this file stays cheap:
+it reads the versions that pip recorded and imports nothing.
+"""
+
+import re
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from typing import NamedTuple
+
+MIN_PYTHON = (3, 10)
+
+
+class Requirement(NamedTuple):
+    """One dependency: the name pip knows, the module it gives, its least version.
+
+    ``others`` are packages that give the same module and serve as well.
+    """
+
+    package: str
+    module: str
+    minimum: str
+    others: tuple = ()
+
+
+# The same list as install_requires in setup.cfg (a test holds the two together): a checkout on
+# PYTHONPATH has no recorded metadata of its own to read it from.
+CORE = (
+    Requirement('torch', 'torch', '2.4'),
+    Requirement('onedl-mmengine', 'mmengine', '0.10.12'),
+    Requirement(
+        'opencv-python-headless',
+        'cv2',
+        '4.5',
+        ('opencv-python', 'opencv-contrib-python-headless', 'opencv-contrib-python'),
+    ),
+    Requirement('transformers', 'transformers', '4.50'),
+    Requirement('tokenizers', 'tokenizers', '0.19'),
+    Requirement('pyarrow', 'pyarrow', '14'),
+    Requirement('pillow', 'PIL', '9.1'),
+    Requirement('numpy', 'numpy', '1.24'),
+    Requirement('matplotlib', 'matplotlib', '3.6'),
+)
+DETECTION = (
+    Requirement('onedl-mmcv', 'mmcv', '2.3'),
+    Requirement('onedl-mmdetection', 'mmdet', '3.4'),
+    Requirement('pycocotools', 'pycocotools', '2.0.7'),
+)
+# Packages that fill the same module as one of ours and overwrite its files.
+STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
+STOCK_DETECTION = ('mmcv', 'mmcv-full', 'mmcv-lite', 'mmdet')
+
+
+class EnvironmentCheckError(ImportError):
+    """A dependency is missing or unfit; the message holds the command that mends it."""
+
+
+def check_environment() -> None:
+    """Check what pretraining needs; called by ``import eclip_mm``.
+
+    Raises:
+        EnvironmentCheckError: Naming every dependency that is missing or too
+            old, and the command that mends it.
+    """
+    problems, commands = [], []
+    if sys.version_info[:2] < MIN_PYTHON:
+        problems.append(
+            f'Python {sys.version_info[0]}.{sys.version_info[1]} is running, '
+            f'>= {_dotted(MIN_PYTHON)} is needed'
+        )
+        commands.append(
+            'bash tools/setup_env.sh  # makes .venv with a newer Python, if there is one'
+        )
+    stock = _installed(STOCK_MMENGINE)
+    if stock:
+        problems.append(
+            f'{_listed(stock)} is installed in the place of onedl-mmengine, and cannot load its '
+            'own checkpoints with torch >= 2.6'
+        )
+        minimum = next(item.minimum for item in CORE if item.package == 'onedl-mmengine')
+        # Both packages own the same files, so removing one leaves holes in the other.
+        commands.append(f'{_pip()} uninstall -y {" ".join(stock)} onedl-mmengine')
+        commands.append(f"{_pip()} install 'onedl-mmengine>={minimum}'")
+    unmet = [item for item in CORE if _problem(item) and not (stock and item.module == 'mmengine')]
+    if unmet:
+        problems.extend(_problem(item) for item in unmet)
+        wanted = ' '.join(f"'{item.package}>={item.minimum}'" for item in unmet)
+        commands.append(f'{_pip()} install {wanted}')
+    _raise_if(problems, commands, 'eclip_mm cannot start')
+
+
+def check_detection() -> None:
+    """Check what detection needs beyond pretraining: mmdet, and mmcv with compiled ops.
+
+    Imports torch and mmcv's compiled module: pip's records cannot tell an mmcv
+    with ops from one without.
+
+    Raises:
+        EnvironmentCheckError: Naming what is missing, and the command that
+            mends it.
+    """
+    problems, commands = [], []
+    stock = _installed(STOCK_DETECTION)
+    if stock:
+        problems.append(f'{_listed(stock)} is installed in the place of its onedl-* package')
+        commands.append(f'{_pip()} uninstall -y {" ".join(stock)} onedl-mmcv onedl-mmdetection')
+    problems.extend(filter(None, map(_problem, DETECTION)))
+    if not problems:
+        try:
+            import torch  # noqa: F401  its libraries have to be loaded before the ops
+            from mmcv import _ext  # noqa: F401
+        except ImportError as error:
+            problems.append(f'onedl-mmcv has no compiled ops that fit this torch ({error})')
+    if problems:
+        commands.append(
+            f'VENV={sys.prefix} bash tools/setup_env.sh --det  '
+            '# in the eclip_mm checkout; docs/install.md has the single steps'
+        )
+    _raise_if(problems, commands, 'detection cannot start')
+
+
+def _problem(item: Requirement) -> str:
+    """What is wrong with one dependency; empty where nothing is."""
+    found = _installed((item.package, *item.others))
+    if not found:
+        # Found without a record: a source tree on PYTHONPATH, whose version nobody knows.
+        return '' if _importable(item.module) else f'{item.package} is not installed'
+    if max(map(_release, found.values())) < _release(item.minimum):
+        return f'{_listed(found)} is installed, >= {item.minimum} is needed'
+    return ''
+
+
+def _installed(packages: tuple) -> dict:
+    """{name: version} of those packages that pip has a record of."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _listed(found: dict) -> str:
+    return ', '.join(f'{package} {version}' for package, version in found.items())
+
+
+def _importable(module: str) -> bool:
+    return find_spec(module) is not None
+
+
+def _release(version: str) -> tuple:
+    """(2, 13) of '2.13.0+cpu': trailing zeros, pre-release and local parts do not count.
+
+    NVIDIA's containers call a torch 2.6 build '2.6.0a0+ecf3bae40a'; it is to pass as 2.6.
+    """
+    numbers = [
+        int(number) for number in re.match(r'\d*(?:\.\d+)*', version)[0].split('.') if number
+    ]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _dotted(numbers: tuple) -> str:
+    return '.'.join(map(str, numbers))
+
+
+def _pip() -> str:
+    return f'{sys.executable} -m pip'
+
+
+def _raise_if(problems: list, commands: list, what: str) -> None:
+    if problems:
+        lines = [f'{what}:', *(f'  - {problem}' for problem in problems), 'To mend it, run:']
+        raise EnvironmentCheckError('\n'.join(lines + [f'  {command}' for command in commands]))
