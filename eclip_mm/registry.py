@@ -16,6 +16,7 @@ from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
@@ -23,23 +24,25 @@ from mmengine.registry import Registry
 
 SCOPE = 'eclip_mm'
 
-DATASETS = Registry('dataset', MMENGINE_DATASETS, scope=SCOPE, locations=['eclip_mm.datasets'])
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['eclip_mm.datasets'])
 DATA_SAMPLERS = Registry(
-    'data sampler', MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=['eclip_mm.datasets'])
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=['eclip_mm.datasets'])
 TRANSFORMS = Registry(
-    'transform', MMENGINE_TRANSFORMS, scope=SCOPE, locations=['eclip_mm.datasets.transforms'])
+    'transform', parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=['eclip_mm.datasets.transforms'])
 FUNCTIONS = Registry(
-    'function', MMENGINE_FUNCTIONS, scope=SCOPE, locations=['eclip_mm.datasets'])
-MODELS = Registry('model', MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
-METRICS = Registry('metric', MMENGINE_METRICS, scope=SCOPE, locations=['eclip_mm.evaluation'])
-HOOKS = Registry('hook', MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
-LOOPS = Registry('loop', MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])
+    'function', parent=MMENGINE_FUNCTIONS, scope=SCOPE, locations=['eclip_mm.datasets'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['eclip_mm.evaluation'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])
 OPTIM_WRAPPERS = Registry(
-    'optim_wrapper', MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['eclip_mm.engine'])
+    'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['eclip_mm.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
+    'optimizer wrapper constructor', parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
     locations=['eclip_mm.engine'])
+OPTIMIZERS = Registry(
+    'optimizer', parent=MMENGINE_OPTIMIZERS, scope=SCOPE, locations=['eclip_mm.engine'])
 TASK_UTILS = Registry(
-    'task util', MMENGINE_TASK_UTILS, scope=SCOPE, locations=['eclip_mm.datasets'])
+    'task util', parent=MMENGINE_TASK_UTILS, scope=SCOPE, locations=['eclip_mm.datasets'])
 VISUALIZERS = Registry(
-    'visualizer', MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization'])
+    'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization'])

@@ -1,0 +1,18 @@
+from .data_preprocessor import ProductDataPreprocessor
+from .decoders import GaussianNegatives, InstanceDecoder, InstanceQueries, SlotAttention
+from .eclip import ECLIP
+from .encoders import TransformersImageEncoder, TransformersTextEncoder
+from .heads import InterProductHead, IntraProductHead, ITCHead, ITMHead, PretextHead
+from .instance_network import InstanceNetwork
+from .losses import AssignmentEntropyLoss, InfoNCELoss
+from .momentum import MomentumTeacher
+from .pretrain_outputs import PretrainOutputs
+from .prompts import PromptSampler
+
+__all__ = [
+    'ECLIP', 'AssignmentEntropyLoss', 'GaussianNegatives', 'ITCHead', 'ITMHead', 'InfoNCELoss',
+    'InstanceDecoder', 'InstanceNetwork', 'InstanceQueries', 'InterProductHead',
+    'IntraProductHead', 'MomentumTeacher', 'PretextHead',
+    'PretrainOutputs', 'ProductDataPreprocessor', 'PromptSampler', 'SlotAttention',
+    'TransformersImageEncoder', 'TransformersTextEncoder',
+]

@@ -1,0 +1,95 @@
+"""Checkpoints that hold tensors and plain Python values only.
+
+mmengine pickles whole ``HistoryBuffer`` objects into a checkpoint and loads
+with ``weights_only=False``: whoever opens a stranger's file runs the
+stranger's code. Here every checkpoint is written as plain data and every
+local file is read with ``weights_only=True``.
+"""
+
+import os
+import pickle
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from eclip_mm.registry import HOOKS
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location=None) -> dict:
+    """Local checkpoints for every mmengine loader, without running pickled code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file holds more than tensors and plain values.
+    """
+    filename = str(filename)
+    try:
+        return torch.load(filename, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{filename} can not be found.') from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'{filename} holds pickled objects beside tensors, or is damaged. Loading it could '
+            'run code from the file, so it is refused. If you trust its author, convert it once:\n'
+            f"    python -c \"import torch; c = torch.load('{filename}', weights_only=False); "
+            f"torch.save(dict(state_dict=c.get('state_dict', c)), '{filename}.safe.pth')\""
+        ) from error
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_url(url: str, map_location=None) -> dict:
+    """Downloads once into torch's hub cache, then :func:`load_from_local`."""
+    folder = os.path.join(torch.hub.get_dir(), 'checkpoints')
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, os.path.basename(url))
+    if not os.path.exists(path):
+        torch.hub.download_url_to_file(url, path)
+    return load_from_local(path, map_location)
+
+
+def to_plain(value):
+    """Nested data with numpy scalars and arrays, histories, ... as plain values."""
+    if isinstance(value, HistoryBuffer):
+        log, count = value.data
+        return dict(__history__=True, log=torch.as_tensor(np.array(log, dtype=np.float64)),
+                    count=torch.as_tensor(np.array(count, dtype=np.int64)),
+                    max_length=value.max_length)
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_plain(item) for item in value)
+    if isinstance(value, np.ndarray):
+        return torch.as_tensor(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def from_plain(value):
+    """Histories back from what :func:`to_plain` made of them."""
+    if isinstance(value, dict):
+        if value.get('__history__'):
+            return HistoryBuffer(value['log'].tolist(), value['count'].tolist(),
+                                 value['max_length'])
+        return {key: from_plain(item) for key, item in value.items()}
+    return value
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Turns checkpoints into plain data when written, and back when read."""
+
+    priority = 'VERY_LOW'
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        for key in list(checkpoint):
+            if key != 'state_dict':
+                checkpoint[key] = to_plain(checkpoint[key])
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])

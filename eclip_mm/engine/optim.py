@@ -1,0 +1,75 @@
+"""Optimiser set-up: which parameters decay, and bf16 on any device."""
+
+import re
+from contextlib import contextmanager
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+#: parameters without weight decay besides norms and biases (all 1-D ones)
+NO_DECAY = (r'position_embeddings?(\.|$)', r'(^|\.)cls_token$', r'(^|\.)(mask|register)_tokens?$',
+            r'token_type_embeddings', r'(^|\.)(pos|type)_embed$', r'(^|\.)logit_scale$')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class PretrainOptimWrapperConstructor:
+    """Two parameter groups: with and without weight decay.
+
+    Norms, biases and every other parameter of at most one dimension, and
+    position, type and query embeddings, do not decay. Two groups instead of
+    mmengine's one per parameter: the fused and foreach optimisers then update
+    all tensors of a group together.
+
+    Args:
+        optim_wrapper_cfg: ``optimizer`` and wrapper settings.
+        paramwise_cfg: ``no_decay`` adds regular expressions to
+            :data:`NO_DECAY`.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+        self.cfg = dict(optim_wrapper_cfg)
+        extra = dict(paramwise_cfg or {})
+        self.no_decay = NO_DECAY + tuple(extra.pop('no_decay', ()))
+        if extra:
+            raise KeyError(f'paramwise_cfg has unknown keys {sorted(extra)}; known: no_decay')
+
+    def split(self, model: nn.Module) -> tuple[list[str], list[str]]:
+        """Names of the trained parameters that decay, and of those that do not."""
+        decay, keep = [], []
+        for name, param in model.named_parameters():
+            if not param.requires_grad:
+                continue
+            free = param.ndim <= 1 or any(re.search(p, name) for p in self.no_decay)
+            (keep if free else decay).append(name)
+        return decay, keep
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, 'module', model)
+        params = dict(model.named_parameters())
+        decay, keep = self.split(model)
+        cfg = dict(self.cfg)
+        cfg.setdefault('type', 'OptimWrapper')
+        optimizer = dict(cfg.pop('optimizer'))
+        optimizer['params'] = [
+            dict(params=[params[n] for n in decay]),
+            dict(params=[params[n] for n in keep], weight_decay=0.0)]
+        return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))
+
+
+@OPTIM_WRAPPERS.register_module()
+class BF16OptimWrapper(OptimWrapper):
+    """bf16 autocast around the forward pass, on CPU and GPU.
+
+    bf16 has the exponents of float32: no loss scaling, unlike mmengine's
+    AmpOptimWrapper, which also refuses CPUs. Weights and optimiser state stay
+    float32.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module):
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16):
+            yield

@@ -1,0 +1,50 @@
+"""Instance queries: a prompt, a position and a modality (Eq. 1)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eclip_mm.registry import MODELS
+
+#: rows of the type embedding
+TEXT, IMAGE = 0, 1
+
+
+def scale_prompts(feats: Tensor) -> Tensor:
+    """(..., D) features -> prompts ``sqrt(D) * normalize(feats)``.
+
+    The norm of a standard Gaussian vector is about sqrt(D): prompts and the
+    random negatives of the transfer stage then live on one sphere.
+    """
+    return math.sqrt(feats.shape[-1]) * F.normalize(feats, dim=-1)
+
+
+@MODELS.register_module()
+class InstanceQueries(nn.Module):
+    """q_t = q_t^prompt + q_t^pos + q_t^type (Eq. 1).
+
+    Args:
+        num_queries: T.
+        embed_dims: joint width D.
+    """
+
+    def __init__(self, num_queries: int = 20, embed_dims: int = 512):
+        super().__init__()
+        self.num_queries = num_queries
+        self.pos_embed = nn.Parameter(torch.empty(num_queries, embed_dims))
+        self.type_embed = nn.Parameter(torch.empty(2, embed_dims))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.trunc_normal_(self.type_embed, std=0.02)
+
+    def forward(self, prompts: Tensor, modality: Tensor) -> Tensor:
+        """
+        Args:
+            prompts: (B, T, D), scaled as :func:`scale_prompts` does.
+            modality: (B, T) int64, :data:`TEXT` or :data:`IMAGE`.
+
+        Returns:
+            Q (B, T, D).
+        """
+        return prompts + self.pos_embed + self.type_embed[modality]

@@ -1,0 +1,53 @@
+"""Slot attention of the instance decoder (Eq. 2-5)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class SlotAttention(nn.Module):
+    """One slot-attention layer.
+
+    The softmax runs over the T queries (Eq. 3): each token is shared out among
+    the queries. The update is a mean over the N tokens with these shares as
+    weights (Eq. 4). Both are float32 under autocast: with 196 tokens the sums
+    are too coarse in bf16.
+
+    Args:
+        embed_dims: joint width D.
+        eps: added to a query's total mass; a query that no token chose then
+            gets a zero update instead of NaN.
+    """
+
+    def __init__(self, embed_dims: int, eps: float = 1e-8):
+        super().__init__()
+        self.scale = 1 / math.sqrt(embed_dims)
+        self.eps = eps
+        self.norm_query = nn.LayerNorm(embed_dims)
+        self.proj_z = nn.Linear(embed_dims, embed_dims, bias=False)  # W_z
+        self.proj_q = nn.Linear(embed_dims, embed_dims, bias=False)  # W_q
+        self.proj_v = nn.Linear(embed_dims, embed_dims, bias=False)  # W_v
+        self.proj_o = nn.Linear(embed_dims, embed_dims, bias=False)  # W_o
+
+    def forward(self, patch_tokens: Tensor, queries: Tensor, instance_feats: Tensor
+                ) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            patch_tokens: Z (B, N, D).
+            queries: Q (B, T, D).
+            instance_feats: H^{l-1} (B, T, D).
+
+        Returns:
+            H^l before self-attention (B, T, D) and the assignment M, ``assign_map``
+            (B, N, T), float32, rows summing to 1.
+        """
+        z = self.proj_z(patch_tokens)
+        q = self.proj_q(self.norm_query(queries + instance_feats))
+        v = self.proj_v(patch_tokens)
+        with torch.autocast(z.device.type, enabled=False):
+            logits = self.scale * z.float() @ q.float().transpose(1, 2)  # Eq. 2
+            assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
+            mass = assign_map.sum(dim=1).unsqueeze(-1) + self.eps
+            update = assign_map.transpose(1, 2) @ v.float() / mass  # Eq. 4
+        return instance_feats + self.proj_o(update.to(v.dtype)), assign_map  # Eq. 5

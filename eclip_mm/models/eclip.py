@@ -1,0 +1,221 @@
+"""ECLIP: instance-centric vision-language pretraining (CVPR 2023)."""
+
+import zlib
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from eclip_mm.engine.dist import gather, local_rows
+from eclip_mm.engine.finite import check_finite
+from eclip_mm.registry import MODELS
+from eclip_mm.structures import ProductDataSample
+
+from .decoders import TEXT, scale_prompts
+from .instance_network import InstanceNetwork
+from .pretrain_outputs import PretrainOutputs
+from .score_map import assignment_score_map, similarity_score_map
+from .slot_health import slot_health
+
+
+@MODELS.register_module()
+class ECLIP(BaseModel):
+    """Image and text encoder, instance decoder, pretext tasks.
+
+    Training, per product with pictures x, x' from two sources and a text::
+
+        x  -> image encoder -> g_I(v_cls), Z      text -> text encoder -> g_T(w_cls)
+        Z, prompts of T products -> instance decoder -> H^L, M
+        x' -> momentum model  -> h_xi, image prompts
+        heads(PretrainOutputs) -> losses
+
+    A model whose heads need no decoder builds none and is CLIP; one whose
+    heads and prompts need no momentum model builds none.
+
+    Args:
+        image_encoder, text_encoder: encoder configs.
+        queries: instance queries (Eq. 1).
+        decoder: instance decoder (Eq. 2-5).
+        prompts: how training draws prompts.
+        negative_queries: the T-1 negatives of the transfer stage.
+        momentum: the EMA teacher.
+        pretext_heads: name -> head config; a name set to None is off.
+        embed_dims: joint width D.
+        init_logit_scale: 1 / tau at the start; learned as a log, at most
+            ``max_logit_scale``.
+        score_map_blocks: decoder blocks whose assignments make the score map:
+            ``last``, ``mean`` or a list of indices.
+    """
+
+    def __init__(self, image_encoder: dict, text_encoder: dict, queries: dict, decoder: dict,
+                 prompts: dict, negative_queries: dict, momentum: dict, pretext_heads: dict,
+                 embed_dims: int = 512, init_logit_scale: float = 1 / 0.07,
+                 max_logit_scale: float = 100.0, score_map_blocks: str | list[int] = 'last',
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+        super().__init__(data_preprocessor or dict(type='ProductDataPreprocessor'), init_cfg)
+        self.heads = nn.ModuleDict(
+            {name: MODELS.build(cfg) for name, cfg in pretext_heads.items() if cfg is not None})
+        if not self.heads:
+            raise ValueError('pretext_heads switches every task off: nothing would be trained')
+        self.with_decoder = any(head.needs_decoder for head in self.heads.values())
+        self.network = InstanceNetwork(image_encoder, text_encoder, embed_dims,
+                                       queries if self.with_decoder else None,
+                                       decoder if self.with_decoder else None)
+        self.prompts = self.negative_queries = self.teacher = None
+        self.teacher_decodes = any(head.needs_teacher for head in self.heads.values())
+        if self.with_decoder:
+            self.prompts = MODELS.build(
+                dict(prompts, num_queries=self.network.queries.num_queries))
+            self.negative_queries = MODELS.build(negative_queries)
+            if self.teacher_decodes or self.prompts.image_prob > 0:
+                self.teacher = MODELS.build(dict(momentum, network=self.network))
+        self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
+        self.max_logit_scale = max_logit_scale
+        self.score_map_blocks = score_map_blocks
+        self._step = 0  # of training; the prompts of a step follow from it
+
+    # the step travels with the weights, as a tensor: safe to load
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self._step)
+
+    def set_extra_state(self, state: Tensor):
+        self._step = int(state)
+
+    def forward(self, inputs: dict, data_samples: list[ProductDataSample] | None = None,
+                mode: str = 'tensor'):
+        """
+        Args:
+            inputs: ``images`` (B, V, 3, H, W) float32, V = 2 in training;
+                ``input_ids`` and ``attention_mask`` (B, M).
+            data_samples: B samples.
+            mode: ``loss`` gives a dict of scalars, ``predict`` the samples
+                with predictions, ``tensor`` image and text features (B, D).
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return (self.network.encode_image(inputs['images'][:, 0])[0],
+                    self.network.encode_text(inputs['input_ids'], inputs['attention_mask']))
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss(self, inputs: dict, data_samples: list[ProductDataSample]) -> dict[str, Tensor]:
+        """All terms of the objective and the figures logged beside them."""
+        outputs = self.extract(inputs, data_samples)
+        self._step += 1
+        terms = {}
+        for head in self.heads.values():
+            terms.update(head.loss(outputs))
+        check_finite(terms, data_samples)
+        terms['logit_scale'] = outputs.logit_scale.detach()
+        if outputs.assign_maps is not None:
+            terms.update(slot_health(outputs.assign_maps[-1], outputs.positive_index))
+        return terms
+
+    def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> PretrainOutputs:
+        """Encoders and decoder on one training batch."""
+        images, text = inputs['images'], (inputs['input_ids'], inputs['attention_mask'])
+        image_feats, patch_tokens, _ = self.network.encode_image(images[:, 0])
+        text_feats = self.network.encode_text(*text)
+        outputs = PretrainOutputs(
+            image_feats, text_feats,
+            id_hash=hash_product_ids(data_samples, image_feats.device),
+            logit_scale=self.logit_scale.exp().clamp(max=self.max_logit_scale))
+        if not self.with_decoder:
+            return outputs
+
+        rows = local_rows(len(images))
+        plan = self.prompts(gather(outputs.id_hash), rows, self._step)
+        outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
+        is_text = (plan.modality == TEXT)[..., None]
+        # negative prompts are conditions, not targets: only the sample's own
+        # text carries gradient into the text encoder
+        pool = outputs.all_text_feats.detach()
+        prompts = pool[plan.sources]
+        own = F.one_hot(plan.positive_index, prompts.shape[1]).bool()[..., None]
+        prompts = torch.where(own, text_feats[:, None], prompts)
+        if self.teacher is not None:
+            with torch.no_grad():
+                teacher = self.teacher.network
+                other_feats, other_tokens, _ = teacher.encode_image(images[:, 1])
+                if self.teacher_decodes:
+                    outputs.teacher_instance_feats = self._decode_teacher(
+                        other_tokens, gather(teacher.encode_text(*text)), plan)
+            if self.prompts.image_prob > 0:
+                prompts = torch.where(is_text, prompts, gather(other_feats)[plan.sources])
+        outputs.instance_feats, outputs.assign_maps = self.network.decode(
+            patch_tokens, scale_prompts(prompts), plan.modality)
+        return outputs
+
+    def _decode_teacher(self, patch_tokens, all_text_feats, plan):
+        """(B, D) h_xi of the other picture, always prompted by text.
+
+        An image prompt for it would have to come from the first picture, one
+        more pass of the momentum encoder.
+        """
+        feats, _ = self.teacher.network.decode(
+            patch_tokens, scale_prompts(all_text_feats[plan.sources]),
+            torch.full_like(plan.modality, TEXT))
+        rows = torch.arange(len(feats), device=feats.device)
+        return F.normalize(feats[rows, plan.positive_index].float(), dim=-1)
+
+    @torch.no_grad()
+    def update_teacher(self, progress: float):
+        """EMA step at a share ``progress`` in [0, 1] of the training."""
+        if self.teacher is not None:
+            self.teacher.update(self.network, progress)
+
+    @torch.no_grad()
+    def predict(self, inputs: dict, data_samples: list[ProductDataSample]
+                ) -> list[ProductDataSample]:
+        """Writes the ``pred_*`` fields of :class:`ProductDataSample`.
+
+        The positive query is the product's text at index 0 (Section 3.4).
+        """
+        image_feats, patch_tokens, grid = self.network.encode_image(inputs['images'][:, 0])
+        text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
+        instance_feats, score_maps = self.locate(
+            patch_tokens, grid, text_feats, [s.product_id for s in data_samples])
+        if instance_feats is None:
+            instance_feats = image_feats
+        fields = dict(pred_image_feat=image_feats, pred_text_feat=text_feats,
+                      pred_instance_feat=instance_feats, pred_score_map=score_maps)
+        fields = {name: value.float().cpu() for name, value in fields.items()}
+        for k, sample in enumerate(data_samples):
+            sample.set_data({name: value[k] for name, value in fields.items()})
+        return data_samples
+
+    def locate(self, patch_tokens: Tensor, grid: tuple[int, int], prompt_feats: Tensor,
+               product_ids: list[str], modality: int = TEXT) -> tuple[Tensor | None, Tensor]:
+        """Where is the prompted product, and what does it look like?
+
+        Args:
+            patch_tokens: Z (B, N, D).
+            grid: (h, w) with N = h * w.
+            prompt_feats: (B, D) features of the positive prompts.
+            product_ids: seed the negative queries.
+            modality: of the prompts, text or image.
+
+        Returns:
+            L2-normalised h_0^L (B, D), None without a decoder; score map S
+            (B, h, w): the positive query's column of M, or, without a
+            decoder, the similarity of patch tokens and prompt.
+        """
+        if not self.with_decoder:
+            return None, similarity_score_map(patch_tokens, prompt_feats, grid)
+        negatives = self.negative_queries(
+            product_ids, self.network.queries.num_queries - 1, prompt_feats.shape[1])
+        prompts = torch.cat([scale_prompts(prompt_feats)[:, None],
+                             negatives.to(prompt_feats)], dim=1)
+        feats, assign_maps = self.network.decode(
+            patch_tokens, prompts, torch.full(prompts.shape[:2], modality, device=prompts.device))
+        return (F.normalize(feats[:, 0].float(), dim=-1),
+                assignment_score_map(assign_maps, grid, self.score_map_blocks))
+
+
+def hash_product_ids(data_samples: list[ProductDataSample], device) -> Tensor:
+    """(B,) int64, equal for equal product_ids, the same in every process."""
+    ids = [s.product_id.encode() for s in data_samples]
+    return torch.tensor([zlib.crc32(i) << 31 ^ zlib.adler32(i) for i in ids], device=device)

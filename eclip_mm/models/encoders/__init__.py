@@ -1,0 +1,3 @@
+from .transformers_encoders import TransformersImageEncoder, TransformersTextEncoder
+
+__all__ = ['TransformersImageEncoder', 'TransformersTextEncoder']

@@ -1,0 +1,157 @@
+"""Image and text encoders from ``transformers``, behind one small interface."""
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from eclip_mm.registry import MODELS
+
+
+def build_transformers_model(model_type: str | None, config: dict | None, pretrained: str | None,
+                             allow_download: bool) -> nn.Module:
+    """A bare model of any ``transformers`` Auto class, without pooling layer.
+
+    Args:
+        model_type: architecture name (``vit``, ``bert``, ``dinov2``, ...);
+            taken from ``pretrained`` where that is given.
+        config: fields of the architecture's config; unknown ones are errors.
+        pretrained: local directory, or name of a model in the local cache;
+            ``None`` for random weights.
+        allow_download: whether a name may be fetched from the hub.
+
+    Raises:
+        KeyError: a config field that the architecture does not have.
+        OSError: the pretrained model is not on this machine.
+    """
+    fields = dict(config or {})
+    if pretrained is None:
+        if model_type is None:
+            raise ValueError('give `model_type` (with `config`), or `pretrained`')
+        base = AutoConfig.for_model(model_type)
+    else:
+        try:
+            base = AutoConfig.from_pretrained(pretrained, local_files_only=not allow_download)
+        except OSError as error:
+            raise OSError(
+                f'pretrained model {pretrained!r} is not on this machine. Fetch it once with\n'
+                f'    hf download {pretrained} --local-dir checkpoints/{pretrained}\n'
+                f"and set `pretrained='checkpoints/{pretrained}'`, or set "
+                '`allow_download=True`, or `pretrained=None` to start from random weights.'
+            ) from error
+        if model_type is not None and base.model_type != model_type:
+            raise ValueError(f'{pretrained!r} is a {base.model_type!r} model, but the config says '
+                             f'model_type={model_type!r}')
+    unknown = [key for key in fields if not hasattr(base, key)]
+    if unknown:
+        raise KeyError(f'{type(base).__name__} of model_type {base.model_type!r} has no field '
+                       f'{unknown}; check the spelling in `config`')
+    for key, value in fields.items():
+        setattr(base, key, value)
+
+    kwargs = {}
+    try:  # ViT and BERT build a pooling layer that nothing here uses
+        with torch.device('meta'):
+            AutoModel.from_config(base, add_pooling_layer=False)
+        kwargs['add_pooling_layer'] = False
+    except TypeError:
+        pass
+    if pretrained is None:
+        return AutoModel.from_config(base, **kwargs)
+    return AutoModel.from_pretrained(pretrained, config=base,
+                                     local_files_only=not allow_download, **kwargs)
+
+
+class _TransformersEncoder(nn.Module):
+
+    def __init__(self, model_type=None, config=None, pretrained=None, allow_download=False,
+                 gradient_checkpointing=False):
+        super().__init__()
+        self.model = build_transformers_model(model_type, config, pretrained, allow_download)
+        if gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs=dict(use_reentrant=False))
+
+
+@MODELS.register_module()
+class TransformersImageEncoder(_TransformersEncoder):
+    """Vision model of ``transformers``: v_cls and v_1..v_N of Section 3.1.
+
+    Args:
+        model_type, config, pretrained, allow_download: see
+            :func:`build_transformers_model`.
+        gradient_checkpointing: recompute activations in the backward pass.
+
+    Attributes:
+        embed_dims (int): width of class and patch tokens.
+    """
+
+    def __init__(self, model_type: str | None = 'vit', config: dict | None = None,
+                 pretrained: str | None = None, allow_download: bool = False,
+                 gradient_checkpointing: bool = False):
+        super().__init__(model_type, config, pretrained, allow_download, gradient_checkpointing)
+        cfg = self.model.config
+        sizes = getattr(cfg, 'hidden_sizes', None)
+        self.embed_dims = sizes[-1] if sizes else cfg.hidden_size
+        patch_size = getattr(cfg, 'patch_size', None)
+        #: pixels per patch where the model keeps one grid; None for pyramids
+        self.patch_size = patch_size if isinstance(patch_size, int) and not sizes else None
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+
+        Returns:
+            class_token (B, C); patch_tokens (B, N, C), row by row; grid (h, w)
+            with N = h * w. A model without class token (ConvNeXt, Swin) gives
+            the mean of its patch tokens.
+        """
+        tokens = self.model(pixel_values=images).last_hidden_state
+        if tokens.ndim == 4:  # convolutional: (B, C, h, w)
+            grid = tuple(tokens.shape[-2:])
+            patch_tokens = tokens.flatten(2).transpose(1, 2)
+            return patch_tokens.mean(dim=1), patch_tokens, grid
+        if self.patch_size:
+            grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
+        else:  # pyramids such as Swin: the last stage of a square picture
+            side = round(tokens.shape[1]**0.5)
+            grid = (side, side)
+        num_patches = grid[0] * grid[1]
+        num_prefix = tokens.shape[1] - num_patches  # class token, registers
+        if num_prefix < 0:
+            raise ValueError(f'{type(self.model).__name__} gave {tokens.shape[1]} tokens for a '
+                             f'grid of {grid}; only square pictures work with this model')
+        patch_tokens = tokens[:, num_prefix:]
+        class_token = tokens[:, 0] if num_prefix else patch_tokens.mean(dim=1)
+        return class_token, patch_tokens, grid
+
+
+@MODELS.register_module()
+class TransformersTextEncoder(_TransformersEncoder):
+    """Text model of ``transformers``: w_cls of Section 3.1.
+
+    Args: as :class:`TransformersImageEncoder`.
+
+    Attributes:
+        embed_dims (int): width of the class token.
+        vocab_size (int): token ids must be below it.
+    """
+
+    def __init__(self, model_type: str | None = 'bert', config: dict | None = None,
+                 pretrained: str | None = None, allow_download: bool = False,
+                 gradient_checkpointing: bool = False):
+        super().__init__(model_type, config, pretrained, allow_download, gradient_checkpointing)
+        self.embed_dims = self.model.config.hidden_size
+        self.vocab_size = self.model.config.vocab_size
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """
+        Args:
+            input_ids: (B, M) int64, [CLS] first.
+            attention_mask: (B, M), 1 for tokens and 0 for padding.
+
+        Returns:
+            (B, C) class token w_cls.
+        """
+        out = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        return out.last_hidden_state[:, 0]

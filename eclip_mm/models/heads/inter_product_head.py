@@ -1,0 +1,39 @@
+"""Inter-product contrastive learning (Eq. 8)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from eclip_mm.engine.dist import gather
+from eclip_mm.models.pretrain_outputs import PretrainOutputs
+from eclip_mm.registry import MODELS
+
+from .base import PretextHead, accuracy
+
+
+@MODELS.register_module()
+class InterProductHead(PretextHead):
+    """L_inter: two pictures of a product agree on its instance.
+
+    The positive of h_theta is the momentum model's h_xi on the product's
+    other picture; the negatives N^- are the momentum features of all other
+    products of the global batch.
+
+    Args:
+        loss: config of the contrastive loss.
+    """
+
+    needs_decoder = True
+    needs_teacher = True
+
+    def __init__(self, loss: dict | None = None):
+        super().__init__()
+        self.criterion = MODELS.build(loss or dict(type='InfoNCELoss'))
+
+    def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
+        """Terms ``loss_inter``, ``inter_acc``."""
+        h = F.normalize(outputs.positive_feats, dim=-1)
+        keys = gather(outputs.teacher_instance_feats)  # (G, D), no gradient
+        logits = outputs.logit_scale * h @ keys.T
+        return dict(
+            loss_inter=self.criterion(logits, outputs.targets, outputs.same_product),
+            inter_acc=accuracy(logits, outputs.targets))

@@ -1,0 +1,65 @@
+"""Instance-text matching (Section 3.3)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eclip_mm.models.decoders import scale_prompts
+from eclip_mm.models.pretrain_outputs import PretrainOutputs
+from eclip_mm.registry import MODELS
+
+from .base import PretextHead, accuracy
+
+
+def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tensor) -> Tensor:
+    """One column per row, drawn with probability softmax(similarity).
+
+    Args:
+        similarity: (B, G) logits.
+        same_product: (B, G) bool, columns that may not be drawn.
+        uniform: (B,) draws in [0, 1): the inverse of the cumulative
+            distribution at them, so that the choice does not depend on the
+            number of ranks.
+
+    Returns:
+        (B,) int64.
+    """
+    probs = similarity.float().masked_fill(same_product, float('-inf')).softmax(dim=1)
+    cumulative = probs.cumsum(dim=1)
+    # scaled by the row's own total: rounding must not leave a draw past the end
+    index = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)
+    return index.squeeze(1).clamp_(max=probs.shape[1] - 1)
+
+
+@MODELS.register_module()
+class ITMHead(PretextHead):
+    """L_itm: does a text describe an instance? ``f(h (*) g_T(w_cls))``.
+
+    Each instance meets its own text and one hard negative, drawn by
+    similarity from the other products of the global batch (ALBEF).
+
+    Args:
+        embed_dims: joint width D.
+        loss_weight: factor of the two-way cross-entropy.
+    """
+
+    needs_decoder = True
+
+    def __init__(self, embed_dims: int = 512, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.classifier = nn.Linear(embed_dims, 2)  # f
+
+    def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
+        """Terms ``loss_itm``, ``itm_acc``."""
+        h, texts = outputs.positive_feats, outputs.all_text_feats
+        with torch.no_grad():
+            similarity = outputs.logit_scale * F.normalize(h, dim=-1) @ texts.T
+            negatives = draw_hard_negatives(similarity, outputs.same_product, outputs.uniform)
+        pairs = torch.cat([h * scale_prompts(outputs.text_feats),
+                           h * scale_prompts(texts[negatives])])
+        logits = self.classifier(pairs).float()
+        labels = torch.arange(2, device=h.device).flip(0).repeat_interleave(len(h))  # 1..1 0..0
+        return dict(
+            loss_itm=self.loss_weight * F.cross_entropy(logits, labels),
+            itm_acc=accuracy(logits, labels))

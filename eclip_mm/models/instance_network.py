@@ -1,0 +1,65 @@
+"""Encoders, projections, queries and decoder: all that the momentum model mirrors."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eclip_mm.registry import MODELS
+
+
+class InstanceNetwork(nn.Module):
+    """The network of Figure 2 without its objectives.
+
+    Args:
+        image_encoder, text_encoder: configs of the encoders.
+        embed_dims: joint width D.
+        queries, decoder: configs; None for a model without instance decoder
+            (CLIP).
+    """
+
+    def __init__(self, image_encoder: dict, text_encoder: dict, embed_dims: int,
+                 queries: dict | None, decoder: dict | None):
+        super().__init__()
+        self.embed_dims = embed_dims
+        self.image_encoder = MODELS.build(image_encoder)
+        self.text_encoder = MODELS.build(text_encoder)
+        self.image_proj = nn.Linear(self.image_encoder.embed_dims, embed_dims)  # g_I
+        self.text_proj = nn.Linear(self.text_encoder.embed_dims, embed_dims)  # g_T
+        self.queries = MODELS.build(dict(queries, embed_dims=embed_dims)) if queries else None
+        self.decoder = MODELS.build(dict(decoder, embed_dims=embed_dims)) if decoder else None
+
+    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+
+        Returns:
+            L2-normalised g_I(v_cls) (B, D); patch tokens in the joint space
+            Z = g_I(v_i) (B, N, D); patch grid (h, w).
+        """
+        class_token, patch_tokens, grid = self.image_encoder(images)
+        feats = F.normalize(self.image_proj(class_token).float(), dim=-1)
+        return feats, self.image_proj(patch_tokens), grid
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """
+        Args:
+            input_ids, attention_mask: (B, M).
+
+        Returns:
+            L2-normalised g_T(w_cls) (B, D).
+        """
+        class_token = self.text_encoder(input_ids, attention_mask)
+        return F.normalize(self.text_proj(class_token).float(), dim=-1)
+
+    def decode(self, patch_tokens: Tensor, prompts: Tensor, modality: Tensor
+               ) -> tuple[Tensor, list[Tensor]]:
+        """
+        Args:
+            patch_tokens: Z (B, N, D).
+            prompts: (B, T, D) scaled prompts.
+            modality: (B, T) int64, text or image.
+
+        Returns:
+            H^L (B, T, D) and the L assignments (B, N, T).
+        """
+        return self.decoder(patch_tokens, self.queries(prompts, modality))

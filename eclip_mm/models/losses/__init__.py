@@ -1,0 +1,5 @@
+from .assignment_entropy import AssignmentEntropyLoss, assignment_entropy_loss, query_entropy
+from .info_nce import InfoNCELoss, info_nce
+
+__all__ = ['AssignmentEntropyLoss', 'InfoNCELoss', 'assignment_entropy_loss', 'info_nce',
+           'query_entropy']

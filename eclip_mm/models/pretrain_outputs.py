@@ -1,0 +1,70 @@
+"""What encoders and decoder hand to the pretext heads."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from eclip_mm.engine.dist import gather, local_rows
+
+
+@dataclass
+class PretrainOutputs:
+    """One training step's representations on this rank.
+
+    B products on this rank, G in the global batch (all ranks), T queries, N
+    patch tokens, D joint width. A head names the fields that it needs beyond
+    the encoders by ``needs_decoder`` and ``needs_teacher``; without a head
+    that needs them they are None.
+
+    Attributes:
+        image_feats: (B, D) L2-normalised g_I(v_cls).
+        text_feats: (B, D) L2-normalised g_T(w_cls).
+        id_hash: (B,) int64, equal for equal product_ids.
+        logit_scale: scalar 1 / tau.
+        uniform: (B,) one uniform draw in [0, 1) per product for heads that
+            sample; the same whatever the number of ranks.
+        instance_feats: (B, T, D) H^L.
+        assign_maps: L tensors (B, N, T), the M of each block.
+        positive_index: (B,) r, the positive query.
+        teacher_instance_feats: (B, D) L2-normalised positive h of the
+            momentum model on the product's other picture.
+    """
+
+    image_feats: Tensor
+    text_feats: Tensor
+    id_hash: Tensor
+    logit_scale: Tensor
+    uniform: Tensor | None = None
+    instance_feats: Tensor | None = None
+    assign_maps: list[Tensor] | None = None
+    positive_index: Tensor | None = None
+    teacher_instance_feats: Tensor | None = None
+
+    @cached_property
+    def positive_feats(self) -> Tensor:
+        """(B, D) h_r, the positive query's instance representation."""
+        rows = torch.arange(len(self.positive_index), device=self.positive_index.device)
+        return self.instance_feats[rows, self.positive_index]
+
+    @cached_property
+    def all_image_feats(self) -> Tensor:
+        """(G, D), with gradient."""
+        return gather(self.image_feats)
+
+    @cached_property
+    def all_text_feats(self) -> Tensor:
+        """(G, D), with gradient."""
+        return gather(self.text_feats)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """(B,) column of each row's own product in a gathered tensor."""
+        rows = local_rows(len(self.id_hash))
+        return torch.arange(rows.start, rows.stop, device=self.id_hash.device)
+
+    @cached_property
+    def same_product(self) -> Tensor:
+        """(B, G) bool: columns of the row's own product (itself included)."""
+        return self.id_hash[:, None] == gather(self.id_hash)[None, :]

@@ -1,0 +1,114 @@
+"""Which prompts a training sample gets: one of its own, T-1 of other products."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eclip_mm.registry import MODELS
+
+from .decoders import IMAGE, TEXT
+
+
+@dataclass
+class PromptPlan:
+    """Choices for the rows of one rank; indices count the global batch.
+
+    Attributes:
+        sources: (B, T) int64, the product whose prompt a query gets.
+        modality: (B, T) int64, text or image.
+        positive_index: (B,) int64, r.
+        uniform: (B,) float32 in [0, 1), for heads that sample.
+    """
+
+    sources: Tensor
+    modality: Tensor
+    positive_index: Tensor
+    uniform: Tensor
+
+
+@MODELS.register_module()
+class PromptSampler:
+    """Draws prompts for the global batch, the same on every rank.
+
+    Every choice follows from (seed, step): neither the number of ranks nor
+    what else draws random numbers matters, and a resumed run goes on as if it
+    had never stopped.
+
+    Args:
+        num_queries: T; T - 1 other products are needed in the global batch.
+        image_prob: probability that a prompt is an image (of the product's
+            *other* picture, from the momentum encoder) instead of its text.
+        positive_index: where the positive query stands, ``random`` or
+            ``first``.
+        seed: of all choices.
+    """
+
+    def __init__(self, num_queries: int = 20, image_prob: float = 0.5,
+                 positive_index: str = 'random', seed: int = 0):
+        if positive_index not in ('random', 'first'):
+            raise ValueError(f"positive_index must be 'random' or 'first', got {positive_index!r}")
+        if not 0 <= image_prob <= 1:
+            raise ValueError(f'image_prob must lie in [0, 1], got {image_prob}')
+        self.num_queries = num_queries
+        self.image_prob = image_prob
+        self.positive_index = positive_index
+        self.seed = seed
+
+    def _draw_negatives(self, ids: Tensor, generator: torch.Generator) -> Tensor:
+        """(G, T-1) rows of other products, without replacement within a row.
+
+        A random order of the batch and random distinct offsets in it: each
+        row's negatives are a uniform draw, at O(G T) instead of O(G^2). A few
+        more offsets are drawn than needed, for batches that hold a product
+        twice.
+        """
+        num_rows, wanted = len(ids), self.num_queries - 1
+        offsets = 1 + torch.randperm(num_rows - 1, generator=generator)
+        order = torch.randperm(num_rows, generator=generator)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(num_rows)
+        for spare in (8, len(offsets)):
+            tried = offsets[:wanted + spare]
+            candidates = order[(place[:, None] + tried) % num_rows]
+            other = ids[candidates] != ids[:, None]
+            # stable sort: products other than the row's own first, order kept
+            first = (~other).to(torch.uint8).sort(dim=1, stable=True).indices[:, :wanted]
+            if first.shape[1] == wanted and other.gather(1, first).all():
+                return candidates.gather(1, first)
+        raise ValueError(
+            f'{self.num_queries} queries need {wanted} other products in the global batch, but it '
+            f'has {num_rows} rows of {len(ids.unique())} products; raise `batch_size` or lower '
+            '`num_queries`')
+
+    def __call__(self, ids: Tensor, rows: slice, step: int) -> PromptPlan:
+        """
+        Args:
+            ids: (G,) int64 identity of each product of the global batch.
+            rows: this rank's rows.
+            step: number of the training step.
+        """
+        device, ids = ids.device, ids.cpu()
+        generator = torch.Generator().manual_seed((self.seed << 40) + step)
+        num_rows, num_queries = len(ids), self.num_queries
+        if num_rows < 2 and num_queries > 1:
+            raise ValueError('negative prompts need at least 2 products in the global batch')
+        if self.positive_index == 'random':
+            positive = torch.randint(num_queries, (num_rows, ), generator=generator)
+        else:
+            positive = torch.zeros(num_rows, dtype=torch.int64)
+        is_image = torch.rand(num_rows, num_queries, generator=generator) < self.image_prob
+        uniform = torch.rand(num_rows, generator=generator)
+
+        # negatives fill the columns from the left, then the positive swaps in at r
+        sources = torch.empty(num_rows, num_queries, dtype=torch.int64)
+        every = torch.arange(num_rows)
+        sources[:, 0] = every
+        if num_queries > 1:
+            sources[:, 1:] = self._draw_negatives(ids, generator)
+        displaced = sources[every, positive]
+        sources[every, positive] = every
+        sources[:, 0] = torch.where(positive == 0, every, displaced)
+        modality = torch.where(is_image, IMAGE, TEXT)
+        return PromptPlan(*(x[rows].to(device, non_blocking=True)
+                            for x in (sources, modality, positive, uniform)))
