@@ -1,0 +1,269 @@
+"""Reading a product catalogue: one row per product, two carriers, one schema.
+
+A row is the dict ``{product_id: str, text: str, category: str | None, images:
+[{path: str or bytes: bytes, source: str, boxes: optional [{bbox: [x1, y1, x2,
+y2], product_id: str}]}]}``; boxes are xyxy in pixels of the stored picture.
+
+- JSON Lines (``.jsonl``, ``.json``): one row a line, ``path`` relative to the
+  file. Written by hand.
+- Parquet (``.parquet``, or a folder of ``.parquet`` shards): the same nested
+  columns, pictures usually as ``bytes``. Any size.
+"""
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .carriers import JsonLinesFile, ParquetShard
+from .schema import CatalogueError, validate_row
+
+JSONL_SUFFIXES = ('.jsonl', '.json')
+PARQUET_SUFFIX = '.parquet'
+
+
+@dataclass
+class CatalogueReport:
+    """What reading a catalogue left out, and why.
+
+    Attributes:
+        num_rows (int): Rows met in the files.
+        num_used (int): Rows that can be used.
+        num_skipped (int): Rows left out.
+        num_missing_images (int): Pictures left out of rows that are used,
+            because their file does not exist.
+        problems (list[str]): 'file, row N: reason' of each of them, the first
+            ``max_problems``. Rows count from 1 (lines, in JSON Lines).
+    """
+
+    num_rows: int = 0
+    num_used: int = 0
+    num_skipped: int = 0
+    num_missing_images: int = 0
+    problems: list[str] = field(default_factory=list)
+    max_problems: int = 1000
+
+    def add(self, problem: str) -> None:
+        """Name one row or picture that was left out."""
+        if len(self.problems) < self.max_problems:
+            self.problems.append(problem)
+
+    def __bool__(self) -> bool:
+        """Whether anything was left out."""
+        return bool(self.num_skipped or self.num_missing_images)
+
+    def __str__(self) -> str:
+        text = f'{self.num_used} of {self.num_rows} rows can be used'
+        if not self:
+            return text
+        text += (f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
+                 'rows are missing')
+        shown = self.problems[:20]
+        text += ''.join(f'\n  - {problem}' for problem in shown)
+        more = self.num_skipped + self.num_missing_images - len(shown)
+        return text + (f'\n  - and {more} more' if more > 0 else '')
+
+
+class Catalogue(Sequence):
+    """The usable rows of one or several catalogue files; see :func:`read_catalogue`.
+
+    Rows are decoded when asked for: in memory are only the ids, the place of
+    each row and the source of each picture. An instance may be pickled and
+    used in forked or spawned workers.
+
+    Args:
+        shards (list): Opened carriers, one per file.
+        strict (bool): Raise at the first problem.
+        check_files (bool): Leave out pictures whose file does not exist.
+    """
+
+    def __init__(self, shards: list, strict: bool = False, check_files: bool = True) -> None:
+        self.report = CatalogueReport()
+        self.product_ids: list[str] = []
+        self.source_names: list[str] = []
+        self._shards = shards
+        # Flat typed arrays, not lists of tuples: a million products stay small,
+        # and forked workers do not copy them by touching reference counts.
+        self._shard_of, self._row_of = array('i'), array('q')
+        self._image_start, self._image_source = array('q', [0]), array('h')
+        self._kept_images: dict[int, list[int]] = {}
+        self._scan(strict, check_files)
+        self._shard_of, self._row_of, self._image_start, self._image_source = (
+            np.asarray(a) for a in
+            (self._shard_of, self._row_of, self._image_start, self._image_source))
+
+    def _scan(self, strict: bool, check_files: bool) -> None:
+        seen: dict[str, int] = {}
+        codes: dict[str, int] = {}
+        for shard_index, shard in enumerate(self._shards):
+            for row_index, number, row in shard.scan():
+                where = f'{shard.path}, row {number}'
+                self.report.num_rows += 1
+                try:
+                    if isinstance(row, Exception):
+                        raise CatalogueError(f'{where}: {row}')
+                    validate_row(row, where)
+                    product_id = row['product_id']
+                    if product_id in seen:
+                        first = seen[product_id]
+                        raise CatalogueError(
+                            f"{where}: field 'product_id' {product_id!r} was already used in "
+                            f'{self._shards[self._shard_of[first]].path}; ids are unique: put '
+                            'all pictures of a product in one row')
+                    kept = self._existing_images(row, shard, where, strict, check_files)
+                except CatalogueError as error:
+                    if strict:
+                        raise
+                    self.report.num_skipped += 1
+                    self.report.add(str(error))
+                    continue
+                index = len(self.product_ids)
+                seen[product_id] = index
+                self.product_ids.append(product_id)
+                self._shard_of.append(shard_index)
+                self._row_of.append(row_index)
+                if len(kept) < len(row['images']):
+                    self._kept_images[index] = kept
+                for i in kept:
+                    source = row['images'][i]['source']
+                    self._image_source.append(codes.setdefault(source, len(codes)))
+                self._image_start.append(len(self._image_source))
+        self.source_names = list(codes)
+        self.report.num_used = len(self.product_ids)
+        if not self.product_ids:
+            names = ', '.join(str(shard.path) for shard in self._shards[:3])
+            raise CatalogueError(f'{names}: no row can be used\n{self.report}')
+
+    def _existing_images(self, row, shard, where, strict, check_files) -> list[int]:
+        kept, missing = [], []
+        for i, image in enumerate(row['images']):
+            path = image.get('path')
+            if path is None or not check_files or os.path.exists(shard.folder / path):
+                kept.append(i)
+            else:
+                missing.append(
+                    f"{where}: field 'images[{i}].path': there is no file "
+                    f"'{shard.folder / path}'; paths are relative to the catalogue file")
+        if missing and (strict or not kept):
+            raise CatalogueError(missing[0])
+        self.report.num_missing_images += len(missing)
+        for problem in missing:
+            self.report.add(problem)
+        return kept
+
+    def __len__(self) -> int:
+        return len(self.product_ids)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.load(index)
+
+    def load(self, index: int, images: Sequence[int] | None = None) -> dict:
+        """Decode one row.
+
+        Args:
+            index (int): Which of the usable rows.
+            images (Sequence[int], optional): Which of its usable pictures to
+                hand out, in this order. Defaults to all.
+
+        Returns:
+            dict: The row. Image paths are absolute; of ``path``, ``bytes`` and
+            ``boxes`` an image has only those that are set.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'row {index} of a catalogue of {len(self)}')
+        index %= len(self)
+        if images is None:
+            images = range(self.num_images(index))
+        shard = self._shards[self._shard_of[index]]
+        row = shard.load(int(self._row_of[index]), [self.image_number(index, i) for i in images])
+        row.setdefault('category', None)
+        for image in row['images']:
+            if 'path' in image:
+                image['path'] = str(shard.folder / image['path'])
+        return row
+
+    @property
+    def image_starts(self) -> np.ndarray:
+        """(len(self) + 1,) where each row begins in :attr:`image_source_codes`."""
+        return self._image_start
+
+    @property
+    def image_source_codes(self) -> np.ndarray:
+        """(total pictures,) index into ``source_names`` of every usable picture."""
+        return self._image_source
+
+    def num_images(self, index: int) -> int:
+        """Number of usable pictures of a product."""
+        return int(self._image_start[index + 1] - self._image_start[index])
+
+    def image_number(self, index: int, image: int) -> int:
+        """Place in the stored row of the ``image``-th usable picture."""
+        kept = self._kept_images.get(index)
+        return image if kept is None else kept[image]
+
+    def image_sources(self, index: int) -> list[str]:
+        """Sources of the usable pictures of a product, without decoding the row."""
+        codes = self._image_source[self._image_start[index]:self._image_start[index + 1]]
+        return [self.source_names[code] for code in codes]
+
+    def texts(self) -> Iterator[str]:
+        """Texts of all usable rows, in order; no picture is read."""
+        return self._column('text')
+
+    def categories(self) -> Iterator[str | None]:
+        """Categories of all usable rows, in order; no picture is read."""
+        return self._column('category')
+
+    def _column(self, name: str) -> Iterator:
+        for shard_index, shard in enumerate(self._shards):
+            rows = self._row_of[self._shard_of == shard_index]
+            yield from shard.column(name, rows)
+
+
+def read_catalogue(
+        path: str | Path | Sequence[str | Path],
+        strict: bool = False,
+        check_files: bool = True) -> Catalogue:
+    """Open a catalogue and check every row of it.
+
+    Args:
+        path (str | Path | Sequence): A ``.jsonl``/``.json`` file, a
+            ``.parquet`` file, a folder of ``.parquet`` shards, or several.
+        strict (bool): Raise at the first row that cannot be used. Otherwise it
+            is skipped, counted and named in ``Catalogue.report``.
+        check_files (bool): Check that picture files exist. Switch off where
+            that is slow (a remote file system).
+
+    Returns:
+        Catalogue: The usable rows.
+
+    Raises:
+        CatalogueError: A file does not exist or is not a catalogue, no row can
+            be used, or ``strict`` and one cannot.
+    """
+    paths = [path] if isinstance(path, (str, Path)) else list(path)
+    shards = [shard for p in paths for shard in _open(Path(p))]
+    if not shards:
+        raise CatalogueError('no catalogue was given; give at least one path')
+    return Catalogue(shards, strict=strict, check_files=check_files)
+
+
+def _open(path: Path) -> list:
+    if path.is_dir():
+        files = sorted(path.glob(f'*{PARQUET_SUFFIX}'))
+        if not files:
+            raise CatalogueError(f'{path}: the folder holds no {PARQUET_SUFFIX} file')
+        return [ParquetShard(file) for file in files]
+    if not path.is_file():
+        raise CatalogueError(f'{path}: there is no such catalogue; check the path, or make one '
+                             'with the programs in tools/dataset_converters')
+    if path.suffix in JSONL_SUFFIXES:
+        return [JsonLinesFile(path)]
+    if path.suffix == PARQUET_SUFFIX:
+        return [ParquetShard(path)]
+    raise CatalogueError(
+        f'{path}: the suffix {path.suffix!r} is not one of a catalogue; '
+        f'use {", ".join(JSONL_SUFFIXES)} or {PARQUET_SUFFIX}')

@@ -1,0 +1,45 @@
+"""Collating packed samples into a batch."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
+
+from eclip_mm.registry import FUNCTIONS
+
+
+# mmengine's Runner asks its root registry for the collate function, without
+# regard to the default scope: it has to be known there as well.
+@MMENGINE_FUNCTIONS.register_module()
+@FUNCTIONS.register_module()
+def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
+    """Collate the output of ``PackProductInputs``.
+
+    Args:
+        samples (Sequence[dict]): B samples, each ``inputs`` (``images`` uint8
+            (V, 3, H, W), ``input_ids`` long (M_b,)) and ``data_samples``.
+        pad_token_id (int): What fills short texts. Defaults to 0, BERT's.
+
+    Returns:
+        dict: ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids``
+        long (B, M) padded to the longest text, ``attention_mask`` long (B, M),
+        1 at real tokens; ``data_samples``, a list of B.
+
+    Raises:
+        ValueError: The pictures differ in number or size.
+    """
+    images = [sample['inputs']['images'] for sample in samples]
+    odd = next((i for i in images if i.shape != images[0].shape), None)
+    if odd is not None:
+        raise ValueError(
+            f'collate_products: pictures of a batch differ in shape, {tuple(images[0].shape)} and '
+            f'{tuple(odd.shape)}; end the pipeline with RandomResizedCrop or Resize')
+    ids = [sample['inputs']['input_ids'] for sample in samples]
+    lengths = torch.tensor([len(i) for i in ids])
+    input_ids = torch.nn.utils.rnn.pad_sequence(
+        ids, batch_first=True, padding_value=pad_token_id)
+    attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
+    return dict(
+        inputs=dict(images=torch.stack(images), input_ids=input_ids,
+                    attention_mask=attention_mask),
+        data_samples=[sample['data_samples'] for sample in samples])

@@ -1,0 +1,208 @@
+"""Tokenizers with one interface: ``tokenizer(text, max_length) -> list of ids``."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import tokenizers
+from mmengine.config import ConfigDict
+from mmengine.logging import print_log
+
+from eclip_mm.registry import TASK_UTILS
+
+from .catalogue import read_catalogue
+from .schema import CatalogueError
+
+SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
+
+_built: dict[str, Callable] = {}
+
+
+def build_tokenizer(cfg: dict | Callable) -> Callable:
+    """Build a tokenizer, once per process and config.
+
+    Args:
+        cfg (dict | Callable): ``dict(type='AutoTokenizer', name_or_path=...)``,
+            ``dict(type='CatalogueWordPiece', catalogue=...)``, another type of
+            the TASK_UTILS registry, or a tokenizer that is ready.
+
+    Returns:
+        Callable: ``tokenizer(text, max_length=None) -> list[int]``, special
+        tokens included, with ``vocab_size`` and ``pad_token_id``.
+    """
+    if not isinstance(cfg, dict):
+        return cfg
+    key = json.dumps(ConfigDict(cfg).to_dict(), sort_keys=True, default=str)
+    if key not in _built:
+        _built[key] = TASK_UTILS.build(cfg)
+    return _built[key]
+
+
+@TASK_UTILS.register_module()
+class AutoTokenizer:
+    """A tokenizer of ``transformers``, from this machine.
+
+    Args:
+        name_or_path (str): A folder, or a name that is in the local cache.
+        allow_download (bool): Let ``transformers`` fetch what is missing.
+
+    Raises:
+        FileNotFoundError: It is not on this machine.
+    """
+
+    def __init__(self, name_or_path: str, allow_download: bool = False) -> None:
+        import transformers
+        try:
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+                name_or_path, local_files_only=not allow_download)
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"the tokenizer '{name_or_path}' is not on this machine, and nothing is "
+                'downloaded unasked. Fetch it with\n'
+                f'    hf download {name_or_path} --local-dir models/{Path(name_or_path).name}\n'
+                f"and write name_or_path='models/{Path(name_or_path).name}', or set "
+                f'allow_download=True. (transformers says: {error})') from error
+        self.name_or_path = name_or_path
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added tokens counted."""
+        return len(self._tokenizer)
+
+    @property
+    def pad_token_id(self) -> int:
+        """Id that fills short texts; give it to ``collate_products`` where it is not 0."""
+        return self._tokenizer.pad_token_id
+
+    def __call__(self, text: str, max_length: int | None = None) -> list[int]:
+        return self._tokenizer(
+            text, truncation=max_length is not None, max_length=max_length)['input_ids']
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({str(self.name_or_path)!r})'
+
+
+@TASK_UTILS.register_module()
+class CatalogueWordPiece:
+    """WordPiece with a vocabulary trained on the texts of a catalogue.
+
+    The vocabulary file is written once and used from then on; delete it to
+    train again after the catalogue has changed. Words are lower-cased and
+    Chinese characters are words, as in BERT; [PAD] is 0.
+
+    Args:
+        catalogue (str | Sequence[str], optional): Catalogue to train on, the
+            training split. Not needed where ``vocab_file`` exists.
+        vocab_size (int): Most words of the vocabulary; small catalogues give
+            fewer.
+        vocab_file (str, optional): Where the vocabulary is kept. Defaults to
+            ``{stem}.vocab{vocab_size}.txt`` beside the (first) catalogue.
+
+    Raises:
+        ValueError: Neither is given.
+        CatalogueError: The catalogue cannot be read.
+    """
+
+    def __init__(
+            self,
+            catalogue: str | Path | Sequence[str] | None = None,
+            vocab_size: int = 2000,
+            vocab_file: str | Path | None = None) -> None:
+        if catalogue is None and vocab_file is None:
+            raise ValueError("CatalogueWordPiece: give 'catalogue', 'vocab_file' or both")
+        if vocab_file is None:
+            first = Path(catalogue if isinstance(catalogue, (str, Path)) else catalogue[0])
+            vocab_file = first.with_name(f'{first.stem}.vocab{vocab_size}.txt')
+        self.vocab_file = Path(vocab_file)
+        if not self.vocab_file.is_file():
+            if catalogue is None:
+                raise CatalogueError(
+                    f"{vocab_file}: there is no such vocabulary; give 'catalogue' to train one")
+            words = train_wordpiece(read_catalogue(catalogue).texts(), vocab_size)
+            _write_atomically(self.vocab_file, '\n'.join(words) + '\n')
+            print_log(f'Trained a vocabulary of {len(words)} words on {catalogue}: {vocab_file}',
+                      logger='current')
+        self._tokenizer = _wordpiece(self.vocab_file.read_text(encoding='utf-8').splitlines())
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of words; at most the ``vocab_size`` that was asked for."""
+        return self._tokenizer.get_vocab_size()
+
+    @property
+    def pad_token_id(self) -> int:
+        """Always 0."""
+        return 0
+
+    def __call__(self, text: str, max_length: int | None = None) -> list[int]:
+        words = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if max_length is not None:
+            words = words[:max_length - 2]
+        return [SPECIAL_TOKENS.index('[CLS]'), *words, SPECIAL_TOKENS.index('[SEP]')]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Words of ids, without special tokens."""
+        words = [self._tokenizer.id_to_token(i) for i in ids if i >= len(SPECIAL_TOKENS)]
+        return ' '.join(words).replace(' ##', '')
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({str(self.vocab_file)!r})'
+
+
+def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
+    """Train a WordPiece vocabulary; the same texts give the same list.
+
+    Args:
+        texts (Iterable[str]): What to train on.
+        vocab_size (int): Most words, special tokens and characters counted.
+
+    Returns:
+        list[str]: The vocabulary in the order of the ids.
+    """
+    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')  # forks follow
+    tokenizer = _wordpiece(SPECIAL_TOKENS)
+    counts: dict[str, int] = {}
+    for text in texts:
+        normalized = tokenizer.normalizer.normalize_str(text)
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized):
+            counts[word] = counts.get(word, 0) + 1
+    characters = sorted({c for word in counts for c in word})
+    inner = sorted({f'##{c}' for word in counts for c in word[1:]})
+    # The library numbers characters in the order of a hash map, which differs
+    # from run to run and breaks ties between merges. Named beforehand, as
+    # special tokens, they always have the same numbers.
+    fixed = [*SPECIAL_TOKENS, *characters, *inner]
+    if len(fixed) > vocab_size:
+        raise ValueError(
+            f'CatalogueWordPiece: vocab_size={vocab_size} is less than the {len(fixed)} '
+            f'characters and special tokens of these texts; give at least {len(fixed)}')
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=2, special_tokens=fixed, show_progress=False)
+    repeated = (' '.join([word] * count) for word, count in sorted(counts.items()))
+    tokenizer.train_from_iterator(repeated, trainer)
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def _wordpiece(words: Sequence[str]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(
+        {word: i for i, word in enumerate(words)}, unk_token='[UNK]'))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    # Ranks may do it at once: each has its own temporary file, all are equal.
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding='utf-8')
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"CatalogueWordPiece: cannot write the vocabulary '{path}' "
+                      f"({error.strerror}); give 'vocab_file' a place that can be written"
+                      ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

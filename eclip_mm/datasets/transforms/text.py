@@ -1,0 +1,32 @@
+"""Turning the text of a product into token ids."""
+
+from eclip_mm.registry import TRANSFORMS
+
+from ..tokenizers import build_tokenizer
+
+
+@TRANSFORMS.register_module()
+class TokenizeText:
+    """Reads ``text``; adds ``input_ids``, list[int] with the special tokens.
+
+    Args:
+        tokenizer (dict | Callable): Config for
+            :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a
+            tokenizer that is ready.
+        max_length (int): Most tokens, [CLS] and [SEP] counted. Defaults to 55,
+            the paper's.
+    """
+
+    def __init__(self, tokenizer, max_length: int = 55) -> None:
+        if max_length < 3:
+            raise ValueError(f"TokenizeText: 'max_length' is {max_length}; give at least 3, "
+                             'two of them are the special tokens')
+        self.tokenizer = build_tokenizer(tokenizer)
+        self.max_length = max_length
+
+    def __call__(self, results: dict) -> dict:
+        results['input_ids'] = self.tokenizer(results['text'], max_length=self.max_length)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.tokenizer}, max_length={self.max_length})'
