@@ -20,6 +20,10 @@ import numpy as np
 
 from .carriers import JsonLinesFile, ParquetShard
 from .schema import CatalogueError, validate_row
+from .writers import ParquetCatalogueWriter, write_jsonl
+
+__all__ = [
+    'Catalogue', 'CatalogueReport', 'ParquetCatalogueWriter', 'read_catalogue', 'write_jsonl']
 
 JSONL_SUFFIXES = ('.jsonl', '.json')
 PARQUET_SUFFIX = '.parquet'
