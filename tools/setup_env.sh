@@ -283,32 +283,40 @@ all_fresh() {
     (cd "$REPO" && "$PY" -c 'import eclip_mm') 2>/dev/null
 }
 
-profiles=(core)
-for flag in "$@"; do
-    case $flag in
-        --dev | --tests | --det) profiles+=("${flag#--}") ;;
-        -h | --help)
-            sed -n '2,/^set -e/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-            exit 0
-            ;;
-        *) die "unknown flag $flag (known: --dev --tests --det)" ;;
-    esac
-done
+main() {
+    local flag profile extras
+    profiles=(core)
+    for flag in "$@"; do
+        case $flag in
+            --dev | --tests | --det) profiles+=("${flag#--}") ;;
+            -h | --help)
+                sed -n '2,/^set -e/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+                return
+                ;;
+            *) die "unknown flag $flag (known: --dev --tests --det)" ;;
+        esac
+    done
 
-make_venv
-! all_fresh || exit 0
+    make_venv
+    ! all_fresh || return 0
 
-extras=$(IFS=,; echo "${profiles[*]:1}")
-ensure_torch
-say "installing eclip_mm${extras:+[$extras]} and what it needs"
-pip install 'setuptools>=70.1'
-pip install --no-build-isolation -c "$STATE/constraints.txt" -e "$REPO${extras:+[$extras]}"
-if [[ " ${profiles[*]} " == *" det "* ]]; then
-    install_ops
-    install_mmdet
+    extras=$(IFS=,; echo "${profiles[*]:1}")
+    ensure_torch
+    say "installing eclip_mm${extras:+[$extras]} and what it needs"
+    pip install 'setuptools>=70.1'
+    pip install --no-build-isolation -c "$STATE/constraints.txt" -e "$REPO${extras:+[$extras]}"
+    if [[ " ${profiles[*]} " == *" det "* ]]; then
+        install_ops
+        install_mmdet
+    fi
+    "$PY" -c 'import eclip_mm.registry'
+    for profile in "${profiles[@]}"; do
+        fingerprint "$profile" >"$STATE/$profile"
+    done
+    say "$VENV is ready (${profiles[*]}), after $((SECONDS / 60)):$(printf '%02d' $((SECONDS % 60)))"
+}
+
+# Sourced by its test, which calls single functions.
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    main "$@"
 fi
-"$PY" -c 'import eclip_mm.registry'
-for profile in "${profiles[@]}"; do
-    fingerprint "$profile" >"$STATE/$profile"
-done
-say "$VENV is ready (${profiles[*]}), after $((SECONDS / 60)):$(printf '%02d' $((SECONDS % 60)))"

@@ -42,6 +42,7 @@ CORE = (
     Requirement('pillow', 'PIL', '9.1'),
     Requirement('numpy', 'numpy', '1.24'),
     Requirement('matplotlib', 'matplotlib', '3.6'),
+    Requirement('tqdm', 'tqdm', '4.60'),
 )
 DETECTION = (
     Requirement('onedl-mmcv', 'mmcv', '2.3'),

@@ -1,0 +1,53 @@
+"""What the make targets would run, without running it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='needs make')
+
+
+def make(*arguments: str) -> str:
+    done = subprocess.run(
+        ['make', '--no-print-directory', *arguments], cwd=REPO, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_demo_compiles_nothing():
+    lines = make('-n', 'demo', 'ARGS=--steps 5', 'VENV=.venv').splitlines()
+    assert lines == [
+        'bash tools/setup_env.sh',
+        f'{REPO}/.venv/bin/python tools/demo.py --steps 5',
+    ]
+
+
+def test_test_sets_up_ops_first():
+    lines = make('-n', 'test', 'VENV=.venv').splitlines()
+    assert lines[0] == 'bash tools/setup_env.sh --tests --det'
+    assert lines[1].strip() == f'{REPO}/.venv/bin/python -m pytest'
+
+
+def test_other_environment_is_used():
+    assert '/opt/conda/bin/python -m pytest' in make('-n', 'test', 'VENV=/opt/conda')
+
+
+def test_lint_runs_the_hooks():
+    assert 'pre-commit run --all-files' in make('-n', 'lint')
+
+
+def test_help_lists_every_target():
+    phony = re.search(r'^\.PHONY: (.*)$', (REPO / 'Makefile').read_text(), re.M)[1].split()
+    listed = re.findall(r'^  make ([a-z-]+)', make(), re.M)
+    assert sorted(listed) == sorted(phony)
+
+
+def test_clean_spares_what_a_user_made():
+    commands = make('-n', 'clean')
+    for precious in ('.venv', 'work_dirs', 'data', 'demo_output'):
+        assert not re.search(rf'(^|[\s/]){re.escape(precious)}(/|\s|$)', commands)

@@ -1,0 +1,132 @@
+"""The package as pip sees it: everything is in it, and what it imports is declared."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+import eclip_mm
+
+REPO = Path(__file__).parents[2]
+# Where mmdet and mmcv may be imported: not from `import eclip_mm`, not for pretraining.
+DETECTION_PARTS = (
+    'eclip_mm/models/detection',
+    'eclip_mm/evaluation/proposals',
+    'eclip_mm/utils/env_check.py',
+)
+MODULES = {
+    'onedl-mmengine': 'mmengine',
+    'opencv-python-headless': 'cv2',
+    'pillow': 'PIL',
+    'scikit-learn': 'sklearn',
+    'scikit-image': 'skimage',
+}
+
+
+def settings():
+    config = configparser.ConfigParser()
+    config.read(REPO / 'setup.cfg')
+    return config
+
+
+def modules_of(requirements: str) -> set:
+    packages = re.findall(r'^([\w-]+)', requirements, re.M)
+    return {MODULES.get(package, package.replace('-', '_')) for package in packages}
+
+
+def imported_modules(path: Path) -> set:
+    """Top-level names of all absolute imports in a file, those inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    return {name.partition('.')[0] for name in names}
+
+
+def test_every_folder_with_code_is_packaged():
+    found = find_packages(
+        str(REPO), include=settings()['options.packages.find']['include'].split()
+    )
+    folders = {path.parent for path in (REPO / 'eclip_mm').rglob('*.py')}
+    expected = {'.'.join(folder.relative_to(REPO).parts) for folder in folders}
+    assert set(found) == expected
+
+
+def test_version_is_readable_without_importing():
+    assert settings()['metadata']['version'] == 'attr: eclip_mm.__version__'
+    # setuptools reads the attribute from the source; a computed one would import torch's users.
+    assigned = re.search(
+        r"^__version__ = '(.+)'$", (REPO / 'eclip_mm/__init__.py').read_text(), re.M
+    )
+    assert assigned[1] == eclip_mm.__version__
+
+
+def test_imports_are_declared():
+    config = settings()
+    core = modules_of(config['options']['install_requires'])
+    detection = modules_of(config['options.extras_require']['det']) | {'mmcv', 'mmdet'}
+    undeclared = []
+    for folder in ('eclip_mm', 'tools'):
+        for path in (REPO / folder).rglob('*.py'):
+            name = path.relative_to(REPO).as_posix()
+            allowed = core | set(sys.stdlib_module_names) | {'eclip_mm'}
+            if name.startswith(DETECTION_PARTS):
+                allowed |= detection
+            undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
+    assert not undeclared, 'imported, but not in install_requires of setup.cfg'
+
+
+def test_torch_is_bounded_from_below_only():
+    torch = re.search(r'^torch(.*)$', settings()['options']['install_requires'], re.M)[1]
+    assert re.fullmatch(r'>=[\d.]+', torch)
+
+
+IMPORT_ALL_WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
+# As if these were not installed: not found, rather than an error on looking.
+PathFinder.find_spec = lambda name, *args: (
+    None if name.partition('.')[0] in {blocked!r} else find_spec(name, *args)
+)
+import eclip_mm
+assert 'torch' not in sys.modules and 'mmengine' not in sys.modules, 'import eclip_mm is heavy'
+from eclip_mm import registry
+from mmengine.registry import Registry
+count = 0
+for member in list(vars(registry).values()):
+    if isinstance(member, Registry) and member.scope == 'eclip_mm':
+        member.import_from_location()
+        count += 1
+print(count)
+"""
+
+
+def test_works_without_mmcv_and_mmdet():
+    blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'sklearn', 'tensorboard', 'scipy'}
+    done = subprocess.run(
+        [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(
+        re.findall('= Registry', (REPO / 'eclip_mm/registry.py').read_text())
+    )
+
+
+@pytest.mark.parametrize('extra', ['det', 'tests', 'dev'])
+def test_extras_do_not_pull_torch_or_mmcv(extra):
+    # pip would build mmcv without its ops, and fetch another torch beside a user's own.
+    packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)
+    assert packages
+    assert not {'torch', 'torchvision', 'onedl-mmcv', 'onedl-mmdetection', 'mmcv'} & set(packages)
