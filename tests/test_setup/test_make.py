@@ -1,5 +1,6 @@
 """What the make targets would run, without running it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,9 +12,17 @@ REPO = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='needs make')
 
 
+# What an outer `make test ARGS=... VENV=...` hands down, and would change the answers.
+OUTER = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'ARGS', 'VENV')
+
+
 def make(*arguments: str) -> str:
     done = subprocess.run(
-        ['make', '--no-print-directory', *arguments], cwd=REPO, capture_output=True, text=True
+        ['make', '--no-print-directory', *arguments],
+        cwd=REPO,
+        env={name: value for name, value in os.environ.items() if name not in OUTER},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
