@@ -1,0 +1,8 @@
+"""Turning other data into catalogues; ``tools/dataset_converters`` are thin shells around it."""
+
+from .carrier import convert_carrier
+from .coco import convert_coco
+from .grocery_store import convert_grocery_store
+from .pictures import shrink_picture
+
+__all__ = ['convert_carrier', 'convert_coco', 'convert_grocery_store', 'shrink_picture']

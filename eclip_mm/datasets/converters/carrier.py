@@ -1,0 +1,55 @@
+"""JSON Lines to Parquet and back."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX, CatalogueReport, read_catalogue
+from ..schema import CatalogueError
+from ..writers import ParquetCatalogueWriter, write_jsonl
+
+
+def convert_carrier(
+        source: str | Path,
+        target: str | Path,
+        image_dir: str | Path | None = None,
+        strict: bool = False,
+        progress: Callable[[Iterable], Iterable] = lambda rows: rows) -> CatalogueReport:
+    """Write a catalogue in the other carrier, or anew in the same one.
+
+    Row by row, in little memory. Parquet takes the pictures into the file,
+    JSON Lines saves them beside it; Parquet to Parquet makes row groups small.
+
+    Args:
+        source (str | Path): Catalogue to read.
+        target (str | Path): ``.jsonl`` or ``.parquet``; replaced when the new
+            one is complete.
+        image_dir (str | Path, optional): Where pictures go when the target is
+            JSON Lines; see :func:`~eclip_mm.datasets.writers.write_jsonl`.
+        strict (bool): Raise at the first row that cannot be used.
+        progress (Callable): Wraps the sized sequence of rows, e.g. ``tqdm``.
+
+    Returns:
+        CatalogueReport: What was read, and what was left out.
+
+    Raises:
+        CatalogueError: The source cannot be read, the target is the source or
+            has another suffix.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):
+        raise CatalogueError(
+            f'{target}: the suffix {target.suffix!r} is not one of a catalogue; '
+            f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}')
+    if source.resolve() == target.resolve():
+        raise CatalogueError(f'{target}: is the source itself; name another target')
+    catalogue = read_catalogue(source, strict=strict)
+    if target.suffix == PARQUET_SUFFIX:
+        if image_dir is not None:
+            raise CatalogueError(f"{target}: 'image_dir' is for JSON Lines; Parquet takes the "
+                                 'pictures into the file')
+        with ParquetCatalogueWriter(target) as writer:
+            for row in progress(catalogue):
+                writer.write(row)
+    else:
+        write_jsonl(progress(catalogue), target, image_dir=image_dir)
+    return catalogue.report
