@@ -1,0 +1,17 @@
+"""Pictures and tables for people: score maps, retrieval sheets, curves, figures."""
+
+from eclip_mm.visualization.curves import load_curves, plot_curves
+from eclip_mm.visualization.retrieval_sheet import retrieval_sheet
+from eclip_mm.visualization.score_map import draw_score_map, overlay_score_map, score_map_sheet
+from eclip_mm.visualization.table import format_table, metrics_table
+
+__all__ = [
+    'draw_score_map',
+    'format_table',
+    'load_curves',
+    'metrics_table',
+    'overlay_score_map',
+    'plot_curves',
+    'retrieval_sheet',
+    'score_map_sheet',
+]

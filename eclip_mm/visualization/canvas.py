@@ -1,0 +1,176 @@
+"""Drawing shared by the sheets: pictures in, text, frames, grids. PIL only, no global state."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+BACKGROUND = (255, 255, 255)
+INK = (25, 25, 25)
+FAINT_INK = (110, 110, 110)
+# Okabe and Ito's green and orange: told apart with every kind of colour vision.
+GREEN = (0, 158, 115)
+ORANGE = (230, 120, 0)
+GAP = 16  # between the cells of a sheet and around them, pixels
+
+
+@lru_cache
+def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
+    """A font in pixels.
+
+    Args:
+        size (int): Height in pixels.
+        path (str, optional): A TrueType/OpenType file. Defaults to DejaVu Sans,
+            which comes with matplotlib and has no Chinese: name a font such as
+            Noto Sans CJK for Chinese titles.
+    """
+    if path is None:
+        import matplotlib
+
+        path = str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'))
+    return ImageFont.truetype(path, size)
+
+
+def to_pil(image) -> Image.Image:
+    """Any picture as PIL RGB.
+
+    Args:
+        image (Image, str, Path, ndarray or Tensor): A PIL picture, a file, an
+            (H, W, 3) or (H, W) uint8 array, or a (3, H, W) uint8 tensor (what
+            the loader gives).
+
+    Returns:
+        Image: RGB.
+
+    Raises:
+        ValueError: Another shape or dtype.
+    """
+    if isinstance(image, (str, Path)):
+        with Image.open(image) as opened:
+            return opened.convert('RGB')
+    if isinstance(image, Image.Image):
+        return image.convert('RGB')
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (
+            image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError('a picture is an (H, W, 3) uint8 array, a (3, H, W) uint8 tensor, a PIL '
+                         f'image or a file, got {image.dtype} of shape {image.shape}')
+    return Image.fromarray(image).convert('RGB')
+
+
+def fit_scale(size: tuple[int, int], target: int) -> float:
+    """Factor that makes the longer side about ``target`` pixels.
+
+    Small pictures are enlarged by a whole number, so that pixels stay square
+    and boxes stay on pixel edges.
+    """
+    scale = target / max(size)
+    return float(max(1, round(scale))) if scale >= 1 else scale
+
+
+def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int, max_lines: int) -> list[str]:
+    """Break text into lines of at most ``width`` pixels; what does not fit ends in '…'."""
+    lines, line = [], ''
+    # Characters, not words, where a word alone is too wide (Chinese has no spaces).
+    for word in text.split():
+        trial = f'{line} {word}'.strip()
+        if font.getlength(trial) <= width:
+            line = trial
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while font.getlength(line) > width and len(line) > 1:
+            cut = len(line) - 1
+            while cut > 1 and font.getlength(line[:cut]) > width:
+                cut -= 1
+            lines.append(line[:cut])
+            line = line[cut:]
+    lines.append(line)
+    if len(lines) > max_lines:
+        last = lines[max_lines - 1]
+        while last and font.getlength(last + '…') > width:
+            last = last[:-1]
+        lines = [*lines[:max_lines - 1], last.rstrip() + '…']
+    return lines
+
+
+def text_block(text: str, width: int, size: int = 14, max_lines: int = 3, colour=INK,
+               font: str | None = None, num_lines: int | None = None,
+               margin: int = 2) -> Image.Image:
+    """Text on a white strip.
+
+    Args:
+        text (str): What to write.
+        width (int): Width of the strip in pixels.
+        size (int): Font height in pixels.
+        max_lines (int): Lines at most.
+        colour (tuple): RGB.
+        font (str, optional): See :func:`load_font`.
+        num_lines (int, optional): Height of the strip in lines, so that strips
+            side by side align. Defaults to as many as the text takes.
+        margin (int): Pixels left free at both sides.
+    """
+    face = load_font(size, font)
+    lines = wrap_text(text, face, width - 2 * margin, max_lines)
+    step = round(size * 1.3)
+    block = Image.new('RGB', (width, step * (num_lines or len(lines)) + 4), BACKGROUND)
+    draw = ImageDraw.Draw(block)
+    for number, line in enumerate(lines):
+        draw.text((margin, 2 + number * step), line, fill=colour, font=face)
+    return block
+
+
+def draw_frame(draw: ImageDraw.ImageDraw, box: Sequence[float], colour, width: int = 2) -> None:
+    """A rectangle that stays visible on any ground: coloured, with a dark rim outside and in.
+
+    Args:
+        draw (ImageDraw): Where to draw.
+        box (sequence): xyxy in pixels of the canvas.
+        colour (tuple): RGB.
+        width (int): Thickness of the coloured line in pixels.
+    """
+    x1, y1, x2, y2 = (round(value) for value in box)
+    x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
+    for inset, fill, thick in ((-1, INK, width + 2), (0, colour, width)):
+        draw.rectangle([x1 + inset, y1 + inset, max(x2 - inset, x1 + inset),
+                        max(y2 - inset, y1 + inset)], outline=fill, width=thick)
+
+
+def stack(images: Sequence[Image.Image], horizontal: bool = False, gap: int = 0) -> Image.Image:
+    """Pictures in a row or a column on white, aligned at the left or top."""
+    widths, heights = [im.width for im in images], [im.height for im in images]
+    space = gap * (len(images) - 1)
+    size = (sum(widths) + space, max(heights)) if horizontal else (
+        max(widths), sum(heights) + space)
+    canvas = Image.new('RGB', size, BACKGROUND)
+    at = 0
+    for image in images:
+        canvas.paste(image, (at, 0) if horizontal else (0, at))
+        at += (image.width if horizontal else image.height) + gap
+    return canvas
+
+
+def grid(images: Sequence[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
+    """Pictures in rows of ``columns`` cells, all cells of the largest size, on white.
+
+    Raises:
+        ValueError: There is no picture.
+    """
+    if not images:
+        raise ValueError('a sheet needs at least one picture')
+    columns = min(columns, len(images))
+    width, height = max(im.width for im in images), max(im.height for im in images)
+    rows = -(-len(images) // columns)
+    canvas = Image.new('RGB', (columns * (width + gap) + gap, rows * (height + gap) + gap),
+                       BACKGROUND)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        canvas.paste(image, (gap + column * (width + gap), gap + row * (height + gap)))
+    return canvas

@@ -1,0 +1,186 @@
+"""Loss and metric curves from mmengine's logs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, in an order that keeps neighbours far apart.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
+BOOKKEEPING = ('epoch', 'iter', 'step', 'time', 'data_time', 'memory', 'eta')
+
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def find_scalars(path: str | Path) -> list[Path]:
+    """Log files of a run, oldest first.
+
+    Args:
+        path (str or Path): A ``scalars.json``, or a work_dir, which holds
+            ``<timestamp>/vis_data/scalars.json`` for each start and resume.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    files = sorted(path.glob('*/vis_data/scalars.json')) or sorted(
+        path.glob('**/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(f'{path}: neither a scalars.json nor a work_dir with '
+                                '<timestamp>/vis_data/scalars.json (written while training)')
+    return files
+
+
+def load_curves(path: str | Path) -> Curves:
+    """Read every logged scalar over training iterations.
+
+    Training rows carry their iteration. A validation row carries only the
+    epoch, or the iteration where the log is by iteration; it is put at the
+    last iteration logged before it, or at its own if that is later. A resumed
+    run replaces what its predecessor logged from the same iteration on.
+
+    Args:
+        path (str or Path): As in :func:`find_scalars`.
+
+    Returns:
+        dict: Key -> (iterations (n,) int64, values (n,) float64).
+
+    Raises:
+        FileNotFoundError: As in :func:`find_scalars`.
+        ValueError: A line is not JSON; named with file and number. A last line
+            cut off by a killed process is left out.
+    """
+    points: dict[str, dict[int, float]] = {}
+    for file in find_scalars(path):
+        rows = _read_rows(file)
+        first = next((row['iter'] for row in rows if 'iter' in row), None)
+        if first is not None:
+            for values in points.values():
+                for iteration in [i for i in values if i >= first]:
+                    del values[iteration]
+        # Validation before the first training row belongs to the point of resumption.
+        last = max((i for values in points.values() for i in values), default=0)
+        for row in rows:
+            last = int(row['iter']) if 'iter' in row else max(last, int(row.get('step', 0)))
+            for key, value in row.items():
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if number and key not in BOOKKEEPING:
+                    points.setdefault(key, {})[last] = float(value)
+    return {key: (np.array(sorted(values), dtype=np.int64),
+                  np.array([values[i] for i in sorted(values)]))
+            for key, values in points.items() if values}
+
+
+def _read_rows(file: Path) -> list[dict]:
+    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise ValueError(f'{file}, line {number}: not JSON ({error})') from error
+    return rows
+
+
+def default_keys(runs: Mapping[str, Curves]) -> list[str]:
+    """What a reader looks for: losses first, then figures that have a chance.
+
+    Of figures at several cut-offs or thresholds (``R@5``, ``right_box@0.7``)
+    only that at 1 is taken: 30 panels would show nothing.
+    """
+    keys = dict.fromkeys(key for curves in runs.values() for key in curves)
+    losses = [key for key in keys if 'loss' in key]
+    losses.sort(key=lambda key: key != 'loss')
+    return losses + [key for key in keys if f'{key}_chance' in keys
+                     and key.partition('@')[2] in ('', '1')]
+
+
+def smooth(values: np.ndarray, weight: float) -> np.ndarray:
+    """Exponential mean without the bias of a start at zero; ``weight`` 0 changes nothing."""
+    if not 0 <= weight < 1:
+        raise ValueError(f'the smoothing weight lies in [0, 1), got {weight}')
+    out, mean, mass = np.empty_like(values), 0.0, 0.0
+    for i, value in enumerate(values):
+        mean, mass = weight * mean + (1 - weight) * value, weight * mass + (1 - weight)
+        out[i] = mean / mass
+    return out
+
+
+def plot_curves(runs: Mapping[str, str | Path], out_file: str | Path,
+                keys: Sequence[str] | None = None, columns: int = 3, smoothing: float = 0.0,
+                title: str = '') -> Path:
+    """Curves of one or several runs, a panel for each key, as a PNG.
+
+    Args:
+        runs (mapping): Label -> ``scalars.json`` or work_dir.
+        out_file (str or Path): Picture to write; folders are made.
+        keys (sequence[str], optional): Logged scalars to show. Defaults to all
+            losses and the headline figures (:func:`default_keys`).
+        columns (int): Panels side by side.
+        smoothing (float): Weight of :func:`smooth` for the losses, whose raw
+            values then stay visible as thin lines.
+        title (str): Heading.
+
+    Returns:
+        Path: ``out_file``.
+
+    Raises:
+        FileNotFoundError: A run has no log.
+        KeyError: A key is in no run.
+        ValueError: There is nothing to draw, or a log is damaged.
+    """
+    curves = {label: load_curves(path) for label, path in runs.items()}
+    known = {key for each in curves.values() for key in each}
+    keys = default_keys(curves) if keys is None else list(keys)
+    if not keys:
+        raise ValueError(f'the logs of {list(runs)} hold no loss and no figure with a chance; '
+                         f'name keys among {sorted(known)}')
+    if missing := [key for key in keys if key not in known]:
+        raise KeyError(f'no run logged {missing}; there are {sorted(known)}')
+
+    columns = min(columns, len(keys))
+    num_rows = -(-len(keys) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.9 * num_rows + 0.6), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(num_rows, columns, squeeze=False).ravel()
+    handles = {}
+    for axis, key in zip(axes, keys, strict=False):
+        for number, (label, each) in enumerate(curves.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            if key in each:
+                handles[label] = _draw(axis, key, each[key], colour, smoothing)
+            if f'{key}_chance' in each:
+                handles['chance'] = axis.axhline(
+                    each[f'{key}_chance'][1][-1], color='0.45', linestyle=':', zorder=1)
+        axis.set_title(key, fontsize=10)
+        axis.set_xlabel('iteration', fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        if f'{key}_chance' in known:
+            axis.set_ylim(-0.02, 1.02)
+    for axis in axes[len(keys):]:
+        axis.set_visible(False)
+    figure.legend(handles.values(), handles.keys(), loc='outside lower center',
+                  ncols=len(handles), frameon=False)
+    if title:
+        figure.suptitle(title)
+    out_file = Path(out_file)
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_file, dpi=110)
+    return out_file
+
+
+def _draw(axis, key: str, curve, colour: str, smoothing: float):
+    steps, values = curve
+    if 'loss' in key and smoothing:
+        axis.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+        values = smooth(values, smoothing)
+    marker = 'o' if len(steps) <= 30 else None
+    return axis.plot(steps, values, color=colour, linewidth=1.5, marker=marker, markersize=3)[0]

@@ -1,0 +1,146 @@
+"""Where the model looks for a prompt: score maps over photos."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw
+
+from eclip_mm.evaluation.functional import peak_points, top1_box, upsample_score_map
+from eclip_mm.evaluation.functional.grounding import right_candidates
+from eclip_mm.visualization.canvas import (
+    FAINT_INK,
+    GAP,
+    GREEN,
+    INK,
+    ORANGE,
+    draw_frame,
+    fit_scale,
+    grid,
+    stack,
+    text_block,
+    to_pil,
+)
+
+LEGEND = ('left: photo with the box of the named product (green). right: score map, bright = '
+          'high; cross = its peak; second box = best candidate: white if right, orange if wrong')
+
+
+def overlay_score_map(image, score_map, opacity: float = 0.75, colormap: str = 'inferno',
+                      size: tuple[int, int] | None = None) -> Image.Image:
+    """A score map in colour over the greyed photo.
+
+    The map is divided by its maximum: brightness compares places of one map,
+    not maps. Where S is low the photo shows through.
+
+    Args:
+        image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`.
+        score_map (array-like or Tensor): (h, w) non-negative, patch grid.
+        opacity (float): Of the colour where S is highest.
+        colormap (str): Name of a matplotlib colour map.
+        size (tuple[int, int], optional): (width, height) of the result.
+            Defaults to that of the picture.
+
+    Returns:
+        Image: RGB.
+    """
+    image = to_pil(image)
+    width, height = size or image.size
+    ground = np.asarray(_resize(image, (width, height)).convert('L'), float)[..., None] * 0.8
+    scores = np.clip(upsample_score_map(score_map, (height, width)), 0, None)
+    scores = scores / max(scores.max(), 1e-12)
+    colour = matplotlib.colormaps[colormap](scores)[..., :3] * 255
+    weight = opacity * (0.25 + 0.75 * scores[..., None])
+    return Image.fromarray((ground * (1 - weight) + colour * weight).round().astype(np.uint8))
+
+
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Enlarge with hard pixels, shrink smoothly."""
+    larger = size[0] >= image.width
+    return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS)
+
+
+def draw_score_map(image, score_map, prompt: str = '', title: str = '', gt_bboxes=(),
+                   candidates=(), alpha: float = 0.5, iou_thr: float = 0.5,
+                   target_size: int = 256, font: str | None = None) -> Image.Image:
+    """One photo, its score map beside it, the prompt above.
+
+    The right boxes are green on both; on the map a cross marks the peak, and
+    the best of ``candidates`` (as ``ProductGrounding`` picks it) is white when
+    it is right and orange when it is wrong, which the line above says in words
+    too.
+
+    Args:
+        image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`;
+            small ones are enlarged by a whole factor.
+        score_map (array-like or Tensor): (h, w) non-negative, patch grid.
+        prompt (str): The text that was searched for.
+        title (str): A line above it, such as the product_id.
+        gt_bboxes (array-like or Tensor): (G, 4) xyxy pixels of ``image``.
+        candidates (array-like or Tensor): (K, 4) likewise; may be empty.
+        alpha (float): Exponent of the area in the candidates' score.
+        iou_thr (float): Least IoU of a right candidate.
+        target_size (int): About how many pixels the longer side of the photo
+            gets.
+        font (str, optional): Font file, needed for Chinese.
+
+    Returns:
+        Image: RGB.
+    """
+    image = to_pil(image)
+    img_shape = (image.height, image.width)
+    scale = fit_scale(image.size, target_size)
+    size = (round(image.width * scale), round(image.height * scale))
+    gt_bboxes = np.asarray(gt_bboxes, dtype=np.float64).reshape(-1, 4)
+    candidates = np.asarray(candidates, dtype=np.float64).reshape(-1, 4)
+
+    photo, heat = _resize(image, size), overlay_score_map(image, score_map, size=size)
+    for panel in (photo, heat):
+        draw = ImageDraw.Draw(panel)
+        for box in gt_bboxes:
+            draw_frame(draw, box * scale, GREEN, width=3)
+    draw, verdict = ImageDraw.Draw(heat), ''
+    if len(candidates):
+        best = top1_box(upsample_score_map(score_map, img_shape), candidates, alpha)
+        right = right_candidates(candidates[best:best + 1], gt_bboxes, iou_thr)[0]
+        verdict = 'right box' if right else 'wrong box'
+        inset = np.array([5, 5, -5, -5]) if right else np.zeros(4)
+        draw_frame(draw, candidates[best] * scale + inset, (255, 255, 255) if right else ORANGE)
+    for x, y in peak_points(score_map, img_shape)[:4] * scale:
+        for colour, reach, width in ((INK, 9, 6), ((255, 255, 255), 8, 2)):
+            draw.line([x - reach, y, x + reach, y], fill=colour, width=width)
+            draw.line([x, y - reach, x, y + reach], fill=colour, width=width)
+
+    panels = stack([photo, heat], horizontal=True, gap=4)
+    head = ' · '.join(part for part in (title, verdict) if part)
+    colour = ORANGE if verdict == 'wrong box' else FAINT_INK
+    parts = [text_block(head, panels.width, 12, 1, colour, font)] if head else []
+    if prompt:
+        parts.append(text_block(f'“{prompt}”', panels.width, 15, 2, INK, font, num_lines=2))
+    return stack([*parts, panels])
+
+
+def score_map_sheet(items: Sequence[dict], columns: int = 3, title: str = '', legend: bool = True,
+                    font: str | None = None, **kwargs) -> Image.Image:
+    """Several score maps on one sheet.
+
+    Args:
+        items (sequence[dict]): Arguments of :func:`draw_score_map` for each.
+        columns (int): How many side by side.
+        title (str): Heading.
+        legend (bool): A line below that says what the colours mean.
+        font (str, optional): Font file, needed for Chinese.
+        **kwargs: Arguments of :func:`draw_score_map` for all.
+
+    Returns:
+        Image: RGB.
+
+    Raises:
+        ValueError: ``items`` is empty.
+    """
+    sheet = grid([draw_score_map(**{**kwargs, 'font': font, **item}) for item in items], columns)
+    parts = [text_block(title, sheet.width, 22, 2, INK, font, margin=GAP)] if title else []
+    parts.append(sheet)
+    if legend:
+        parts.append(text_block(LEGEND, sheet.width, 13, 4, FAINT_INK, font, margin=GAP))
+    return stack(parts)

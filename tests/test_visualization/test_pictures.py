@@ -1,0 +1,117 @@
+"""Score maps and retrieval sheets: what must be where, read back from the pixels."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from eclip_mm.visualization import (
+    draw_score_map,
+    overlay_score_map,
+    retrieval_sheet,
+    score_map_sheet,
+)
+from eclip_mm.visualization.canvas import (
+    GREEN,
+    ORANGE,
+    draw_frame,
+    fit_scale,
+    grid,
+    load_font,
+    to_pil,
+    wrap_text,
+)
+
+PHOTO = np.full((64, 64, 3), 128, np.uint8)
+MAP = np.zeros((8, 8))
+MAP[1, 6] = 1  # upper right
+
+
+def count(image, colour):
+    return int((np.asarray(image) == colour).all(-1).sum())
+
+
+def test_overlay_is_bright_where_the_score_is():
+    pixels = np.asarray(overlay_score_map(PHOTO, MAP).convert('L'), float)
+    y, x = np.unravel_index(pixels.argmax(), pixels.shape)
+    assert abs(x - 52) <= 4 and abs(y - 12) <= 4
+    assert pixels.max() > 2 * np.median(pixels)
+    flat = np.asarray(overlay_score_map(PHOTO, np.zeros((4, 4))))
+    assert (flat == flat[0, 0]).all(), 'a map of zeros is drawn, without NaN'
+
+
+def test_the_best_candidate_is_orange_only_when_wrong():
+    right, wrong = [44, 4, 60, 20], [4, 40, 20, 60]
+    good = draw_score_map(PHOTO, MAP, gt_bboxes=[right], candidates=[wrong, right])
+    bad = draw_score_map(PHOTO, MAP, gt_bboxes=[wrong], candidates=[wrong, right])
+    none = draw_score_map(PHOTO, MAP, gt_bboxes=[right])
+    frame = np.asarray(bad)[-256:]  # below the line that says it in words
+    assert count(good, ORANGE) == 0 and count(none, ORANGE) == 0
+    assert count(frame, ORANGE) > 200
+    # the frame of the wrong candidate stands in the right panel, around (44..60, 4..20) * 4
+    ys, xs = np.nonzero((frame == ORANGE).all(-1))
+    assert xs.min() == 256 + 4 + 176 and xs.max() == 256 + 4 + 239
+    assert ys.min() == 16 and ys.max() == 79
+    assert count(good, GREEN) == count(none, GREEN) > 1000, 'green in both panels'
+
+
+def test_small_photos_are_enlarged_by_whole_factors():
+    assert [fit_scale((size, 50), 256) for size in (64, 96, 100, 200)] == [4, 3, 3, 1]
+    assert fit_scale((640, 360), 256) == 0.4
+    assert draw_score_map(PHOTO, MAP).size == (2 * 256 + 4, 256)
+    assert draw_score_map(np.zeros((48, 64, 3), np.uint8), MAP).size == (516, 192)
+
+
+def test_sheet_accepts_every_kind_of_picture(tmp_path):
+    Image.fromarray(PHOTO).save(tmp_path / 'a.png')
+    tensor = torch.from_numpy(PHOTO).permute(2, 0, 1)
+    kinds = [PHOTO, tensor, tmp_path / 'a.png', Image.fromarray(PHOTO)]
+    items = [dict(image=kind, score_map=torch.from_numpy(MAP), prompt='a prompt ' * 40)
+             for kind in kinds]
+    sheet = score_map_sheet(items, columns=2, title='Title', target_size=64)
+    cells = [draw_score_map(target_size=64, **item).tobytes() for item in items]
+    assert len(set(cells)) == 1
+    assert sheet.width == 2 * (64 * 2 + 4) + 3 * 16
+    with pytest.raises(ValueError, match='at least one'):
+        score_map_sheet([])
+    with pytest.raises(ValueError, match='float'):
+        to_pil(np.zeros((4, 4, 3)))
+
+
+def test_text_is_wrapped_and_cut():
+    font = load_font(14)
+    lines = wrap_text('one two three ' * 30, font, 120, 3)
+    assert len(lines) == 3 and lines[-1].endswith('…')
+    assert all(font.getlength(line) <= 120 for line in lines)
+    long_word = wrap_text('x' * 200, font, 120, 99)
+    assert ''.join(long_word) == 'x' * 200
+    assert all(font.getlength(line) <= 120 for line in long_word)
+    assert wrap_text('', font, 120, 3) == ['']
+
+
+def test_frame_covers_the_pixels_of_its_box():
+    image = Image.new('RGB', (20, 20))
+    draw_frame(ImageDraw.Draw(image), (4, 5, 14, 12), GREEN, width=1)
+    ys, xs = np.nonzero((np.asarray(image) == GREEN).all(-1))
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (4, 13, 5, 11)
+
+
+def test_grid_puts_pictures_in_reading_order():
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    sheet = np.asarray(grid([Image.new('RGB', (10, 6), c) for c in colours], columns=2, gap=2))
+    assert sheet.shape == (2 * 8 + 2, 2 * 12 + 2, 3)
+    assert [tuple(sheet[3, 3]), tuple(sheet[3, 15]), tuple(sheet[11, 3])] == colours
+
+
+def test_retrieval_sheet_frames_the_right_ones():
+    def found(*right):
+        results = [dict(image=PHOTO, right=r, title=str(i)) for i, r in enumerate(right)]
+        return retrieval_sheet([dict(image=PHOTO, title='q', results=results)], num_results=3)
+
+    one, two = count(found(0, 1, 0), GREEN), count(found(1, 1, 0), GREEN)
+    assert count(found(0, 0, 0), GREEN) == 0 and 0 < one and two == 2 * one
+    assert count(found(0, 1, 0, 1), GREEN) == one, 'results beyond num_results are left out'
+    words = retrieval_sheet([dict(image=None, title='red milk', results=[])])
+    assert np.asarray(words).min() < 100, 'a query by words is written'
+    with pytest.raises(ValueError, match='at least one query'):
+        retrieval_sheet([])

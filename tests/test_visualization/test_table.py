@@ -1,0 +1,48 @@
+"""Tables, letter by letter."""
+
+import pytest
+
+from eclip_mm.visualization import format_table, metrics_table
+
+RUNS = {
+    'ECLIP': {'p/R@1': 0.8125, 'p/R@1_chance': 0.25, 'p/R@1_low': 0.75, 'p/R@1_high': 0.875,
+              'p/pointing': 0.5, 'p/pointing_chance': 0.125, 'p/num_photos': 32},
+    'CLIP': {'p/R@1': 0.5, 'p/R@1_chance': 0.25, 'p/pointing': 0.25, 'p/pointing_chance': 0.5,
+             'p/num_photos': 32}}
+
+
+def test_plain():
+    assert format_table(['name', 'x'], [['a', 0.12345], ['long name', None], ['c', 7]]) == (
+        'name           x\n'
+        '----------------\n'
+        'a          0.123\n'
+        'long name      -\n'
+        'c              7')
+
+
+def test_markdown():
+    assert format_table(['name', 'x'], [['a|b', 0.5]], markdown=True, digits=1) == (
+        '| name |   x |\n'
+        '| ---- | --: |\n'
+        '| a\\|b | 0.5 |')
+
+
+def test_rows_of_another_width_fail():
+    with pytest.raises(ValueError, match='row 1 has 1 cells, the header 2'):
+        format_table(['a', 'b'], [[1, 2], [1]])
+
+
+def test_runs_side_by_side_with_chance_and_interval():
+    lines = metrics_table(RUNS, digits=2).split('\n')
+    assert lines[0].split() == ['figure', 'ECLIP', 'CLIP', 'chance']
+    assert lines[2].split() == ['p/R@1', '0.81', '[0.75,', '0.88]', '0.50', '0.25']
+    assert lines[3].split() == ['p/pointing', '0.50', '0.25', 'differs']
+    assert lines[4].split() == ['p/num_photos', '32', '32']
+    assert len(lines) == 5
+
+
+def test_chosen_keys():
+    lines = metrics_table({'a': RUNS['CLIP'], 'b': {}}, keys=['p/pointing']).split('\n')
+    assert [line.split() for line in lines[2:]] == [['p/pointing', '0.250', '-', '0.500']]
+    with pytest.raises(KeyError, match="'p/mAP'"):
+        metrics_table(RUNS, keys=['p/mAP'])
