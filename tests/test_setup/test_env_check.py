@@ -138,6 +138,7 @@ def test_detection_refuses_stock_mmcv(installed):
 
 def test_detection_sees_that_ops_are_missing(installed, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmcv', types.ModuleType('mmcv'))
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', None)  # as Python marks "not to be found"
     message = message_of(check_detection)
     assert 'onedl-mmcv has no compiled ops that fit this torch' in message
     assert 'setup_env.sh --det' in message
