@@ -6,7 +6,7 @@ it reads the versions that pip recorded and imports nothing.
 
 import re
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -110,8 +110,8 @@ def check_detection() -> None:
     problems.extend(filter(None, map(_problem, DETECTION)))
     if not problems:
         try:
-            import torch  # noqa: F401  its libraries have to be loaded before the ops
-            from mmcv import _ext  # noqa: F401
+            import_module('torch')  # its libraries have to be loaded before the ops
+            import_module('mmcv._ext')
         except ImportError as error:
             problems.append(f'onedl-mmcv has no compiled ops that fit this torch ({error})')
     if problems:
