@@ -17,7 +17,6 @@ REPO = Path(__file__).parents[2]
 DETECTION_PARTS = (
     'eclip_mm/models/detection',
     'eclip_mm/evaluation/proposals',
-    'eclip_mm/utils/env_check.py',
 )
 MODULES = {
     'onedl-mmengine': 'mmengine',
