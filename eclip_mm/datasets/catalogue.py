@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .carriers import JsonLinesFile, ParquetShard
-from .schema import CatalogueError, validate_row
+from .jsonl_reader import JsonLinesFile
+from .parquet_reader import ParquetShard
+from .schema import CatalogueError, CheckedRow, validate_row
 from .writers import ParquetCatalogueWriter, write_jsonl
 
 __all__ = [
@@ -104,20 +105,18 @@ class Catalogue(Sequence):
         codes: dict[str, int] = {}
         for shard_index, shard in enumerate(self._shards):
             for row_index, number, row in shard.scan():
-                where = f'{shard.path}, row {number}'
                 self.report.num_rows += 1
+                kept = None
                 try:
-                    if isinstance(row, Exception):
-                        raise CatalogueError(f'{where}: {row}')
-                    validate_row(row, where)
-                    product_id = row['product_id']
-                    if product_id in seen:
-                        first = seen[product_id]
+                    if not isinstance(row, CheckedRow):
+                        where = f'{shard.path}, row {number}'
+                        row, kept = self._check(row, shard, where, strict, check_files)
+                    if row.product_id in seen:
+                        first = self._shards[self._shard_of[seen[row.product_id]]].path
                         raise CatalogueError(
-                            f"{where}: field 'product_id' {product_id!r} was already used in "
-                            f'{self._shards[self._shard_of[first]].path}; ids are unique: put '
-                            'all pictures of a product in one row')
-                    kept = self._existing_images(row, shard, where, strict, check_files)
+                            f"{shard.path}, row {number}: field 'product_id' {row.product_id!r} "
+                            f'was already used in {first}; ids are unique: put all pictures of '
+                            'a product in one row')
                 except CatalogueError as error:
                     if strict:
                         raise
@@ -125,14 +124,13 @@ class Catalogue(Sequence):
                     self.report.add(str(error))
                     continue
                 index = len(self.product_ids)
-                seen[product_id] = index
-                self.product_ids.append(product_id)
+                seen[row.product_id] = index
+                self.product_ids.append(row.product_id)
                 self._shard_of.append(shard_index)
                 self._row_of.append(row_index)
-                if len(kept) < len(row['images']):
+                if kept is not None:
                     self._kept_images[index] = kept
-                for i in kept:
-                    source = row['images'][i]['source']
+                for source in row.sources:
                     self._image_source.append(codes.setdefault(source, len(codes)))
                 self._image_start.append(len(self._image_source))
         self.source_names = list(codes)
@@ -141,11 +139,24 @@ class Catalogue(Sequence):
             names = ', '.join(str(shard.path) for shard in self._shards[:3])
             raise CatalogueError(f'{names}: no row can be used\n{self.report}')
 
-    def _existing_images(self, row, shard, where, strict, check_files) -> list[int]:
+    def _check(
+            self, row: dict | Exception, shard, where: str, strict: bool,
+            check_files: bool) -> tuple[CheckedRow, list[int] | None]:
+        """Validate a row; also the pictures to keep, None for all."""
+        if isinstance(row, Exception):
+            raise CatalogueError(f'{where}: {row}')
+        validate_row(row, where)
+        images = row['images']
+        kept = self._existing_images(images, shard, where, strict) if check_files \
+            else list(range(len(images)))
+        checked = CheckedRow(row['product_id'], [images[i]['source'] for i in kept])
+        return checked, kept if len(kept) < len(images) else None
+
+    def _existing_images(self, images: list, shard, where: str, strict: bool) -> list[int]:
         kept, missing = [], []
-        for i, image in enumerate(row['images']):
+        for i, image in enumerate(images):
             path = image.get('path')
-            if path is None or not check_files or os.path.exists(shard.folder / path):
+            if path is None or os.path.exists(shard.folder / path):
                 kept.append(i)
             else:
                 missing.append(
@@ -164,13 +175,15 @@ class Catalogue(Sequence):
     def __getitem__(self, index: int) -> dict:
         return self.load(index)
 
-    def load(self, index: int, images: Sequence[int] | None = None) -> dict:
+    def load(
+            self, index: int, images: Sequence[int] | None = None, boxes: bool = True) -> dict:
         """Decode one row.
 
         Args:
             index (int): Which of the usable rows.
             images (Sequence[int], optional): Which of its usable pictures to
                 hand out, in this order. Defaults to all.
+            boxes (bool): Read the boxes; without them it is faster.
 
         Returns:
             dict: The row. Image paths are absolute; of ``path``, ``bytes`` and
@@ -182,7 +195,8 @@ class Catalogue(Sequence):
         if images is None:
             images = range(self.num_images(index))
         shard = self._shards[self._shard_of[index]]
-        row = shard.load(int(self._row_of[index]), [self.image_number(index, i) for i in images])
+        row = shard.load(
+            int(self._row_of[index]), [self.image_number(index, i) for i in images], boxes)
         row.setdefault('category', None)
         for image in row['images']:
             if 'path' in image:

@@ -159,15 +159,14 @@ class _CatalogueDataset(Dataset):
                  rng: np.random.Generator, split: str) -> dict:
         """Start the ``results`` dict that the pipeline works on."""
         distinct = sorted(set(image_indices))
-        row = self.catalogue.load(row_index, distinct)
+        row = self.catalogue.load(row_index, distinct, boxes=with_boxes)
         records = []
         for i in image_indices:
             record = dict(row['images'][distinct.index(i)])
             number = self.catalogue.image_number(row_index, i)
             record['image_id'] = f'{row["product_id"]}#{number}'
-            boxes = record.pop('boxes', [])
             if with_boxes:
-                record['boxes'] = boxes
+                record.setdefault('boxes', [])
             records.append(record)
         return dict(
             product_id=row['product_id'], text=row['text'], category=row['category'],

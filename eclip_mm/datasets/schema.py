@@ -2,11 +2,32 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
+
+import pyarrow as pa
 
 ROW_KEYS = ('product_id', 'text', 'category', 'images')
 IMAGE_KEYS = ('path', 'bytes', 'source', 'boxes')
 BOX_KEYS = ('bbox', 'product_id')
+
+
+# What the writer writes. Spark, BigQuery and `datasets` write the same nesting,
+# sometimes with large_* or other number types, which the reader takes as well.
+PARQUET_SCHEMA = pa.schema([
+    pa.field('product_id', pa.string(), nullable=False),
+    pa.field('text', pa.string(), nullable=False),
+    pa.field('category', pa.string()),
+    pa.field('images', pa.list_(pa.struct([
+        pa.field('path', pa.string()),
+        pa.field('bytes', pa.binary()),
+        pa.field('source', pa.string()),
+        pa.field('boxes', pa.list_(pa.struct([
+            pa.field('bbox', pa.list_(pa.float32())),
+            pa.field('product_id', pa.string()),
+        ]))),
+    ]))),
+])
 
 
 class CatalogueError(ValueError):
@@ -14,6 +35,19 @@ class CatalogueError(ValueError):
 
     The message names the file, the row, the field and what to do.
     """
+
+
+@dataclass(slots=True)
+class CheckedRow:
+    """What remains to be known of a row that has no fault.
+
+    Attributes:
+        product_id (str): Its id.
+        sources (list[str]): Source of each of its pictures.
+    """
+
+    product_id: str
+    sources: list[str]
 
 
 def validate_row(row: Mapping, where: str) -> None:

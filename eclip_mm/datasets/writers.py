@@ -10,8 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .carriers import PARQUET_SCHEMA
-from .schema import CatalogueError, validate_row
+from .schema import PARQUET_SCHEMA, CatalogueError, validate_row
 
 _SUFFIX_OF_MAGIC = (
     (b'\xff\xd8\xff', '.jpg'), (b'\x89PNG', '.png'), (b'GIF8', '.gif'), (b'BM', '.bmp'))
@@ -102,7 +101,7 @@ class ParquetCatalogueWriter:
     """
 
     def __init__(
-            self, path: str | Path, group_bytes: int = 2 * 2**20, group_rows: int = 1000) -> None:
+            self, path: str | Path, group_bytes: int = 2**20, group_rows: int = 1000) -> None:
         self.path = Path(path)
         self.group_bytes = group_bytes
         self.group_rows = group_rows
@@ -115,7 +114,9 @@ class ParquetCatalogueWriter:
             self._temporary, PARQUET_SCHEMA,
             compression={
                 leaf: 'none' if leaf.endswith('.bytes') else 'zstd' for leaf in _leaves()},
-            use_dictionary=['category', 'images.list.element.source'])
+            use_dictionary=['category', 'images.list.element.source'],
+            # Not of the bytes: smallest and largest picture, in every group's footer.
+            write_statistics=[leaf for leaf in _leaves() if not leaf.endswith('.bytes')])
 
     def write(self, row: Mapping) -> None:
         """Append a row; a picture given by ``path`` is read into the file.

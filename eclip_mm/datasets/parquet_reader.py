@@ -1,9 +1,6 @@
-"""The two file formats of a catalogue, opened for random access to rows."""
+"""A Parquet catalogue, opened for random access to rows."""
 
-import json
 import logging
-import mmap
-from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,83 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mmengine.logging import print_log
 
-from .schema import IMAGE_KEYS, ROW_KEYS, CatalogueError
-
-# Shared by writer and reader. Spark, BigQuery and `datasets` write the same
-# nesting, sometimes with large_* types, which the reader takes as well.
-PARQUET_SCHEMA = pa.schema([
-    pa.field('product_id', pa.string(), nullable=False),
-    pa.field('text', pa.string(), nullable=False),
-    pa.field('category', pa.string()),
-    pa.field('images', pa.list_(pa.struct([
-        pa.field('path', pa.string()),
-        pa.field('bytes', pa.binary()),
-        pa.field('source', pa.string()),
-        pa.field('boxes', pa.list_(pa.struct([
-            pa.field('bbox', pa.list_(pa.float32())),
-            pa.field('product_id', pa.string()),
-        ]))),
-    ]))),
-])
+from .parquet_check import check_group
+from .schema import IMAGE_KEYS, ROW_KEYS, CatalogueError, CheckedRow
 
 # Stands for picture bytes that exist but were not read while scanning.
 _NOT_READ = b'not read'
-
-
-class JsonLinesFile:
-    """A ``.jsonl`` file; a line is parsed when its row is asked for.
-
-    Args:
-        path (Path): The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder = path.absolute().parent
-        self._starts = array('q')
-        self._map = None
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, '_map': None}
-
-    def scan(self) -> Iterator[tuple[int, int, dict | Exception]]:
-        """Yield (row index, line number from 1, row or why it cannot be parsed)."""
-        with open(self.path, 'rb') as file:
-            start = 0
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    self._starts.append(start)
-                    yield len(self._starts) - 1, number, self._parse_or_error(line)
-                start += len(line)
-
-    @staticmethod
-    def _parse_or_error(line: bytes) -> dict | Exception:
-        try:
-            return _parse(line)
-        except ValueError as error:
-            hint = ('; the file looks like one JSON array: write one object a line'
-                    if line.lstrip()[:1] == b'[' else '; write one JSON object a line')
-            return ValueError(f'the line is not JSON ({error}){hint}')
-
-    def load(self, row: int, images: Sequence[int]) -> dict:
-        """Parse one row, with the chosen images only."""
-        if self._map is None:
-            with open(self.path, 'rb') as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        start = self._starts[row]
-        end = self._map.find(b'\n', start)
-        parsed = _parse(self._map[start:end if end >= 0 else len(self._map)])
-        parsed['images'] = [_without_none(parsed['images'][i]) for i in images]
-        return parsed
-
-    def column(self, name: str, rows: np.ndarray) -> Iterator:
-        """Yield one field of the given rows."""
-        for row in rows:
-            yield self.load(int(row), ()).get(name)
-
-
-def _parse(line: bytes) -> dict:
-    return json.loads(line.decode('utf-8-sig'))
 
 
 class ParquetShard:
@@ -117,7 +42,7 @@ class ParquetShard:
         self.folder = path.absolute().parent
         self.cache_bytes = cache_bytes
         self._file = None
-        self._cache: OrderedDict[int, pa.Table] = OrderedDict()
+        self._forget()
         try:
             file = self._open()
         except (pa.ArrowException, OSError) as error:
@@ -133,7 +58,19 @@ class ParquetShard:
         self._warn_if_coarse(file)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_file': None, '_cache': OrderedDict()}
+        state = dict(self.__dict__)
+        for name in ('_file', '_cache', '_cached_bytes'):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._file = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._cache: OrderedDict[tuple[int, bool], pa.Table] = OrderedDict()
+        self._cached_bytes = 0
 
     def _open(self) -> pq.ParquetFile:
         if self._file is None:
@@ -159,41 +96,64 @@ class ParquetShard:
                 f'fields {", ".join(IMAGE_KEYS)}')
 
     def _warn_if_coarse(self, file: pq.ParquetFile) -> None:
-        metadata = file.metadata
-        largest = max(
-            (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)),
-            default=0)
-        total = sum(
-            metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-        if largest > self.max_row_group_bytes and total > self.cache_bytes:
+        sizes = [
+            file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)]
+        if sizes and max(sizes) > self.max_row_group_bytes and sum(sizes) > self.cache_bytes:
             print_log(
-                f'{self.path}: a row group holds {largest / 2**20:.0f} MiB, and reading a single '
-                'product decodes all of it. Rewrite the file with small row groups: python '
-                f'tools/dataset_converters/jsonl_parquet.py {self.path} OUT.parquet',
+                f'{self.path}: a row group holds {max(sizes) / 2**20:.0f} MiB, and reading a '
+                'single product decodes all of it. Rewrite the file with small row groups: '
+                f'python tools/dataset_converters/jsonl_parquet.py {self.path} OUT.parquet',
                 logger='current', level=logging.WARNING)
 
-    def scan(self) -> Iterator[tuple[int, int, dict]]:
-        """Yield (row index, row number from 1, row whose picture bytes are not read)."""
+    def scan(self) -> Iterator[tuple[int, int, dict | CheckedRow]]:
+        """Yield (row index, row number from 1, row).
+
+        Picture bytes are not read. Rows of a group without a fault have been
+        checked all at once and come as :class:`CheckedRow`.
+        """
         file = self._open()
         columns = [leaf for leaf in self._leaves if leaf != self._bytes_leaf]
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, columns=columns, use_threads=False).to_pylist()
-            sizes = self._picture_sizes(file, group)
+            table = file.read_row_group(group, columns=columns, use_threads=False)
+            sizes = self._picture_sizes(file, group, table)
+            rows = check_group(table) \
+                if sizes is None and self._bytes_leaf is not None else None
+            if rows is None:
+                rows = self._rows_to_check(table, sizes)
             for i, row in enumerate(rows):
                 index = int(self._group_start[group]) + i
-                for j, image in enumerate(row['images'] or ()):
-                    if image is not None and self._bytes_leaf is not None \
-                            and (sizes is None or sizes[i][j]):
-                        image['bytes'] = _NOT_READ
                 yield index, index + 1, row
 
-    def _picture_sizes(self, file: pq.ParquetFile, group: int) -> list | None:
-        """Bytes of every picture of a row group; None when there is none to check."""
+    def _rows_to_check(self, table: pa.Table, sizes: list | None) -> list[dict]:
+        rows = table.to_pylist()
+        for i, row in enumerate(rows):
+            for j, image in enumerate(row['images'] or ()):
+                if image is None or self._bytes_leaf is None:
+                    continue
+                if sizes is None or sizes[i][j]:
+                    image['bytes'] = _NOT_READ
+        return rows
+
+    def _picture_sizes(self, file: pq.ParquetFile, group: int, table: pa.Table) -> list | None:
+        """Bytes of every picture of a row group; None when all pictures have some.
+
+        Statistics tell. Our own writer leaves them out (they would hold whole
+        pictures) and has checked that a picture without a path has bytes; of
+        other files without statistics that is taken for granted as well, and a
+        picture that has neither is met when it is loaded.
+        """
         if self._bytes_leaf is None:
             return None
         chunk = file.metadata.row_group(group).column(self._leaves.index(self._bytes_leaf))
         statistics = chunk.statistics
-        if statistics is not None and statistics.has_null_count and statistics.null_count == 0:
+        if statistics is not None and statistics.has_null_count:
+            all_have_bytes = statistics.null_count == 0
+        else:
+            pictures = table['images'].combine_chunks().flatten()
+            names = {field.name for field in pictures.type}
+            paths = pc.struct_field(pictures, 'path') if 'path' in names else None
+            all_have_bytes = paths is None or paths.null_count == len(paths)
+        if all_have_bytes:
             return None
         images = file.read_row_group(
             group, columns=[self._bytes_leaf], use_threads=False)['images'].combine_chunks()
@@ -202,28 +162,32 @@ class ParquetShard:
         ends = np.cumsum(counts)
         return [lengths[end - count:end] for end, count in zip(ends, counts, strict=True)]
 
-    def _group(self, group: int) -> pa.Table:
-        if group in self._cache:
-            self._cache.move_to_end(group)
-            return self._cache[group]
+    def _group(self, group: int, boxes: bool) -> pa.Table:
+        key = (group, boxes)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        columns = None if boxes else [leaf for leaf in self._leaves if '.boxes.' not in leaf]
         # One thread: Arrow's pool does not survive a fork in the middle of work.
-        table = self._open().read_row_group(group, use_threads=False)
-        self._cache[group] = table
-        while len(self._cache) > 1 and \
-                sum(t.nbytes for t in self._cache.values()) > self.cache_bytes:
-            self._cache.popitem(last=False)
+        table = self._open().read_row_group(group, columns=columns, use_threads=False)
+        self._cache[key] = table
+        self._cached_bytes += table.nbytes
+        while len(self._cache) > 1 and self._cached_bytes > self.cache_bytes:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return table
 
-    def load(self, row: int, images: Sequence[int]) -> dict:
+    def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
         """Decode one row, with the chosen images only."""
         group = int(np.searchsorted(self._group_start, row, side='right')) - 1
-        table = self._group(group)
+        table = self._group(group, boxes)
         at = row - int(self._group_start[group])
         loaded = {
             name: table.column(name)[at].as_py() for name in table.column_names
             if name != 'images'}
         pictures = table.column('images')[at].values
-        loaded['images'] = [_without_none(pictures[i].as_py()) for i in images]
+        loaded['images'] = [
+            {key: value for key, value in pictures[i].as_py().items() if value is not None}
+            for i in images]
         return loaded
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:
@@ -237,7 +201,3 @@ class ParquetShard:
             values = file.read_row_group(int(group), columns=[name], use_threads=False)[name]
             wanted = rows[groups == group] - self._group_start[group]
             yield from values.take(pa.array(wanted)).to_pylist()
-
-
-def _without_none(image: dict) -> dict:
-    return {key: value for key, value in image.items() if value is not None}

@@ -1,0 +1,68 @@
+"""Small pictures and catalogues for the tests of the data layer."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eclip_mm.datasets import ParquetCatalogueWriter, write_jsonl
+
+needs_data = pytest.mark.skipif(
+    'ECLIP_MM_DATA' not in os.environ,
+    reason='ECLIP_MM_DATA does not name the folder of GroceryStoreDataset and snacks')
+
+
+def data_root() -> Path:
+    return Path(os.environ['ECLIP_MM_DATA'])
+
+
+def encode(array: np.ndarray, kind: str = 'PNG', **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, kind, **options)
+    return file.getvalue()
+
+
+def plain_png(value: int, width: int = 24, height: int = 16) -> bytes:
+    """A picture of one grey value, which tells pictures apart after any crop."""
+    return encode(np.full((height, width, 3), value, dtype=np.uint8))
+
+
+def make_rows(num: int, sources=('merchant', 'comment')) -> list[dict]:
+    """Rows 'p0', 'p1', ...; picture j of product i has the grey value 10 * i + j."""
+    return [
+        dict(product_id=f'p{i}', text=f'Product number {i}', category='even odd'.split()[i % 2],
+             images=[dict(bytes=plain_png(10 * i + j), source=s) for j, s in enumerate(sources)])
+        for i in range(num)]
+
+
+def write_rows(rows: list[dict], path: Path) -> Path:
+    if path.suffix == '.parquet':
+        with ParquetCatalogueWriter(path, group_rows=3) as writer:
+            for row in rows:
+                writer.write(row)
+    else:
+        write_jsonl(rows, path)
+    return path
+
+
+class CharTokenizer:
+    """Ids of characters; needs no file."""
+
+    vocab_size, pad_token_id = 260, 0
+
+    def __call__(self, text, max_length=None):
+        return [2, *(min(ord(c), 255) + 4 for c in text)][:max_length - 1] + [3]
+
+
+def pipeline(train: bool, size: int = 8) -> list:
+    crop = [dict(type='RandomResizedCrop', size=size, scale=(0.5, 1.0)),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)]
+    return [
+        dict(type='LoadProductImages'),
+        *(crop if train else [dict(type='Resize', size=size)]),
+        dict(type='TokenizeText', tokenizer=CharTokenizer(), max_length=55),
+        dict(type='PackProductInputs')]
