@@ -17,8 +17,8 @@ class ResumableSampler(Sampler):
     k-th global batch of B samples is therefore the same set on every number of
     ranks that divides B. What does not divide by W is dropped at the end.
 
-    An index is ``epoch * dataset.epoch_stride + place``, so that the dataset
-    knows the epoch without being told; datasets without ``epoch_stride`` get
+    An index is ``pass * dataset.epoch_stride + place``, so that the dataset
+    knows the pass without being told; datasets without ``epoch_stride`` get
     the plain place. Iterating calls ``dataset.on_epoch_start(epoch)``, where
     there is one, in the main process.
 
@@ -27,16 +27,25 @@ class ResumableSampler(Sampler):
         shuffle (bool): Draw a permutation; otherwise keep the order.
         seed (int, optional): Seed of the permutations, the same on all ranks.
             Defaults to one that the ranks agree upon.
+        num_passes (int): Passes over the dataset that make one epoch, each in
+            an order of its own. Small datasets are used up in a few batches;
+            what happens once an epoch (validation, starting workers) would
+            then take longer than the training.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None,
+                 num_passes: int = 1) -> None:
+        if num_passes < 1:
+            raise ValueError(
+                f"ResumableSampler: 'num_passes' is {num_passes}; give at least 1")
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch = 0
         self._start = 0
-        self.num_samples = len(dataset) // self.world_size
+        self.num_passes = num_passes
+        self.num_samples = num_passes * len(dataset) // self.world_size
         if self.num_samples == 0:
             raise ValueError(
                 f'ResumableSampler: a dataset of {len(dataset)} samples cannot be dealt to '
@@ -49,16 +58,21 @@ class ResumableSampler(Sampler):
             self.dataset.on_epoch_start(self.epoch)
         order = self._order()[:self.num_samples * self.world_size]
         mine = order[self.rank::self.world_size][start:]
-        offset = self.epoch * getattr(self.dataset, 'epoch_stride', 0)
-        return iter((mine + offset).tolist())
+        return iter(mine.tolist())
 
     def _order(self) -> torch.Tensor:
+        first = self.epoch * self.num_passes
+        return torch.cat([self._pass(first + k) for k in range(self.num_passes)])
+
+    def _pass(self, number: int) -> torch.Tensor:
+        """Indices of one pass over the dataset, counted from the start of training."""
+        offset = number * getattr(self.dataset, 'epoch_stride', 0)
         if not self.shuffle:
-            return torch.arange(len(self.dataset))
+            return offset + torch.arange(len(self.dataset))
         generator = torch.Generator()
-        # Mixed, so that epoch 1 of seed 0 is not epoch 0 of seed 1.
-        generator.manual_seed((self.seed * 0x9E3779B97F4A7C15 + self.epoch) % 2**63)
-        return torch.randperm(len(self.dataset), generator=generator)
+        # Mixed, so that pass 1 of seed 0 is not pass 0 of seed 1.
+        generator.manual_seed((self.seed * 0x9E3779B97F4A7C15 + number) % 2**63)
+        return offset + torch.randperm(len(self.dataset), generator=generator)
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch, wherever this one begins."""

@@ -1,5 +1,6 @@
 """ECLIP: instance-centric vision-language pretraining (CVPR 2023)."""
 
+import difflib
 import zlib
 
 import torch
@@ -14,9 +15,13 @@ from eclip_mm.structures import ProductDataSample
 
 from .decoders import TEXT, scale_prompts
 from .instance_network import InstanceNetwork
+from .precision import at_least_float32
 from .pretrain_outputs import PretrainOutputs
 from .score_map import assignment_score_map, similarity_score_map
 from .slot_health import slot_health
+
+#: the names that the base configs give to the paper's tasks
+TASKS = ('itc', 'inter', 'itm', 'intra')
 
 
 @MODELS.register_module()
@@ -53,7 +58,9 @@ class ECLIP(BaseModel):
                  embed_dims: int = 512, init_logit_scale: float = 1 / 0.07,
                  max_logit_scale: float = 100.0, score_map_blocks: str | list[int] = 'last',
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None):
-        super().__init__(data_preprocessor or dict(type='ProductDataPreprocessor'), init_cfg)
+        super().__init__(
+            MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg)
+        check_head_names(pretext_heads)
         self.heads = nn.ModuleDict(
             {name: MODELS.build(cfg) for name, cfg in pretext_heads.items() if cfg is not None})
         if not self.heads:
@@ -159,7 +166,7 @@ class ECLIP(BaseModel):
             patch_tokens, scale_prompts(all_text_feats[plan.sources]),
             torch.full_like(plan.modality, TEXT))
         rows = torch.arange(len(feats), device=feats.device)
-        return F.normalize(feats[rows, plan.positive_index].float(), dim=-1)
+        return F.normalize(at_least_float32(feats[rows, plan.positive_index]), dim=-1)
 
     @torch.no_grad()
     def update_teacher(self, progress: float):
@@ -213,6 +220,19 @@ class ECLIP(BaseModel):
             patch_tokens, prompts, torch.full(prompts.shape[:2], modality, device=prompts.device))
         return (F.normalize(feats[:, 0].float(), dim=-1),
                 assignment_score_map(assign_maps, grid, self.score_map_blocks))
+
+
+def check_head_names(pretext_heads: dict) -> None:
+    """``intr=None`` would switch nothing off, silently.
+
+    Raises:
+        KeyError: a name set to None that looks like a misspelt task.
+    """
+    for name, cfg in pretext_heads.items():
+        close = difflib.get_close_matches(name, TASKS, n=1)
+        if cfg is None and name not in TASKS and close:
+            raise KeyError(f'pretext_heads.{name}=None switches nothing off: '
+                           f'did you mean {close[0]!r}?')
 
 
 def hash_product_ids(data_samples: list[ProductDataSample], device) -> Tensor:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
 
@@ -37,7 +38,7 @@ class InstanceNetwork(nn.Module):
             Z = g_I(v_i) (B, N, D); patch grid (h, w).
         """
         class_token, patch_tokens, grid = self.image_encoder(images)
-        feats = F.normalize(self.image_proj(class_token).float(), dim=-1)
+        feats = F.normalize(at_least_float32(self.image_proj(class_token)), dim=-1)
         return feats, self.image_proj(patch_tokens), grid
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class InstanceNetwork(nn.Module):
             L2-normalised g_T(w_cls) (B, D).
         """
         class_token = self.text_encoder(input_ids, attention_mask)
-        return F.normalize(self.text_proj(class_token).float(), dim=-1)
+        return F.normalize(at_least_float32(self.text_proj(class_token)), dim=-1)
 
     def decode(self, patch_tokens: Tensor, prompts: Tensor, modality: Tensor
                ) -> tuple[Tensor, list[Tensor]]:

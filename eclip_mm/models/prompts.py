@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from eclip_mm.registry import MODELS
+from eclip_mm.utils.seeding import derive_seed
 
 from .decoders import IMAGE, TEXT
 
@@ -89,7 +90,7 @@ class PromptSampler:
             step: number of the training step.
         """
         device, ids = ids.device, ids.cpu()
-        generator = torch.Generator().manual_seed((self.seed << 40) + step)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, step))
         num_rows, num_queries = len(ids), self.num_queries
         if num_rows < 2 and num_queries > 1:
             raise ValueError('negative prompts need at least 2 products in the global batch')

@@ -1,5 +1,6 @@
 """Attributes of a generated product, and the title that they give it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,11 +48,25 @@ _CLOSERS = ('', '', ', gift idea', ', fast delivery', ', limited edition', ', fo
 
 _SHAPE_NAMES = tuple(SHAPES)
 _COLOUR_NAMES = tuple(COLOURS)
-#: mixed radix of an attribute combination: shape, colour, pattern with its
-#: second colour (plain has none), mark with its colour (0 is no mark).
-_RADIX = (len(SHAPES), len(COLOURS), 1 + (len(PATTERNS) - 1) * (len(COLOURS) - 1),
-          1 + len(MARKS) * (len(COLOURS) - 1))
-NUM_COMBINATIONS = int(np.prod(_RADIX))
+#: what may tell two products apart; shape and colour always do
+OPTIONAL_ATTRIBUTES = ('pattern', 'mark')
+
+
+def _radix(attributes: tuple[str, ...]) -> tuple[int, ...]:
+    """Mixed radix of an attribute combination.
+
+    Shape, colour, pattern with its second colour (plain has none), mark with
+    its colour (0 is no mark).
+    """
+    others = len(COLOURS) - 1
+    return (len(SHAPES), len(COLOURS),
+            1 + (len(PATTERNS) - 1) * others if 'pattern' in attributes else 1,
+            1 + len(MARKS) * others if 'mark' in attributes else 1)
+
+
+def num_combinations(attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES) -> int:
+    """How many different products exist: 144 to 1.3 million."""
+    return math.prod(_radix(attributes))
 
 
 @dataclass(frozen=True)
@@ -77,16 +92,18 @@ def _other_colour(colour: int, offset: int) -> str:
     return _COLOUR_NAMES[offset if offset < colour else offset + 1]
 
 
-def build_spec(product_id: str, combination: int, rng: np.random.Generator) -> ProductSpec:
+def build_spec(product_id: str, combination: int, rng: np.random.Generator,
+               attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES) -> ProductSpec:
     """The product of one attribute combination.
 
     Args:
         product_id: identity.
-        combination: index below :data:`NUM_COMBINATIONS`.
+        combination: index below :func:`num_combinations`.
         rng: draws the filler words of the title.
+        attributes: optional attributes in use.
     """
     digits = []
-    for base in _RADIX:
+    for base in _radix(attributes):
         combination, digit = divmod(combination, base)
         digits.append(digit)
     shape, colour, pattern, mark = digits

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .attributes import NUM_COMBINATIONS, ProductSpec, build_spec
+from .attributes import OPTIONAL_ATTRIBUTES, ProductSpec, build_spec, num_combinations
 from .scenes import render_picture
 
 _SPLIT_KEYS = {'train': 0, 'photos': 1, 'products': 2}
@@ -37,6 +37,12 @@ class SyntheticCatalogueConfig:
         image_size: side of a picture in pixels.
         image_format: ``png`` (the same pixels everywhere) or ``jpeg``
             (about a third of the size).
+        attributes: what tells products apart besides shape and colour:
+            ``pattern``, ``mark``. Without any there are 144 products.
+        num_others: fewest and most other products in a comment or video
+            picture, at least 2.
+        object_scale: smallest and largest side of a product there, as a share
+            of the picture's side.
         seed: everything follows from it.
     """
 
@@ -49,13 +55,28 @@ class SyntheticCatalogueConfig:
     max_photo_products: int = 256
     image_size: int = 96
     image_format: str = 'png'
+    attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES
+    num_others: tuple[int, int] = (2, 3)
+    object_scale: tuple[float, float] = (0.27, 0.42)
     seed: int = 0
 
     def __post_init__(self):
         if not 64 <= self.num_products <= 1_000_000:
             raise ValueError(f'num_products must be 64 to 1,000,000, got {self.num_products}')
-        if self.num_products + self.num_heldout_products > NUM_COMBINATIONS:
-            raise ValueError(f'only {NUM_COMBINATIONS} attribute combinations exist')
+        unknown = set(self.attributes) - set(OPTIONAL_ATTRIBUTES)
+        if unknown:
+            raise ValueError(f'attributes must be among {OPTIONAL_ATTRIBUTES}, got {unknown}')
+        for name in ('attributes', 'num_others', 'object_scale'):  # a config gives lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not 2 <= self.num_others[0] <= self.num_others[1]:
+            raise ValueError(f'num_others must be 2 <= fewest <= most, got {self.num_others}')
+        if not 0.1 <= self.object_scale[0] <= self.object_scale[1] <= 0.6:
+            raise ValueError('object_scale must be 0.1 <= smallest <= largest <= 0.6, got '
+                             f'{self.object_scale}')
+        exist = num_combinations(self.attributes)
+        if self.num_products + self.num_heldout_products > exist:
+            raise ValueError(f'only {exist} products differ in shape, colour and '
+                             f'{self.attributes}; lower num_products or add attributes')
         if self.image_format not in ('png', 'jpeg'):
             raise ValueError(f"image_format must be 'png' or 'jpeg', got {self.image_format!r}")
         if self.image_size < 48:
@@ -71,7 +92,7 @@ def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
     total = config.num_products + config.num_heldout_products
     # a random key per combination and a sort: unlike Generator.choice this
     # uses nothing but raw draws, whose stream numpy keeps fixed
-    return np.argsort(rng.random(NUM_COMBINATIONS), kind='stable')[:total]
+    return np.argsort(rng.random(num_combinations(config.attributes)), kind='stable')[:total]
 
 
 def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
@@ -79,7 +100,7 @@ def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
     heldout = index >= config.num_products
     name = f'heldout-{index - config.num_products:07d}' if heldout else f'product-{index:07d}'
     rng = np.random.default_rng([config.seed, 11, index])
-    return build_spec(name, int(_combinations(config)[index]), rng)
+    return build_spec(name, int(_combinations(config)[index]), rng, config.attributes)
 
 
 def _split_plan(config, split):
@@ -107,12 +128,14 @@ def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> di
     for k, source in enumerate(_split_plan(config, split)[1]):
         rng = np.random.default_rng([config.seed, 13, _SPLIT_KEYS[split], index, k])
         others: dict[int, ProductSpec] = {}
-        while source != 'merchant' and len(others) < 2 + (k % 2):
+        low, high = config.num_others
+        count = 0 if source == 'merchant' else int(rng.integers(low, high + 1))
+        while len(others) < count:
             other = int(rng.integers(pool))
             if other != index:
                 others[other] = product_spec(config, other)
         pixels, boxes = render_picture(rng, spec, list(others.values()), source,
-                                       config.image_size)
+                                       config.image_size, config.object_scale)
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, config.image_format.upper(), quality=92)
         images.append(dict(bytes=buffer.getvalue(), source=source, boxes=boxes))

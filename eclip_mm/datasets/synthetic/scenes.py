@@ -137,7 +137,7 @@ def _banner(rng, canvas, owner, index):
         x += w + int(rng.integers(1, 4))
 
 
-def _draw(rng, target, others, source, size):
+def _draw(rng, target, others, source, size, scale):
     """One attempt at a picture: uint8 canvas and the boxes of what is seen."""
     owner = np.full((size, size), -1, dtype=np.int64)
     canvas = _background(rng, size, clean=source == 'merchant')
@@ -147,7 +147,7 @@ def _draw(rng, target, others, source, size):
         placed = [_Placed(target, float(x), float(y), half, (rng.random() - 0.5) * 0.3)]
     else:
         specs = [target, *others]
-        placed = _place(rng, size, [specs[k] for k in rng.permutation(len(specs))], 0.27, 0.42)
+        placed = _place(rng, size, [specs[k] for k in rng.permutation(len(specs))], *scale)
     areas = [_render_product(canvas, owner, item, k) for k, item in enumerate(placed)]
 
     if source == 'comment' and rng.random() < 0.4:  # a strap or a hand lies over the scene
@@ -183,7 +183,8 @@ def _draw(rng, target, others, source, size):
 
 
 def render_picture(rng: np.random.Generator, target: ProductSpec, others: list[ProductSpec],
-                   source: str, size: int) -> tuple[np.ndarray, list[dict]]:
+                   source: str, size: int, object_scale: tuple[float, float] = (0.27, 0.42)
+                   ) -> tuple[np.ndarray, list[dict]]:
     """A picture of ``target`` as ``source`` would take it.
 
     Args:
@@ -192,6 +193,8 @@ def render_picture(rng: np.random.Generator, target: ProductSpec, others: list[P
         others: products that stand around it (not in merchant pictures).
         source: one of :data:`SOURCES`.
         size: side of the square picture in pixels.
+        object_scale: smallest and largest side of a product in a comment or
+            video picture, as a share of the picture's side.
 
     Returns:
         (size, size, 3) uint8 RGB pixels and the boxes ``{bbox, product_id}``
@@ -203,7 +206,7 @@ def render_picture(rng: np.random.Generator, target: ProductSpec, others: list[P
         raise ValueError(f'source must be one of {SOURCES}, got {source!r}')
     wanted = 1 if source == 'merchant' else 1 + min(2, len(others))
     for _ in range(50):
-        pixels, boxes = _draw(rng, target, others, source, size)
+        pixels, boxes = _draw(rng, target, others, source, size, object_scale)
         if len(boxes) >= wanted and any(b['product_id'] == target.product_id for b in boxes):
             return pixels, boxes
     raise RuntimeError(f'no scene of {size} pixels shows {target.product_id} and two of '

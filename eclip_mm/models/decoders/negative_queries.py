@@ -1,11 +1,10 @@
 """Where the T-1 negative prompts come from once the model is trained (Section 3.4)."""
 
-import zlib
-
 import torch
 from torch import Tensor, nn
 
 from eclip_mm.registry import MODELS
+from eclip_mm.utils.seeding import derive_seed
 
 
 @MODELS.register_module()
@@ -28,8 +27,6 @@ class GaussianNegatives(nn.Module):
         """
         rows = []
         for product_id in product_ids:
-            # crc32, unlike hash(), is the same in every process
-            generator = torch.Generator().manual_seed(
-                (self.seed << 32) + zlib.crc32(product_id.encode()))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, product_id))
             rows.append(torch.randn(num_negatives, embed_dims, generator=generator))
         return torch.stack(rows)

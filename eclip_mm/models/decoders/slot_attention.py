@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import at_least_float32
+
 
 class SlotAttention(nn.Module):
     """One slot-attention layer.
@@ -29,6 +31,10 @@ class SlotAttention(nn.Module):
         self.proj_q = nn.Linear(embed_dims, embed_dims, bias=False)  # W_q
         self.proj_v = nn.Linear(embed_dims, embed_dims, bias=False)  # W_v
         self.proj_o = nn.Linear(embed_dims, embed_dims, bias=False)  # W_o
+        # unit variance of the logits of Eq. 2: with torch's default a third of
+        # it, all queries share every token alike and learn apart slowly
+        for proj in (self.proj_z, self.proj_q, self.proj_v, self.proj_o):
+            nn.init.xavier_uniform_(proj.weight)
 
     def forward(self, patch_tokens: Tensor, queries: Tensor, instance_feats: Tensor
                 ) -> tuple[Tensor, Tensor]:
@@ -46,8 +52,9 @@ class SlotAttention(nn.Module):
         q = self.proj_q(self.norm_query(queries + instance_feats))
         v = self.proj_v(patch_tokens)
         with torch.autocast(z.device.type, enabled=False):
-            logits = self.scale * z.float() @ q.float().transpose(1, 2)  # Eq. 2
+            z, q = at_least_float32(z), at_least_float32(q)
+            logits = self.scale * z @ q.transpose(1, 2)  # Eq. 2
             assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
             mass = assign_map.sum(dim=1).unsqueeze(-1) + self.eps
-            update = assign_map.transpose(1, 2) @ v.float() / mass  # Eq. 4
+            update = assign_map.transpose(1, 2) @ at_least_float32(v) / mass  # Eq. 4
         return instance_feats + self.proj_o(update.to(v.dtype)), assign_map  # Eq. 5

@@ -1,5 +1,7 @@
 """Image and text encoders from ``transformers``, behind one small interface."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
@@ -45,8 +47,11 @@ def build_transformers_model(model_type: str | None, config: dict | None, pretra
     if unknown:
         raise KeyError(f'{type(base).__name__} of model_type {base.model_type!r} has no field '
                        f'{unknown}; check the spelling in `config`')
-    for key, value in fields.items():
-        setattr(base, key, value)
+    if pretrained is None:  # again, since some fields follow from others
+        base = AutoConfig.for_model(model_type, **fields)
+    else:
+        for key, value in fields.items():
+            setattr(base, key, value)
 
     kwargs = {}
     try:  # ViT and BERT build a pooling layer that nothing here uses
@@ -93,8 +98,7 @@ class TransformersImageEncoder(_TransformersEncoder):
         sizes = getattr(cfg, 'hidden_sizes', None)
         self.embed_dims = sizes[-1] if sizes else cfg.hidden_size
         patch_size = getattr(cfg, 'patch_size', None)
-        #: pixels per patch where the model keeps one grid; None for pyramids
-        self.patch_size = patch_size if isinstance(patch_size, int) and not sizes else None
+        self.patch_size = patch_size if isinstance(patch_size, int) else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """
@@ -111,16 +115,16 @@ class TransformersImageEncoder(_TransformersEncoder):
             grid = tuple(tokens.shape[-2:])
             patch_tokens = tokens.flatten(2).transpose(1, 2)
             return patch_tokens.mean(dim=1), patch_tokens, grid
-        if self.patch_size:
-            grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
-        else:  # pyramids such as Swin: the last stage of a square picture
-            side = round(tokens.shape[1]**0.5)
+        num_tokens = tokens.shape[1]
+        grid = tuple(side // (self.patch_size or 1) for side in images.shape[-2:])
+        num_prefix = num_tokens - grid[0] * grid[1]  # class token, registers
+        if num_prefix < 0:  # pyramids such as Swin: the last stage, without prefix
+            num_prefix, side = 0, math.isqrt(num_tokens)
             grid = (side, side)
-        num_patches = grid[0] * grid[1]
-        num_prefix = tokens.shape[1] - num_patches  # class token, registers
-        if num_prefix < 0:
-            raise ValueError(f'{type(self.model).__name__} gave {tokens.shape[1]} tokens for a '
-                             f'grid of {grid}; only square pictures work with this model')
+            if side * side != num_tokens or images.shape[-2] != images.shape[-1]:
+                raise ValueError(f'{type(self.model).__name__} gave {num_tokens} tokens for '
+                                 f'pictures of {tuple(images.shape[-2:])}; only square pictures '
+                                 'work with this model')
         patch_tokens = tokens[:, num_prefix:]
         class_token = tokens[:, 0] if num_prefix else patch_tokens.mean(dim=1)
         return class_token, patch_tokens, grid

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.decoders import scale_prompts
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
@@ -24,10 +25,10 @@ def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tenso
     Returns:
         (B,) int64.
     """
-    probs = similarity.float().masked_fill(same_product, float('-inf')).softmax(dim=1)
+    probs = at_least_float32(similarity).masked_fill(same_product, float('-inf')).softmax(dim=1)
     cumulative = probs.cumsum(dim=1)
     # scaled by the row's own total: rounding must not leave a draw past the end
-    index = torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)
+    index = torch.searchsorted(cumulative, (uniform.to(cumulative) * cumulative[:, -1])[:, None], right=True)
     return index.squeeze(1).clamp_(max=probs.shape[1] - 1)
 
 
@@ -58,7 +59,7 @@ class ITMHead(PretextHead):
             negatives = draw_hard_negatives(similarity, outputs.same_product, outputs.uniform)
         pairs = torch.cat([h * scale_prompts(outputs.text_feats),
                            h * scale_prompts(texts[negatives])])
-        logits = self.classifier(pairs).float()
+        logits = at_least_float32(self.classifier(pairs))
         labels = torch.arange(2, device=h.device).flip(0).repeat_interleave(len(h))  # 1..1 0..0
         return dict(
             loss_itm=self.loss_weight * F.cross_entropy(logits, labels),

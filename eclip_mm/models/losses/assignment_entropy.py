@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
 
@@ -18,7 +19,7 @@ def query_entropy(assign_map: Tensor, eps: float = 1e-8) -> Tensor:
         (B, T), between 0 and log N. M is first normalised over the tokens:
         Eq. 10 takes H as that of a distribution over N.
     """
-    m = assign_map.float()
+    m = at_least_float32(assign_map)
     m = m / (m.sum(dim=1, keepdim=True) + eps)
     return -(m * (m + eps).log()).sum(dim=1)
 
@@ -34,7 +35,7 @@ def assignment_entropy_loss(assign_map: Tensor, positive_index: Tensor,
             weight of the negative term independent of T.
 
     Returns:
-        Scalar, float32.
+        Scalar, float32 or more.
     """
     entropy = query_entropy(assign_map)  # (B, T)
     num_tokens, num_queries = assign_map.shape[1:]

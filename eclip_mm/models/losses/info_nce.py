@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
 
@@ -17,9 +18,9 @@ def info_nce(logits: Tensor, targets: Tensor, ignore: Tensor | None = None) -> T
             positive itself is never left out.
 
     Returns:
-        Scalar, float32.
+        Scalar, float32 or more.
     """
-    logits = logits.float()
+    logits = at_least_float32(logits)
     if ignore is not None:
         ignore = ignore.scatter(1, targets[:, None], False)
         logits = logits.masked_fill(ignore, float('-inf'))

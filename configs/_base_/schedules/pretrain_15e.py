@@ -1,0 +1,16 @@
+# 15 epochs, AdamW, linear warm-up to 1e-4, linear decay (paper, Section 4.1).
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=15, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+
+optim_wrapper = dict(
+    type='BF16OptimWrapper',
+    constructor='PretrainOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0))
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=2000),
+    dict(type='PolyLR', power=1.0, eta_min=0, by_epoch=True, begin=0, end=15,
+         convert_to_iter_based=True),
+]

@@ -1,0 +1,77 @@
+# The demo: a 64-pixel ECLIP from scratch on the generated catalogue, minutes on 2 CPU cores.
+_base_ = '../_base_/default_runtime.py'
+
+data_root = 'data/synthetic/'
+embed_dims = 128
+image_size = 64
+
+tower = dict(
+    hidden_size=embed_dims, num_attention_heads=4, intermediate_size=4 * embed_dims)
+model = dict(
+    type='ECLIP',
+    embed_dims=embed_dims,
+    image_encoder=dict(
+        type='TransformersImageEncoder', model_type='vit',
+        config=dict(**tower, num_hidden_layers=4, image_size=image_size, patch_size=8)),
+    text_encoder=dict(
+        type='TransformersTextEncoder', model_type='bert',
+        config=dict(**tower, num_hidden_layers=2, vocab_size=400, max_position_embeddings=64,
+                    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
+    queries=dict(type='InstanceQueries', num_queries=20),
+    decoder=dict(type='InstanceDecoder', num_blocks=3, num_heads=4),
+    prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
+    negative_queries=dict(type='GaussianNegatives'),
+    momentum=dict(type='MomentumTeacher', momentum=0.99),
+    pretext_heads=dict(
+        itc=dict(type='ITCHead'),
+        inter=dict(type='InterProductHead'),
+        itm=dict(type='ITMHead', embed_dims=embed_dims),
+        intra=dict(
+            type='IntraProductHead',
+            entropy=dict(type='AssignmentEntropyLoss', loss_weight=0.2,
+                         reduce_negatives='mean'))),
+    score_map_blocks='mean')
+
+tokenizer = dict(
+    type='CatalogueWordPiece', catalogue=data_root + 'train.parquet', vocab_size=400)
+train_pipeline = [
+    dict(type='LoadProductImages'),
+    dict(type='RandomResizedCrop', size=image_size, scale=(0.5, 1.0)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='TokenizeText', tokenizer=tokenizer, max_length=55),
+    dict(type='PackProductInputs'),
+]
+test_pipeline = [
+    dict(type='LoadProductImages'),
+    dict(type='Resize', size=image_size),
+    dict(type='TokenizeText', tokenizer=tokenizer, max_length=55),
+    dict(type='PackProductInputs'),
+]
+train_dataloader = dict(
+    batch_size=48,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='ResumableSampler', shuffle=True),
+    collate_fn=dict(type='collate_products'),
+    dataset=dict(
+        type='ProductDataset', catalogue=data_root + 'train.parquet', pipeline=train_pipeline))
+# photos that no training step saw: of trained products, and of products never trained on
+splits = ('photos', 'products')
+val_dataloader = dict(
+    batch_size=100,
+    num_workers=1,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='collate_products'),
+    dataset=dict(type='ConcatDataset', datasets=[
+        dict(type='ProductImageDataset', catalogue=data_root + f'{split}.parquet', split=split,
+             sources=['comment', 'video'], pipeline=test_pipeline)
+        for split in splits
+    ]))
+test_dataloader = val_dataloader
+val_evaluator = [
+    dict(type=metric, split=split, prefix=split)
+    for split in splits
+    for metric in ('ImageTextRetrieval', 'ProductRetrieval', 'ProductGrounding')
+]
+test_evaluator = val_evaluator

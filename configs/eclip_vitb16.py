@@ -1,0 +1,4 @@
+_base_ = [
+    '_base_/models/eclip_vitb16.py', '_base_/datasets/catalogue_224.py',
+    '_base_/schedules/pretrain_15e.py', '_base_/default_runtime.py'
+]

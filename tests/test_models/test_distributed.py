@@ -1,0 +1,75 @@
+"""Two gloo processes with half the batch each are one process with the whole batch."""
+
+import os
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from eclip_mm.registry import MODELS
+from eclip_mm.testing import fake_batch, tiny_model_config
+
+BATCH = 8
+
+
+def _build():
+    torch.manual_seed(0)
+    model = MODELS.build(tiny_model_config()).double()
+    with torch.no_grad():  # a teacher unlike its student: its gradient path must be empty
+        for param in model.teacher.parameters():
+            param.add_(0.01)
+    return model
+
+
+def _batch(rows):
+    batch = fake_batch(BATCH)
+    # two rows of one product, one on each rank
+    batch['data_samples'][6].set_metainfo(
+        dict(product_id=batch['data_samples'][1].product_id))
+    return dict(inputs={k: v[rows] for k, v in batch['inputs'].items()},
+                data_samples=batch['data_samples'][rows])
+
+
+def _terms(model, inner, rows):
+    inner.data_preprocessor.double()
+    data = inner.data_preprocessor(_batch(rows))
+    data['inputs']['images'] = data['inputs']['images'].double()
+    return model(**data, mode='loss')
+
+
+def _rank(rank, port, out):
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', rank=rank, world_size=2)
+    inner = _build()
+    model = DistributedDataParallel(inner)
+    half = BATCH // 2
+    terms = _terms(model, inner, slice(rank * half, (rank + 1) * half))
+    sum(v for k, v in terms.items() if 'loss' in k).backward()
+    values = torch.stack([v.detach().double() for v in terms.values()])
+    dist.all_reduce(values)
+    if rank == 0:
+        torch.save(dict(values=values / 2, grads=[p.grad for p in inner.parameters()]), out)
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path):
+    model = _build()
+    terms = _terms(model, model, slice(0, BATCH))
+    sum(v for k, v in terms.items() if 'loss' in k).backward()
+
+    out = tmp_path / 'rank0.pth'
+    port = 20000 + os.getpid() % 20000
+    mp.spawn(_rank, args=(port, str(out)), nprocs=2)
+    both = torch.load(out, weights_only=True)
+    # parameters are float64, softmax and losses float32: a few float32 roundings
+    for (name, value), other in zip(terms.items(), both['values'], strict=True):
+        torch.testing.assert_close(other, value.double(), rtol=1e-5, atol=1e-6,
+                                   msg=lambda m, name=name: f'{name}: {m}')
+    for (name, param), grad in zip(model.named_parameters(), both['grads'], strict=True):
+        if param.grad is None:
+            assert grad is None, name
+        else:
+            torch.testing.assert_close(grad, param.grad, rtol=1e-4, atol=1e-6,
+                                       msg=lambda m, name=name: f'{name}: {m}')

@@ -1,0 +1,153 @@
+"""The whole model on fake batches."""
+
+import copy
+
+import pytest
+import torch
+
+from eclip_mm.engine.finite import NonFiniteLossError
+from eclip_mm.registry import MODELS
+from eclip_mm.testing import fake_batch, tiny_model_config
+
+
+def build(**overrides):
+    torch.manual_seed(0)
+    return MODELS.build(tiny_model_config(**overrides))
+
+
+def losses(model, batch):
+    return model(**model.data_preprocessor(batch), mode='loss')
+
+
+def heads_of(*names):
+    heads = tiny_model_config()['pretext_heads']
+    return {name: cfg if name in names else None for name, cfg in heads.items()}
+
+
+def test_all_terms_are_there_and_train_the_right_weights():
+    model = build()
+    terms = losses(model, fake_batch())
+    assert {k for k in terms if 'loss' in k} == {
+        'loss_itc', 'loss_inter', 'loss_itm', 'loss_intra', 'loss_entropy'}
+    assert {k for k in terms if 'loss' not in k} == {
+        'itc_acc', 'inter_acc', 'itm_acc', 'intra_acc', 'logit_scale', 'slot_mass',
+        'slot_entropy', 'slot_dead'}
+    sum(v for k, v in terms.items() if 'loss' in k).backward()
+    for name, param in model.named_parameters():
+        if name.startswith('teacher.'):
+            assert not param.requires_grad and param.grad is None, name
+        else:
+            assert param.grad is not None and param.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize('off, gone', [
+    ('inter', {'loss_inter'}), ('itm', {'loss_itm'}), ('intra', {'loss_intra', 'loss_entropy'}),
+    ('itc', {'loss_itc'})])
+def test_each_pretext_task_can_be_switched_off(off, gone):
+    heads = heads_of(*({'itc', 'inter', 'itm', 'intra'} - {off}))
+    terms = losses(build(pretext_heads=heads), fake_batch())
+    every = {'loss_itc', 'loss_inter', 'loss_itm', 'loss_intra', 'loss_entropy'}
+    assert {k for k in terms if 'loss' in k} == every - gone
+
+
+def test_without_pretext_heads_it_is_clip():
+    model = build(pretext_heads=heads_of('itc'))
+    assert model.teacher is None and model.network.decoder is None
+    assert set(losses(model, fake_batch())) == {'loss_itc', 'itc_acc', 'logit_scale'}
+    batch = fake_batch(num_images=1)
+    samples = model.eval()(**model.data_preprocessor(batch), mode='predict')
+    assert torch.equal(samples[0].pred_instance_feat, samples[0].pred_image_feat)
+    assert samples[0].pred_score_map.shape == (4, 4)
+
+
+def test_nothing_to_train_is_an_error():
+    with pytest.raises(ValueError, match='switches every task off'):
+        build(pretext_heads=heads_of())
+
+
+def test_a_misspelt_head_to_switch_off_is_an_error():
+    with pytest.raises(KeyError, match="'intra'"):
+        build(pretext_heads=dict(tiny_model_config()['pretext_heads'], intr=None))
+
+
+def test_a_misspelt_argument_names_itself():
+    with pytest.raises(TypeError, match='num_block'):
+        build(decoder=dict(type='InstanceDecoder', num_block=2))
+    with pytest.raises(KeyError, match='hidden_sise'):
+        build(image_encoder=dict(type='TransformersImageEncoder', model_type='vit',
+                                 config=dict(hidden_sise=8)))
+
+
+def test_predictions_do_not_depend_on_the_batch():
+    model = build().eval()
+    batch = fake_batch(num_images=1)
+    together = [copy.deepcopy(s) for s in model(**model.data_preprocessor(batch), mode='predict')]
+    one = dict(inputs={k: v[2:3] for k, v in batch['inputs'].items()},
+               data_samples=batch['data_samples'][2:3])
+    alone = model(**model.data_preprocessor(one), mode='predict')[0]
+    for name in ('pred_image_feat', 'pred_text_feat', 'pred_instance_feat', 'pred_score_map'):
+        # float32, other blocking of the matrix products
+        torch.testing.assert_close(getattr(alone, name), getattr(together[2], name),
+                                   rtol=1e-4, atol=1e-5)
+    assert alone.pred_instance_feat.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_padding_of_texts_changes_nothing():
+    model = build().eval()
+    batch = fake_batch(num_images=1)
+    inputs = model.data_preprocessor(batch)['inputs']
+    feats = model(inputs)[1]
+    pad = torch.nn.functional.pad
+    wider = dict(inputs, input_ids=pad(inputs['input_ids'], (0, 5)),
+                 attention_mask=pad(inputs['attention_mask'], (0, 5)))
+    torch.testing.assert_close(model(wider)[1], feats, rtol=1e-4, atol=1e-5)
+
+
+def test_prompts_follow_the_step_and_the_step_is_saved():
+    model = build()
+    batch = fake_batch()
+    first, second = losses(model, batch), losses(model, batch)
+    assert first['loss_intra'] != second['loss_intra']
+    fresh = build()
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(losses(fresh, batch)['loss_intra'],
+                               losses(model, batch)['loss_intra'], rtol=0, atol=0)
+
+
+def test_teacher_follows_by_the_formula():
+    model = build(momentum=dict(type='MomentumTeacher', momentum=0.9, schedule='constant'))
+    name, param = 'image_proj.weight', model.network.image_proj.weight
+    before = dict(model.teacher.network.named_parameters())[name].clone()
+    with torch.no_grad():
+        param.add_(1.0)
+    model.update_teacher(progress=0.3)
+    after = dict(model.teacher.network.named_parameters())[name]
+    torch.testing.assert_close(after, 0.9 * before + 0.1 * param)
+    assert model.train().teacher.training is False
+
+
+def test_momentum_rises_to_one_on_a_half_cosine():
+    teacher = build().teacher
+    assert teacher.momentum_at(0.0) == pytest.approx(0.99)
+    assert teacher.momentum_at(0.5) == pytest.approx(0.995)
+    assert teacher.momentum_at(1.0) == 1.0
+
+
+def test_a_non_finite_loss_names_term_and_products():
+    model = build()
+    with torch.no_grad():
+        model.heads['itm'].classifier.weight.fill_(float('nan'))
+    with pytest.raises(NonFiniteLossError, match=r"loss_itm of this rank.*'p0-0', 'p0-1'"):
+        losses(model, fake_batch())
+
+
+def test_bf16_autocast_stays_close():
+    batch = fake_batch()
+    exact = losses(build(), batch)
+    with torch.autocast('cpu', torch.bfloat16):
+        rough = losses(build(), batch)
+    for name in exact:
+        if 'loss' in name:
+            assert rough[name].dtype == torch.float32
+            # bf16 has 8 bits: 0.4% a rounding, a few dozen in a row
+            torch.testing.assert_close(rough[name], exact[name], rtol=0.05, atol=0.05)

@@ -1,0 +1,123 @@
+"""Eq. 2-5 against loops over tokens and queries."""
+
+import math
+
+import pytest
+import torch
+
+from eclip_mm.models.decoders import InstanceDecoder, SlotAttention
+
+
+def slow_slot_attention(layer, z, q, h):
+    """The four equations, one scalar at a time."""
+    batch, num_tokens, dims = z.shape
+    num_queries = q.shape[1]
+    query = layer.norm_query(q + h)
+    wz, wq = layer.proj_z.weight, layer.proj_q.weight
+    wv, wo = layer.proj_v.weight, layer.proj_o.weight
+    out, maps = [], []
+    for b in range(batch):
+        m = [[(wz @ z[b, i]) @ (wq @ query[b, t]) / math.sqrt(dims) for t in range(num_queries)]
+             for i in range(num_tokens)]  # Eq. 2
+        m = [[torch.exp(x) / sum(torch.exp(y) for y in row) for x in row] for row in m]  # Eq. 3
+        rows = []
+        for t in range(num_queries):
+            mass = sum(m[i][t] for i in range(num_tokens))
+            delta = sum(m[i][t] * (wv @ z[b, i]) for i in range(num_tokens)) / mass  # Eq. 4
+            rows.append(h[b, t] + wo @ delta)  # Eq. 5
+        out.append(torch.stack(rows))
+        maps.append(torch.stack([torch.stack(row) for row in m]))
+    return torch.stack(out), torch.stack(maps)
+
+
+def test_matches_the_equations_in_value_and_gradient():
+    torch.manual_seed(0)
+    layer = SlotAttention(8).double()
+    z, q, h = (torch.randn(2, n, 8, dtype=torch.float64, requires_grad=True) for n in (5, 3, 3))
+    # the layer computes its softmax in float32: tolerances are a few float32 roundings
+    fast, fast_map = layer(z, q, h)
+    slow, slow_map = slow_slot_attention(layer, z, q, h)
+    torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(fast_map.double(), slow_map, rtol=1e-5, atol=1e-6)
+    weights = torch.randn_like(slow)
+    params = [z, q, h, *layer.parameters()]
+    fast_grads = torch.autograd.grad((fast * weights).sum(), params)
+    slow_grads = torch.autograd.grad((slow * weights).sum(), params)
+    for a, b in zip(fast_grads, slow_grads, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_worked_by_hand():
+    """D = 1, identity weights; the norm of a 1-D query is its bias: 1."""
+    layer = SlotAttention(1)
+    with torch.no_grad():
+        for proj in (layer.proj_z, layer.proj_q, layer.proj_v, layer.proj_o):
+            proj.weight.fill_(1.0)
+        layer.norm_query.bias.fill_(1.0)
+    z = torch.tensor([[[1.0], [3.0]]])
+    h, assign = layer(z, torch.zeros(1, 2, 1), torch.zeros(1, 2, 1))
+    # both queries are equal: each token is shared half and half, the means are (1 + 3) / 2
+    torch.testing.assert_close(assign, torch.full((1, 2, 2), 0.5))
+    torch.testing.assert_close(h, torch.full((1, 2, 1), 2.0))
+
+
+def test_softmax_is_over_queries_and_float32_under_autocast():
+    layer = SlotAttention(16)
+    with torch.autocast('cpu', torch.bfloat16):
+        h, assign = layer(torch.randn(2, 9, 16), torch.randn(2, 4, 16), torch.zeros(2, 4, 16))
+    assert assign.dtype == torch.float32
+    torch.testing.assert_close(assign.sum(dim=2), torch.ones(2, 9))
+
+
+def test_a_query_without_tokens_gets_no_update_and_no_nan():
+    layer = SlotAttention(4)
+    with torch.no_grad():
+        layer.proj_z.weight.copy_(200 * torch.eye(4))
+        layer.proj_q.weight.copy_(200 * torch.eye(4))
+    z = torch.tensor([1.0, -1.0, 0.0, 0.0]).expand(1, 6, 4)
+    q = torch.stack([z[0, 0], -z[0, 0]])[None].clone().requires_grad_()
+    h, assign = layer(z, q, torch.zeros(1, 2, 4))
+    assert assign[0, :, 1].sum() == 0
+    assert torch.equal(h[0, 1], torch.zeros(4))
+    h.sum().backward()
+    assert q.grad.isfinite().all()
+
+
+@pytest.fixture
+def decoder():
+    torch.manual_seed(0)
+    return InstanceDecoder(embed_dims=16, num_blocks=2, num_heads=4).eval()
+
+
+def test_permuting_queries_permutes_the_result(decoder):
+    z, q = torch.randn(2, 9, 16), torch.randn(2, 5, 16)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    h, maps = decoder(z, q)
+    h_perm, maps_perm = decoder(z, q[:, order])
+    # float32, sums in another order
+    torch.testing.assert_close(h_perm, h[:, order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(maps_perm[-1], maps[-1][:, :, order], rtol=1e-4, atol=1e-5)
+
+
+def test_permuting_tokens_permutes_the_maps_only(decoder):
+    z, q = torch.randn(2, 9, 16), torch.randn(2, 5, 16)
+    order = torch.randperm(9)
+    h, maps = decoder(z, q)
+    h_perm, maps_perm = decoder(z[:, order], q)
+    torch.testing.assert_close(h_perm, h, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(maps_perm[0], maps[0][:, order], rtol=1e-4, atol=1e-5)
+
+
+def test_samples_do_not_see_each_other(decoder):
+    z, q = torch.randn(3, 9, 16), torch.randn(3, 5, 16)
+    both, _ = decoder(z, q)
+    alone, _ = decoder(z[1:2], q[1:2])
+    torch.testing.assert_close(both[1:2], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_result_holds_visual_information_only(decoder):
+    """Prompts enter the similarity of Eq. 2 alone: equal tokens, equal result."""
+    z = torch.randn(1, 1, 16).expand(1, 9, 16)
+    a, _ = decoder(z, torch.randn(1, 5, 16))
+    b, _ = decoder(z, 3 * torch.randn(1, 5, 16))
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
