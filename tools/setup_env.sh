@@ -198,11 +198,12 @@ build_ops() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     WORK=$(mktemp -d "$dir/building.XXXXXX")
-    say "compiling onedl-mmcv $MMCV_VERSION, $jobs files at a time; log: $log"
+    say "compiling onedl-mmcv $MMCV_VERSION with MAX_JOBS=$jobs; log: $log"
     # A process group of its own, so that stopping this script stops the compilers too.
     set -m
-    MAX_JOBS=$jobs PATH="$VENV/bin:$PATH" "$PY" -m pip wheel -v --no-build-isolation --no-deps \
-        --no-cache-dir -w "$WORK" "onedl-mmcv==$MMCV_VERSION" >"$log" 2>&1 </dev/null &
+    TMPDIR=$WORK MAX_JOBS=$jobs PATH="$VENV/bin:$PATH" "$PY" -m pip wheel -v \
+        --no-build-isolation --no-deps --no-cache-dir -w "$WORK" "onedl-mmcv==$MMCV_VERSION" \
+        >"$log" 2>&1 </dev/null &
     BUILD=$!
     set +m
     watch_build "$BUILD" "$log"
