@@ -196,9 +196,6 @@ class ProductDataset(_CatalogueDataset):
             product; it is logged once.
         sources (Sequence[str], optional): Use only pictures of these sources.
         exclude_sources (Sequence[str], optional): Use no picture of these.
-
-    Attributes:
-        num_single_image (int): Products with a single usable picture.
     """
 
     def __init__(
@@ -222,7 +219,13 @@ class ProductDataset(_CatalogueDataset):
         if len(self._rows) == 0:
             raise CatalogueError(f'{self._name()}: no product has a picture of the sources asked '
                                  'for; check `sources` and `exclude_sources`')
-        self.num_single_image = int((counts == 1).sum())
+        self._num_single_image = int((counts == 1).sum())
+
+    @property
+    def num_single_image(self) -> int:
+        """Products with a single usable picture, which is augmented ``num_images`` times."""
+        self.full_init()
+        return self._num_single_image
 
     def __len__(self) -> int:
         self.full_init()

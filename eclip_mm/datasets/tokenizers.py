@@ -57,6 +57,11 @@ class AutoTokenizer:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(
                 name_or_path, local_files_only=not allow_download)
         except (OSError, ValueError) as error:
+            if Path(name_or_path).is_dir():
+                raise FileNotFoundError(
+                    f"'{name_or_path}' is a folder, but not one of a tokenizer; it needs "
+                    'tokenizer.json, or vocab.txt and config.json, as `hf download` or '
+                    f'`save_pretrained` leave them. (transformers says: {error})') from error
             raise FileNotFoundError(
                 f"the tokenizer '{name_or_path}' is not on this machine, and nothing is "
                 'downloaded unasked. Fetch it with\n'
@@ -123,7 +128,12 @@ class CatalogueWordPiece:
             _write_atomically(self.vocab_file, '\n'.join(words) + '\n')
             print_log(f'Trained a vocabulary of {len(words)} words on {catalogue}: {vocab_file}',
                       logger='current')
-        self._tokenizer = _wordpiece(self.vocab_file.read_text(encoding='utf-8').splitlines())
+        words = self.vocab_file.read_text(encoding='utf-8').splitlines()
+        if tuple(words[:len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+            raise CatalogueError(
+                f'{self.vocab_file}: must begin with the lines {", ".join(SPECIAL_TOKENS)}; '
+                'delete it to train one, or use AutoTokenizer for a vocabulary of another kind')
+        self._tokenizer = _wordpiece(words)
 
     @property
     def vocab_size(self) -> int:
