@@ -13,13 +13,13 @@ y2], product_id: str}]}]}``; boxes are xyxy in pixels of the stored picture.
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from .jsonl_reader import JsonLinesFile
 from .parquet_reader import ParquetShard
+from .report import CatalogueReport
 from .schema import CatalogueError, CheckedRow, validate_row
 from .writers import ParquetCatalogueWriter, write_jsonl
 
@@ -28,48 +28,6 @@ __all__ = [
 
 JSONL_SUFFIXES = ('.jsonl', '.json')
 PARQUET_SUFFIX = '.parquet'
-
-
-@dataclass
-class CatalogueReport:
-    """What reading a catalogue left out, and why.
-
-    Attributes:
-        num_rows (int): Rows met in the files.
-        num_used (int): Rows that can be used.
-        num_skipped (int): Rows left out.
-        num_missing_images (int): Pictures left out of rows that are used,
-            because their file does not exist.
-        problems (list[str]): 'file, row N: reason' of each of them, the first
-            ``max_problems``. Rows count from 1 (lines, in JSON Lines).
-    """
-
-    num_rows: int = 0
-    num_used: int = 0
-    num_skipped: int = 0
-    num_missing_images: int = 0
-    problems: list[str] = field(default_factory=list)
-    max_problems: int = 1000
-
-    def add(self, problem: str) -> None:
-        """Name one row or picture that was left out."""
-        if len(self.problems) < self.max_problems:
-            self.problems.append(problem)
-
-    def __bool__(self) -> bool:
-        """Whether anything was left out."""
-        return bool(self.num_skipped or self.num_missing_images)
-
-    def __str__(self) -> str:
-        text = f'{self.num_used} of {self.num_rows} rows can be used'
-        if not self:
-            return text
-        text += (f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
-                 'rows are missing')
-        shown = self.problems[:20]
-        text += ''.join(f'\n  - {problem}' for problem in shown)
-        more = self.num_skipped + self.num_missing_images - len(shown)
-        return text + (f'\n  - and {more} more' if more > 0 else '')
 
 
 class Catalogue(Sequence):
