@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from eclip_mm.registry import HOOKS
+from eclip_mm.registry import HOOKS, TRANSFORMS
 from eclip_mm.utils.seeding import derive_seed
 
 
@@ -76,3 +77,47 @@ class ProgressBarHook(Hook):
     def after_train(self, runner) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+@HOOKS.register_module()
+class ClassPromptHook(Hook):
+    """Encodes the class prompts of ``ZeroShotClassification`` before an evaluation.
+
+    Args:
+        tokenizer: config of the tokenizer, the one of the pipeline.
+        max_length: longest prompt in tokens.
+        batch_size: prompts encoded at a time.
+    """
+
+    def __init__(self, tokenizer: dict, max_length: int = 55, batch_size: int = 256):
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.batch_size = batch_size
+
+    def before_val_epoch(self, runner) -> None:
+        self._encode(runner, runner.val_loop.evaluator.metrics)
+
+    def before_test_epoch(self, runner) -> None:
+        self._encode(runner, runner.test_loop.evaluator.metrics)
+
+    @torch.no_grad()
+    def _encode(self, runner, metrics) -> None:
+        transform = TRANSFORMS.build(dict(
+            type='TokenizeText', tokenizer=self.tokenizer, max_length=self.max_length))
+        model = getattr(runner.model, 'module', runner.model)
+        device = model.logit_scale.device
+        for metric in metrics:
+            prompts = getattr(metric, 'class_prompts', None)
+            if not prompts:
+                continue
+            texts = [text for of_class in prompts.values() for text in of_class]
+            feats = []
+            for start in range(0, len(texts), self.batch_size):
+                ids = [torch.tensor(transform(dict(text=text))['input_ids'])
+                       for text in texts[start:start + self.batch_size]]
+                mask = [torch.ones_like(i) for i in ids]
+                feats.append(model.network.encode_text(
+                    pad_sequence(ids, batch_first=True).to(device),
+                    pad_sequence(mask, batch_first=True).to(device)).float().cpu())
+            counts = [len(of_class) for of_class in prompts.values()]
+            metric.set_class_feats(list(prompts), list(torch.cat(feats).split(counts)))
