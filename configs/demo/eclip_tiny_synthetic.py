@@ -2,6 +2,10 @@
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'data/synthetic/'
+# what tools/demo.py generates: 12 shapes x 12 colours, two or three products in every photo
+synthetic = dict(
+    num_products=112, num_heldout_products=32, merchant=2, comment=10, video=6, heldout_photos=4,
+    attributes=(), num_others=(2, 2), object_scale=(0.3, 0.44), image_size=96, seed=0)
 embed_dims = 128
 image_size = 64
 

@@ -10,31 +10,32 @@ import numpy as np
 SHAPES = {
     'ball': (0.0, 0.0),
     'box': (0.0, 0.0),
-    'bottle': (0.0, 0.4),
-    'mug': (-0.2, 0.0),
-    'ring': (0.0, -0.68),
     'star': (0.0, 0.05),
-    'heart': (0.0, -0.1),
-    'cone': (0.0, 0.4),
+    'ring': (0.0, -0.68),
     'cross': (0.0, 0.0),
+    'cone': (0.0, 0.4),
+    'heart': (0.0, -0.1),
     'moon': (-0.55, 0.0),
-    'tile': (0.0, 0.0),
+    'mug': (-0.2, 0.0),
+    'bottle': (0.0, 0.4),
     'shirt': (0.0, 0.1),
+    'tile': (0.0, 0.0),
 }
 
+#: the easiest to tell apart come first, here and among the shapes
 COLOURS = {
     'red': (214, 40, 40),
-    'orange': (245, 130, 32),
     'yellow': (250, 215, 50),
-    'lime': (150, 215, 45),
     'green': (30, 130, 60),
-    'teal': (30, 175, 170),
     'blue': (40, 85, 215),
-    'purple': (125, 50, 170),
-    'pink': (245, 130, 190),
-    'brown': (125, 75, 40),
     'white': (245, 245, 245),
     'black': (30, 30, 35),
+    'pink': (245, 130, 190),
+    'orange': (245, 130, 32),
+    'teal': (30, 175, 170),
+    'purple': (125, 50, 170),
+    'brown': (125, 75, 40),
+    'lime': (150, 215, 45),
 }
 
 PATTERNS = ('plain', 'striped', 'dotted', 'checked', 'banded', 'halved', 'diagonal')
@@ -52,21 +53,22 @@ _COLOUR_NAMES = tuple(COLOURS)
 OPTIONAL_ATTRIBUTES = ('pattern', 'mark')
 
 
-def _radix(attributes: tuple[str, ...]) -> tuple[int, ...]:
+def _radix(attributes: tuple[str, ...], num_shapes: int, num_colours: int) -> tuple[int, ...]:
     """Mixed radix of an attribute combination.
 
     Shape, colour, pattern with its second colour (plain has none), mark with
     its colour (0 is no mark).
     """
     others = len(COLOURS) - 1
-    return (len(SHAPES), len(COLOURS),
+    return (num_shapes, num_colours,
             1 + (len(PATTERNS) - 1) * others if 'pattern' in attributes else 1,
             1 + len(MARKS) * others if 'mark' in attributes else 1)
 
 
-def num_combinations(attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES) -> int:
-    """How many different products exist: 144 to 1.3 million."""
-    return math.prod(_radix(attributes))
+def num_combinations(attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES,
+                     num_shapes: int = len(SHAPES), num_colours: int = len(COLOURS)) -> int:
+    """How many different products exist: with everything in use, 1.3 million."""
+    return math.prod(_radix(attributes, num_shapes, num_colours))
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def _other_colour(colour: int, offset: int) -> str:
 
 
 def build_spec(product_id: str, combination: int, rng: np.random.Generator,
-               attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES) -> ProductSpec:
+               attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES,
+               num_shapes: int = len(SHAPES), num_colours: int = len(COLOURS)) -> ProductSpec:
     """The product of one attribute combination.
 
     Args:
@@ -101,9 +104,10 @@ def build_spec(product_id: str, combination: int, rng: np.random.Generator,
         combination: index below :func:`num_combinations`.
         rng: draws the filler words of the title.
         attributes: optional attributes in use.
+        num_shapes, num_colours: how many of each, from the start of the lists.
     """
     digits = []
-    for base in _radix(attributes):
+    for base in _radix(attributes, num_shapes, num_colours):
         combination, digit = divmod(combination, base)
         digits.append(digit)
     shape, colour, pattern, mark = digits

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .attributes import OPTIONAL_ATTRIBUTES, ProductSpec, build_spec, num_combinations
+from .attributes import COLOURS, OPTIONAL_ATTRIBUTES, SHAPES, ProductSpec, build_spec, num_combinations
 from .scenes import render_picture
 
 _SPLIT_KEYS = {'train': 0, 'photos': 1, 'products': 2}
@@ -38,7 +38,9 @@ class SyntheticCatalogueConfig:
         image_format: ``png`` (the same pixels everywhere) or ``jpeg``
             (about a third of the size).
         attributes: what tells products apart besides shape and colour:
-            ``pattern``, ``mark``. Without any there are 144 products.
+            ``pattern``, ``mark``.
+        num_shapes, num_colours: how many of each are in use, at most 12. All
+            of them without further attributes make 144 products.
         num_others: fewest and most other products in a comment or video
             picture, at least 2.
         object_scale: smallest and largest side of a product there, as a share
@@ -56,6 +58,8 @@ class SyntheticCatalogueConfig:
     image_size: int = 96
     image_format: str = 'png'
     attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES
+    num_shapes: int = len(SHAPES)
+    num_colours: int = len(COLOURS)
     num_others: tuple[int, int] = (2, 3)
     object_scale: tuple[float, float] = (0.27, 0.42)
     seed: int = 0
@@ -73,7 +77,10 @@ class SyntheticCatalogueConfig:
         if not 0.1 <= self.object_scale[0] <= self.object_scale[1] <= 0.6:
             raise ValueError('object_scale must be 0.1 <= smallest <= largest <= 0.6, got '
                              f'{self.object_scale}')
-        exist = num_combinations(self.attributes)
+        for name, most in (('num_shapes', len(SHAPES)), ('num_colours', len(COLOURS))):
+            if not 2 <= getattr(self, name) <= most:
+                raise ValueError(f'{name} must be 2 to {most}, got {getattr(self, name)}')
+        exist = num_combinations(*self._attribute_space)
         if self.num_products + self.num_heldout_products > exist:
             raise ValueError(f'only {exist} products differ in shape, colour and '
                              f'{self.attributes}; lower num_products or add attributes')
@@ -84,6 +91,10 @@ class SyntheticCatalogueConfig:
         if self.merchant + self.comment + self.video < 1:
             raise ValueError('merchant + comment + video must be at least 1 picture')
 
+    @property
+    def _attribute_space(self):
+        return self.attributes, self.num_shapes, self.num_colours
+
 
 @lru_cache(maxsize=2)
 def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
@@ -92,7 +103,7 @@ def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
     total = config.num_products + config.num_heldout_products
     # a random key per combination and a sort: unlike Generator.choice this
     # uses nothing but raw draws, whose stream numpy keeps fixed
-    return np.argsort(rng.random(num_combinations(config.attributes)), kind='stable')[:total]
+    return np.argsort(rng.random(num_combinations(*config._attribute_space)), kind='stable')[:total]
 
 
 def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
@@ -100,7 +111,8 @@ def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
     heldout = index >= config.num_products
     name = f'heldout-{index - config.num_products:07d}' if heldout else f'product-{index:07d}'
     rng = np.random.default_rng([config.seed, 11, index])
-    return build_spec(name, int(_combinations(config)[index]), rng, config.attributes)
+    return build_spec(name, int(_combinations(config)[index]), rng,
+                      *config._attribute_space)
 
 
 def _split_plan(config, split):

@@ -1,0 +1,102 @@
+"""The demo: generate a catalogue, train a tiny ECLIP, evaluate, draw.
+
+    make demo          # or: python tools/demo.py
+
+An interrupted demo goes on where it stopped; a finished one is only evaluated
+and drawn again. Remove the work dir to train anew.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from tqdm import tqdm
+
+from eclip_mm.apis import draw_score_maps, load_model, spread_indices
+from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
+from eclip_mm.registry import DATASETS
+from eclip_mm.utils.config import load_config
+from eclip_mm.visualization import metrics_table, plot_curves
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ('right_box', 'pointing', 'energy', 'i2t_R@1', 't2i_R@1', 'fine_R@1')
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('configs', nargs='*',
+                        default=[str(ROOT / 'configs/demo/eclip_tiny_synthetic.py')],
+                        help='configs to train one after the other and to compare')
+    parser.add_argument('--work-dir', default='demo_output',
+                        help='logs, checkpoints, table and pictures')
+    parser.add_argument('--photos', type=int, default=9, help='photos on each sheet')
+    return parser.parse_args()
+
+
+def write_catalogue(cfg):
+    """The catalogue that the config asks for; reused where it is there."""
+    synthetic = SyntheticCatalogueConfig(**cfg.synthetic)
+    write_synthetic_catalogue(
+        synthetic, cfg.data_root, num_workers=2,
+        progress=lambda rows: tqdm(rows, desc=f'catalogue in {cfg.data_root}', unit=' products',
+                                   mininterval=1))
+
+
+def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
+    """Metrics of the best checkpoint, its path, and the seconds that training took."""
+    cfg.work_dir = str(work_dir)
+    cfg.resume = True  # from the last checkpoint in the work dir, if any
+    runner = Runner.from_cfg(cfg)
+    start = time.time()
+    runner.train()
+    seconds = time.time() - start
+    # validation and test set are one here, and the last weights are what the
+    # schedule was made for: no picking of the luckiest checkpoint
+    checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
+    return runner.test(), checkpoint, seconds
+
+
+def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
+    """One sheet of score maps a split."""
+    model, paths = load_model(cfg, checkpoint), []
+    for dataset_cfg in cfg.test_dataloader.dataset.datasets:
+        dataset = DATASETS.build(dataset_cfg)
+        sheet = draw_score_maps(model, dataset, spread_indices(len(dataset), count),
+                                title=f'{work_dir.name}: held-out {dataset_cfg.split}')
+        paths.append(work_dir / f'score_maps_{dataset_cfg.split}.png')
+        sheet.save(paths[-1])
+    return paths
+
+
+def main():
+    args = parse_args()
+    start, out = time.time(), Path(args.work_dir)
+    results, runs, pictures = {}, {}, []
+    for path in args.configs:
+        cfg = load_config(path)
+        init_default_scope('eclip_mm')
+        name = Path(path).stem
+        write_catalogue(cfg)
+        results[name], checkpoint, seconds = train_and_test(cfg, out / name)
+        print(f'{name}: training took {seconds:.0f} s')
+        runs[name] = out / name
+        pictures += draw(cfg, checkpoint, out / name, args.photos)
+    pictures.append(plot_curves(runs, out / 'curves.png', smoothing=0.8))
+
+    keys = [f'{split}/{figure}' for split in cfg.splits for figure in FIGURES]
+    table = metrics_table(results, keys)
+    (out / 'table.md').write_text(metrics_table(results, keys, markdown=True) + '\n')
+    (out / 'metrics.json').write_text(json.dumps(results, indent=2))
+    print('\nphotos: new photos of trained products; products: products never trained on.')
+    print('The model saw pictures and titles, never a box.\n')
+    print(table)
+    print('\nLook at:', *pictures, sep='\n  ')
+    print(f'\nall done in {time.time() - start:.0f} s')
+
+
+if __name__ == '__main__':
+    main()
