@@ -8,7 +8,10 @@ import io
 import json
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,10 +19,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .attributes import COLOURS, OPTIONAL_ATTRIBUTES, SHAPES, ProductSpec, build_spec, num_combinations
+from .attributes import (
+    COLOURS,
+    OPTIONAL_ATTRIBUTES,
+    SHAPES,
+    ProductSpec,
+    build_spec,
+    num_combinations,
+)
 from .scenes import render_picture
 
 _SPLIT_KEYS = {'train': 0, 'photos': 1, 'products': 2}
+_CHUNK = 16  # rows that a worker makes at a time
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,8 @@ def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
     total = config.num_products + config.num_heldout_products
     # a random key per combination and a sort: unlike Generator.choice this
     # uses nothing but raw draws, whose stream numpy keeps fixed
-    return np.argsort(rng.random(num_combinations(*config._attribute_space)), kind='stable')[:total]
+    keys = rng.random(num_combinations(*config._attribute_space))
+    return np.argsort(keys, kind='stable')[:total]
 
 
 def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
@@ -119,7 +131,8 @@ def _split_plan(config, split):
     """Product indices of a split and the sources of each product's pictures."""
     if split == 'photos':
         sources = ['comment' if k % 2 == 0 else 'video' for k in range(config.heldout_photos)]
-        return range(min(config.num_products, config.max_photo_products)), sources
+        products = min(config.num_products, config.max_photo_products)
+        return range(products if sources else 0), sources
     sources = (['merchant'] * config.merchant + ['comment'] * config.comment
                + ['video'] * config.video)
     if split == 'train':
@@ -155,16 +168,33 @@ def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> di
                 images=images)
 
 
-def iter_rows(config: SyntheticCatalogueConfig, split: str, num_workers: int = 0
-              ) -> Iterator[dict]:
-    """Rows of a split in order; ``num_workers`` processes render them."""
+def iter_rows(config: SyntheticCatalogueConfig, split: str, pool: Executor | None = None,
+              num_pending: int = 8) -> Iterator[dict]:
+    """Rows of a split in order.
+
+    Args:
+        config: what to generate.
+        split: ``train``, ``photos`` or ``products``.
+        pool: renders the rows; None for this process.
+        num_pending: chunks that may wait for the consumer, so that a large
+            catalogue is never in memory.
+    """
     indices = _split_plan(config, split)[0]
     make = partial(generate_row, config, split)
-    if num_workers == 0:
+    if pool is None:
         yield from map(make, indices)
         return
-    with multiprocessing.get_context('spawn').Pool(num_workers) as pool:
-        yield from pool.imap(make, indices, chunksize=16)
+    pending: deque[Future] = deque()
+    for start in range(0, len(indices), _CHUNK):
+        pending.append(pool.submit(_make_rows, make, indices[start:start + _CHUNK]))
+        if len(pending) > num_pending:
+            yield from pending.popleft().result()
+    while pending:
+        yield from pending.popleft().result()
+
+
+def _make_rows(make, indices) -> list[dict]:
+    return [make(index) for index in indices]
 
 
 def write_synthetic_catalogue(config: SyntheticCatalogueConfig, out_dir: str | os.PathLike,
@@ -178,7 +208,7 @@ def write_synthetic_catalogue(config: SyntheticCatalogueConfig, out_dir: str | o
         progress: wraps the iterator of rows of each split, e.g. a progress bar.
 
     Returns:
-        Path of each split.
+        Path of each split; without held-out products or photos that split is left out.
 
     Raises:
         FileExistsError: the folder holds a catalogue of another config.
@@ -188,17 +218,25 @@ def write_synthetic_catalogue(config: SyntheticCatalogueConfig, out_dir: str | o
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     stamp, wanted = out_dir / 'config.json', json.dumps(vars(config), indent=2, sort_keys=True)
-    paths = {split: out_dir / f'{split}.parquet' for split in _SPLIT_KEYS}
+    paths = {split: out_dir / f'{split}.parquet' for split in _SPLIT_KEYS
+             if len(_split_plan(config, split)[0])}
     if stamp.exists() and stamp.read_text() != wanted:
         raise FileExistsError(f'{out_dir} holds a catalogue of another config ({stamp}); '
                               'name another folder or remove this one')
     stamp.write_text(wanted)
-    for split, path in paths.items():
-        if path.exists() or not len(_split_plan(config, split)[0]):
-            continue
-        part = path.with_suffix('.part')
-        with ParquetCatalogueWriter(part) as writer:
-            for row in progress(iter_rows(config, split, num_workers)):
-                writer.write(row)
-        part.rename(path)  # a split is there whole or not at all
+    missing = [split for split, path in paths.items() if not path.exists()]
+    with _start_pool(num_workers if missing else 0) as pool:
+        for split in missing:
+            part = paths[split].with_suffix('.part')
+            with ParquetCatalogueWriter(part) as writer:
+                for row in progress(iter_rows(config, split, pool, 4 * num_workers)):
+                    writer.write(row)
+            part.rename(paths[split])  # a split is there whole or not at all
     return paths
+
+
+def _start_pool(num_workers: int):
+    if num_workers == 0:
+        return nullcontext()
+    # an executor, not a Pool: where a worker cannot start or is killed it raises, a Pool hangs
+    return ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context('spawn'))
