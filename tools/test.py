@@ -10,6 +10,7 @@ import os.path as osp
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
+from eclip_mm.engine import prepare_cpu_launch
 from eclip_mm.utils.config import load_config
 
 
@@ -37,6 +38,7 @@ def main():
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    prepare_cpu_launch(cfg)
     Runner.from_cfg(cfg).test()
 
 

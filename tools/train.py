@@ -11,6 +11,7 @@ import os.path as osp
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
+from eclip_mm.engine import prepare_cpu_launch
 from eclip_mm.utils.config import load_config
 
 
@@ -45,6 +46,7 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    prepare_cpu_launch(cfg)
     Runner.from_cfg(cfg).train()
 
 

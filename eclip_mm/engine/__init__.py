@@ -1,12 +1,13 @@
 from .checkpoint import PlainCheckpointHook, load_from_local
-from .dist import gather, local_rows, world
+from .dist import gather, local_rows, prepare_cpu_launch, world
 from .finite import NonFiniteLossError, check_finite
 from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
 from .train_loop import ResumableTrainLoop
 
 __all__ = [
-    'BF16OptimWrapper', 'ClassPromptHook', 'NonFiniteLossError', 'PlainCheckpointHook', 'PretrainOptimWrapperConstructor', 'ProgressBarHook',
-    'ResumableTrainLoop', 'StepSeedHook', 'TeacherUpdateHook', 'check_finite', 'gather', 'load_from_local',
-    'local_rows', 'world',
+    'BF16OptimWrapper', 'ClassPromptHook', 'NonFiniteLossError', 'PlainCheckpointHook',
+    'PretrainOptimWrapperConstructor', 'ProgressBarHook', 'ResumableTrainLoop', 'StepSeedHook',
+    'TeacherUpdateHook', 'check_finite', 'gather', 'load_from_local', 'local_rows',
+    'prepare_cpu_launch', 'world',
 ]

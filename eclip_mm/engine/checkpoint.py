@@ -24,7 +24,8 @@ def load_from_local(filename: str, map_location=None) -> dict:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file holds more than tensors and plain values.
+        ValueError: the file holds more than tensors and plain values, or is
+            damaged.
     """
     filename = str(filename)
     try:
@@ -33,11 +34,17 @@ def load_from_local(filename: str, map_location=None) -> dict:
         raise FileNotFoundError(f'{filename} can not be found.') from error
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f'{filename} holds pickled objects beside tensors, or is damaged. Loading it could '
-            'run code from the file, so it is refused. If you trust its author, convert it once:\n'
+            f'{filename} holds pickled objects beside tensors. Loading it could run code from the '
+            'file, so it is refused. If you trust its author, convert it once:\n'
             f"    python -c \"import torch; c = torch.load('{filename}', weights_only=False); "
             f"torch.save(dict(state_dict=c.get('state_dict', c)), '{filename}.safe.pth')\""
         ) from error
+    except (EOFError, KeyError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and 'PytorchStreamReader' not in str(error):
+            raise  # such as a device that this machine does not have
+        raise ValueError(
+            f'{filename} is no checkpoint, or a damaged one: was the program that wrote it '
+            'killed, or the disk full? Take an earlier one.') from error
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -91,5 +98,8 @@ class PlainCheckpointHook(Hook):
                 checkpoint[key] = to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        # mmengine runs this text as Python when it resumes, to compare one field
+        # that it no longer writes: only a stranger's file has it
+        checkpoint.get('meta', {}).pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])

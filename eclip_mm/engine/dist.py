@@ -1,4 +1,6 @@
-"""Gathering features over processes, with and without gradient."""
+"""Several processes: gathering features with and without gradient, launching without GPUs."""
+
+import datetime
 
 import torch
 import torch.distributed as dist
@@ -54,3 +56,23 @@ def local_rows(batch_size: int) -> slice:
     """Where this rank's rows stand in a gathered tensor."""
     rank = world()[0]
     return slice(rank * batch_size, (rank + 1) * batch_size)
+
+
+def prepare_cpu_launch(cfg) -> None:
+    """Let ``--launcher pytorch`` work on a machine without GPU.
+
+    mmengine selects a CUDA device before it looks at the backend. Here the
+    processes are joined by gloo first, and the model is wrapped without
+    device. Does nothing where there is a GPU or a single process.
+
+    Args:
+        cfg: config with ``launcher``; changed in place.
+    """
+    if cfg.launcher != 'pytorch' or torch.cuda.is_available():
+        return
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
+    dist.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel', broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))

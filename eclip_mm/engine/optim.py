@@ -11,7 +11,8 @@ from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 
 #: parameters without weight decay besides norms and biases (all 1-D ones)
 NO_DECAY = (r'position_embeddings?(\.|$)', r'(^|\.)cls_token$', r'(^|\.)(mask|register)_tokens?$',
-            r'token_type_embeddings', r'(^|\.)(pos|type)_embed$', r'(^|\.)logit_scale$')
+            r'token_type_embeddings', r'relative_position_bias_table$',
+            r'(^|\.)(pos|type)_embed$', r'(^|\.)logit_scale$')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
