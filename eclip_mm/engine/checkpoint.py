@@ -34,8 +34,8 @@ def load_from_local(filename: str, map_location=None) -> dict:
         raise FileNotFoundError(f'{filename} can not be found.') from error
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f'{filename} holds pickled objects beside tensors. Loading it could run code from the '
-            'file, so it is refused. If you trust its author, convert it once:\n'
+            f'{filename} holds pickled objects beside tensors, or is damaged. Loading it could '
+            'run code from the file, so it is refused. If you trust its author, convert it once:\n'
             f"    python -c \"import torch; c = torch.load('{filename}', weights_only=False); "
             f"torch.save(dict(state_dict=c.get('state_dict', c)), '{filename}.safe.pth')\""
         ) from error
@@ -43,7 +43,7 @@ def load_from_local(filename: str, map_location=None) -> dict:
         if isinstance(error, RuntimeError) and 'PytorchStreamReader' not in str(error):
             raise  # such as a device that this machine does not have
         raise ValueError(
-            f'{filename} is no checkpoint, or a damaged one: was the program that wrote it '
+            f'{filename} is no checkpoint, or is damaged: was the program that wrote it '
             'killed, or the disk full? Take an earlier one.') from error
 
 

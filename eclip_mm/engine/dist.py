@@ -74,5 +74,5 @@ def prepare_cpu_launch(cfg) -> None:
     dist.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel', broadcast_buffers=False,
+            type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False))

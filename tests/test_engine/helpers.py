@@ -3,6 +3,7 @@
 import uuid
 
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
@@ -84,4 +85,4 @@ def runner_config(work_dir, epochs: int = 1, model: dict | None = None, hooks=()
 
 def make_runner(work_dir, **options) -> Runner:
     torch.manual_seed(0)
-    return Runner(**runner_config(work_dir, **options))
+    return Runner.from_cfg(Config(runner_config(work_dir, **options)))

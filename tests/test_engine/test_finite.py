@@ -1,0 +1,95 @@
+"""A loss that is not finite stops the run: named, with a checkpoint, on all ranks."""
+
+import os
+import socket
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from mmengine.registry import init_default_scope
+
+from eclip_mm.engine import NonFiniteLossError, check_finite, prepare_cpu_launch
+from eclip_mm.structures import ProductDataSample
+from eclip_mm.testing import tiny_model_config
+
+from .helpers import make_runner
+
+
+def model_with_nan(**options):
+    cfg = tiny_model_config(embed_dims=16, num_blocks=1)
+    cfg['pretext_heads']['bad'] = dict(type='NaNHead', **options)
+    return cfg
+
+
+def sample(product_id):
+    return ProductDataSample(metainfo=dict(product_id=product_id))
+
+
+def test_only_losses_are_checked():
+    nan = torch.tensor(float('nan'))
+    check_finite(dict(loss_a=torch.ones(()), acc=nan), [sample('p')])
+    for bad in (nan, torch.tensor(float('inf')), torch.tensor(float('-inf'))):
+        with pytest.raises(NonFiniteLossError, match=r"loss_b of this rank's batch.*\['p', 'q'\]"):
+            check_finite(dict(loss_a=torch.ones(()), loss_b=bad), [sample('p'), sample('q')])
+
+
+def test_the_run_stops_with_the_state_before_the_step(tmp_path):
+    runner = make_runner(tmp_path, model=model_with_nan(at=2))
+    with pytest.raises(NonFiniteLossError) as error:
+        runner.train()
+    path = tmp_path / 'nonfinite_iter_2.pth'
+    message = str(error.value)
+    assert 'loss_bad' in message and message.count("'p0-") == 4 and str(path) in message
+    saved = torch.load(path, weights_only=True)
+    assert saved['meta']['iter'] == 2
+    before = torch.load(tmp_path / 'iter_2.pth', weights_only=True)
+    for key, value in saved['state_dict'].items():
+        assert value.isfinite().all(), key
+        if not key.endswith('_extra_state'):  # the number of forward passes
+            assert torch.equal(value, before['state_dict'][key]), key
+    # ... and the run can go on from there
+    other = make_runner(tmp_path / 'again', model=model_with_nan(at=-1), load_from=str(path),
+                        resume=True)
+    other.train()
+    assert other.iter == 4
+    assert all(p.isfinite().all() for p in other.model.parameters())
+
+
+def _rank(rank, port, folder):
+    torch.set_num_threads(1)
+    init_default_scope('eclip_mm')
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE='2',
+                      RANK=str(rank), LOCAL_RANK=str(rank))
+    from mmengine.config import Config
+    cfg = Config(dict(launcher='pytorch'))
+    prepare_cpu_launch(cfg)
+    runner = make_runner(f'{folder}/run', model=model_with_nan(at=1, rank=1), **cfg)
+    try:
+        runner.train()
+    except NonFiniteLossError as error:
+        message = str(error)
+    else:
+        message = 'trained to the end'
+    with open(f'{folder}/{rank}.txt', 'w') as file:
+        file.write(message)
+    torch.distributed.destroy_process_group()
+
+
+def test_all_ranks_stop_together(tmp_path):
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    context = mp.spawn(_rank, args=(port, str(tmp_path)), nprocs=2, join=False)
+    # a rank that waits for the other's gradients would wait for half an hour
+    for _ in range(2):
+        if context.join(timeout=60):
+            break
+    finished = not any(p.is_alive() for p in context.processes)
+    for process in context.processes:
+        process.kill()
+    assert finished, 'a rank hangs'
+    good, bad = ((tmp_path / f'{rank}.txt').read_text() for rank in range(2))
+    assert 'a term of another rank' in good and "loss_bad of this rank's batch" in bad
+    assert good.count("'p0-") == bad.count("'p0-") == 4
+    saved = torch.load(tmp_path / 'run/nonfinite_iter_1.pth', weights_only=True)
+    assert all(value.isfinite().all() for value in saved['state_dict'].values())
