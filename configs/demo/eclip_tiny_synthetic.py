@@ -2,31 +2,33 @@
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'data/synthetic/'
-# what tools/demo.py generates: 12 shapes x 12 colours, two or three products in every photo
+# what tools/demo.py generates: 10 shapes x 8 colours, two other products in every photo
 synthetic = dict(
-    num_products=112, num_heldout_products=32, merchant=2, comment=10, video=6, heldout_photos=4,
-    attributes=(), num_others=(2, 2), object_scale=(0.3, 0.44), image_size=96, seed=0)
+    num_products=64, num_heldout_products=16, merchant=2, comment=10, video=6, heldout_photos=6,
+    attributes=(), num_shapes=10, num_colours=8, num_others=(2, 2), object_scale=(0.32, 0.46),
+    image_size=80, seed=0)
 embed_dims = 128
 image_size = 64
 
-tower = dict(
-    hidden_size=embed_dims, num_attention_heads=4, intermediate_size=4 * embed_dims,
-    # 0.02 suits widths of 768; narrow towers from scratch would wait hundreds of steps
-    initializer_range=0.08)
+# 0.02, the default range, suits widths of 768; narrow towers from scratch would wait long
+tower = dict(hidden_size=embed_dims, num_attention_heads=4, initializer_range=0.08)
 model = dict(
     type='ECLIP',
     embed_dims=embed_dims,
+    # a ViT with register tokens: without them it keeps what it knows of the whole picture in
+    # patches of the background, and the decoder looks there
     image_encoder=dict(
-        type='TransformersImageEncoder', model_type='vit',
-        config=dict(**tower, num_hidden_layers=4, image_size=image_size, patch_size=8)),
+        type='TransformersImageEncoder', model_type='dinov2_with_registers',
+        config=dict(**tower, num_hidden_layers=3, mlp_ratio=4, num_register_tokens=8,
+                    image_size=image_size, patch_size=8)),
     text_encoder=dict(
         type='TransformersTextEncoder', model_type='bert',
-        config=dict(**tower, num_hidden_layers=2, vocab_size=400, max_position_embeddings=64,
-                    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
+        config=dict(**tower, intermediate_size=4 * embed_dims, num_hidden_layers=2, vocab_size=400,
+                    max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
     queries=dict(type='InstanceQueries', num_queries=20),
-    decoder=dict(type='InstanceDecoder', num_blocks=3, num_heads=4),
+    decoder=dict(type='InstanceDecoder', num_blocks=1, num_heads=4),
     prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
-    negative_queries=dict(type='GaussianNegatives'),
+    negative_queries=dict(type='TextNegatives'),
     momentum=dict(type='MomentumTeacher', momentum=0.99),
     pretext_heads=dict(
         itc=dict(type='ITCHead'),
@@ -58,7 +60,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='ResumableSampler', shuffle=True, num_passes=50),
+    sampler=dict(type='ResumableSampler', shuffle=True, num_passes=75),
     collate_fn=dict(type='collate_products'),
     dataset=dict(
         type='ProductDataset', catalogue=data_root + 'train.parquet', pipeline=train_pipeline))
@@ -82,8 +84,8 @@ val_evaluator = [
 ]
 test_evaluator = val_evaluator
 
-# 112 products x 50 passes / 48 = 116 steps an epoch
-train_cfg = dict(type='ResumableTrainLoop', max_epochs=8, val_interval=2)
+# 64 products x 75 passes / 48 = 100 steps an epoch
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=10, val_interval=2)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
@@ -92,7 +94,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
-    dict(type='PolyLR', power=1.0, eta_min=1e-5, by_epoch=True, begin=0, end=8,
+    dict(type='PolyLR', power=1.0, eta_min=1e-5, by_epoch=True, begin=0, end=10,
          convert_to_iter_based=True),
 ]
 default_hooks = dict(

@@ -1,5 +1,5 @@
 from .data_preprocessor import ProductDataPreprocessor
-from .decoders import GaussianNegatives, InstanceDecoder, InstanceQueries, SlotAttention
+from .decoders import GaussianNegatives, InstanceDecoder, InstanceQueries, SlotAttention, TextNegatives
 from .eclip import ECLIP
 from .encoders import TransformersImageEncoder, TransformersTextEncoder
 from .heads import InterProductHead, IntraProductHead, ITCHead, ITMHead, PretextHead
@@ -13,6 +13,6 @@ __all__ = [
     'ECLIP', 'AssignmentEntropyLoss', 'GaussianNegatives', 'ITCHead', 'ITMHead', 'InfoNCELoss',
     'InstanceDecoder', 'InstanceNetwork', 'InstanceQueries', 'InterProductHead',
     'IntraProductHead', 'MomentumTeacher', 'PretextHead',
-    'PretrainOutputs', 'ProductDataPreprocessor', 'PromptSampler', 'SlotAttention',
+    'PretrainOutputs', 'ProductDataPreprocessor', 'PromptSampler', 'SlotAttention', 'TextNegatives',
     'TransformersImageEncoder', 'TransformersTextEncoder',
 ]

@@ -74,7 +74,7 @@ class ECLIP(BaseModel):
         if self.with_decoder:
             self.prompts = MODELS.build(
                 dict(prompts, num_queries=self.network.queries.num_queries))
-            self.negative_queries = MODELS.build(negative_queries)
+            self.negative_queries = MODELS.build(dict(negative_queries, embed_dims=embed_dims))
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
@@ -128,18 +128,20 @@ class ECLIP(BaseModel):
         text_feats = self.network.encode_text(*text)
         outputs = PretrainOutputs(
             image_feats, text_feats,
-            id_hash=hash_product_ids(data_samples, image_feats.device),
+            id_hash=hash_product_ids([s.product_id for s in data_samples], image_feats.device),
             logit_scale=self.logit_scale.exp().clamp(max=self.max_logit_scale))
         if not self.with_decoder:
             return outputs
 
         rows = local_rows(len(images))
-        plan = self.prompts(gather(outputs.id_hash), rows, self._step)
+        gathered_ids = gather(outputs.id_hash)
+        plan = self.prompts(gathered_ids, rows, self._step)
         outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
         is_text = (plan.modality == TEXT)[..., None]
         # negative prompts are conditions, not targets: only the sample's own
         # text carries gradient into the text encoder
         pool = outputs.all_text_feats.detach()
+        self.negative_queries.observe(pool, gathered_ids)
         prompts = pool[plan.sources]
         own = F.one_hot(plan.positive_index, prompts.shape[1]).bool()[..., None]
         prompts = torch.where(own, text_feats[:, None], prompts)
@@ -212,8 +214,9 @@ class ECLIP(BaseModel):
         """
         if not self.with_decoder:
             return None, similarity_score_map(patch_tokens, prompt_feats, grid)
+        id_hash = hash_product_ids(product_ids, prompt_feats.device)
         negatives = self.negative_queries(
-            product_ids, self.network.queries.num_queries - 1, prompt_feats.shape[1])
+            product_ids, id_hash, self.network.queries.num_queries - 1)
         prompts = torch.cat([scale_prompts(prompt_feats)[:, None],
                              negatives.to(prompt_feats)], dim=1)
         feats, assign_maps = self.network.decode(
@@ -235,7 +238,7 @@ def check_head_names(pretext_heads: dict) -> None:
                            f'did you mean {close[0]!r}?')
 
 
-def hash_product_ids(data_samples: list[ProductDataSample], device) -> Tensor:
+def hash_product_ids(product_ids: list[str], device) -> Tensor:
     """(B,) int64, equal for equal product_ids, the same in every process."""
-    ids = [s.product_id.encode() for s in data_samples]
+    ids = [i.encode() for i in product_ids]
     return torch.tensor([zlib.crc32(i) << 31 ^ zlib.adler32(i) for i in ids], device=device)
