@@ -85,7 +85,7 @@ val_evaluator = [
 test_evaluator = val_evaluator
 
 # 64 products x 75 passes / 48 = 100 steps an epoch
-train_cfg = dict(type='ResumableTrainLoop', max_epochs=10, val_interval=2)
+train_cfg = dict(type='ResumableTrainLoop', max_epochs=8, val_interval=2)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
@@ -94,7 +94,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
-    dict(type='PolyLR', power=1.0, eta_min=1e-5, by_epoch=True, begin=0, end=10,
+    dict(type='PolyLR', power=1.0, eta_min=1e-5, by_epoch=True, begin=0, end=8,
          convert_to_iter_based=True),
 ]
 default_hooks = dict(
