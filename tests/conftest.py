@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from workplace import Workplace
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,3 +22,9 @@ def _environment():
 def repo_root() -> Path:
     """Top folder of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def workplace(tmp_path_factory, repo_root) -> Workplace:
+    """A folder with a tiny catalogue and config, in which the tools can be started."""
+    return Workplace(tmp_path_factory.mktemp('workplace'), repo_root)

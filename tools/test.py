@@ -11,7 +11,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from eclip_mm.engine import prepare_cpu_launch
-from eclip_mm.utils.config import load_config
+from eclip_mm.utils.config import load_config, naming_config
 
 
 def parse_args():
@@ -39,7 +39,8 @@ def main():
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     prepare_cpu_launch(cfg)
-    Runner.from_cfg(cfg).test()
+    with naming_config(args.config):
+        Runner.from_cfg(cfg).test()
 
 
 if __name__ == '__main__':

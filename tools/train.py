@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from eclip_mm.engine import prepare_cpu_launch
-from eclip_mm.utils.config import load_config
+from eclip_mm.utils.config import load_config, naming_config
 
 
 def parse_args():
@@ -47,7 +47,8 @@ def main():
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     prepare_cpu_launch(cfg)
-    Runner.from_cfg(cfg).train()
+    with naming_config(args.config):
+        Runner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':

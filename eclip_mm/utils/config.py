@@ -1,14 +1,34 @@
 """Loading a config so that a misspelt key is an error, not a silent default."""
 
+import ast
 import difflib
 import inspect
+from contextlib import contextmanager
+from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 _RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'auto_scale_lr', 'env_cfg', 'default_scope', 'log_processor', 'randomness', 'resume',
-    'load_from', 'work_dir', 'launcher', 'vis_backends'}
+    'load_from', 'work_dir', 'launcher'}
+
+
+class CachedTextConfig(Config):
+    """A config whose text is formatted once.
+
+    mmengine writes the text into every checkpoint and has yapf format it anew
+    each time, which takes longer than saving a small model.
+    """
+
+    _texts: dict[str, str] = {}
+
+    @property
+    def pretty_text(self) -> str:
+        key = repr(self._cfg_dict)
+        if key not in self._texts:
+            self._texts[key] = super().pretty_text
+        return self._texts[key]
 
 
 def close_match(key: str, known) -> str | None:
@@ -25,6 +45,36 @@ def _check_top_level(cfg: Config, path: str) -> None:
         meant = close_match(key, _RUNNER_KEYS)
         if meant:
             raise KeyError(f'{path}: unknown key {key!r}; did you mean {meant!r}?')
+
+
+def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
+    """A variable that the base files have used already cannot be set again in vain.
+
+    ``train_pipeline = [...]`` in a child changes nothing unless the child also
+    puts it into its dataset: what the base made of its own one is done.
+
+    Returns:
+        Names that the file and its bases assign, and those that they read.
+    """
+    tree = ast.parse(Path(path).read_text(encoding='utf-8'), filename=str(path))
+    assigned = {target.id: node for node in tree.body if isinstance(node, ast.Assign)
+                for target in node.targets if isinstance(target, ast.Name)}
+    read = {node.id for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    base_assigned, base_read = set(), set()
+    if '_base_' in assigned:
+        bases = ast.literal_eval(assigned.pop('_base_').value)
+        for base in [bases] if isinstance(bases, str) else bases:
+            if '::' in base:  # of another library
+                continue
+            names = _check_variables(Path(path).parent / base)
+            base_assigned |= names[0]
+            base_read |= names[1]
+    for name in assigned:
+        if name in base_assigned & base_read and name not in read | _RUNNER_KEYS:
+            raise KeyError(f'{path}: nothing uses {name!r}: its base config has used its own by '
+                           'now; repeat here the part that should read it, or set that part')
+    return base_assigned | set(assigned), base_read | read
 
 
 def _check_option(cfg: Config, key: str, path: str) -> None:
@@ -67,9 +117,24 @@ def load_config(path: str, options: dict | None = None) -> Config:
         KeyError: a key that nothing reads, with the config's name.
     """
     cfg = Config.fromfile(path)
+    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, cfg.filename, cfg.env_variables)
+    if str(path).endswith('.py'):
+        _check_variables(path)
     _check_top_level(cfg, path)
     if options:
         for key in options:
             _check_option(cfg, key, path)
         cfg.merge_from_dict(options)
     return cfg
+
+
+@contextmanager
+def naming_config(path: str):
+    """Let what goes wrong inside name the config that it goes back to."""
+    try:
+        yield
+    except Exception as error:
+        message = error.args[0] if error.args else ''
+        if isinstance(message, str):
+            error.args = (f'{message}\n(config: {path})', *error.args[1:])
+        raise
