@@ -1,0 +1,128 @@
+"""Every file under configs/: it parses, its parts build, its model trains."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from eclip_mm.engine import PretrainOptimWrapperConstructor
+from eclip_mm.registry import HOOKS, METRICS, MODELS, TRANSFORMS
+from eclip_mm.testing import fake_batch
+from eclip_mm.utils.config import load_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+FILES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
+FULL = [name for name in FILES if not name.startswith('_base_')]
+#: those that a user trains on GPUs, on many at a time
+LARGE = [name for name in FULL if not name.startswith('demo')]
+TASKS = {'itc', 'inter', 'itm', 'intra'}
+
+
+def load(name):
+    cfg = load_config(str(CONFIGS / name))
+    for encoder in ('image_encoder', 'text_encoder'):
+        cfg.model[encoder].pretrained = None
+    return cfg
+
+
+def tasks_of(name) -> set[str]:
+    """What a config's name promises (DESIGN section 5)."""
+    stem = Path(name).stem
+    if stem.startswith('clip_'):
+        return {'itc'}
+    return TASKS - set(re.findall(r'no-([a-z]+)', stem))
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_it_parses(name):
+    assert len(Config.fromfile(CONFIGS / name)) > 0
+
+
+@pytest.mark.parametrize('name', FULL)
+def test_the_model_builds_with_the_tasks_of_its_name(name):
+    cfg = load(name)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    assert set(model.heads) == tasks_of(name)
+    assert (model.network.decoder is None) == (tasks_of(name) == {'itc'})
+    assert (model.teacher is None) == (tasks_of(name) == {'itc'})
+
+
+@pytest.mark.parametrize('name', FULL)
+def test_the_other_parts_build(name):
+    cfg = load(name)
+    hooks = [hook for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks] if hook]
+    names = {type(HOOKS.build(hook)).__name__ for hook in hooks}
+    assert {'TeacherUpdateHook', 'StepSeedHook', 'PlainCheckpointHook', 'CheckpointHook'} <= names
+    for metric in cfg.val_evaluator:
+        if 'catalogue' not in metric:  # needs the file
+            METRICS.build(metric)
+    datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset]
+    for dataset in datasets:
+        for part in dataset.get('datasets', [dataset]):
+            for transform in part.pipeline:
+                if transform.type != 'TokenizeText':  # needs a vocabulary
+                    TRANSFORMS.build(transform)
+    assert cfg.optim_wrapper.constructor == 'PretrainOptimWrapperConstructor'
+
+
+@pytest.mark.parametrize('name', FULL)
+def test_schedules_end_with_the_training(name):
+    cfg = load(name)
+    ends = [s.end for s in cfg.param_scheduler if s.by_epoch]
+    assert ends == [cfg.train_cfg.max_epochs]
+    sizes = {t.size for t in cfg.train_dataloader.dataset.pipeline if 'Crop' in t.type}
+    config = cfg.model.image_encoder.config
+    if cfg.model.image_encoder.model_type != 'dinov2' or 'demo' in name:  # interpolates
+        assert sizes == {config.image_size}
+    assert all(size % config.patch_size == 0 for size in sizes)
+
+
+@pytest.mark.parametrize('name, global_batch', [
+    ('eclip_vitb16.py', 6400), ('eclip_vitl16.py', 4096)])
+def test_the_papers_settings(name, global_batch):
+    """Section 4.1 of the paper."""
+    cfg = load(name)
+    assert cfg.train_dataloader.batch_size * 32 == global_batch
+    assert cfg.train_cfg.max_epochs == 15
+    assert cfg.optim_wrapper.optimizer.type == 'AdamW' and cfg.optim_wrapper.optimizer.lr == 1e-4
+    warm_up, decay = cfg.param_scheduler
+    assert (warm_up.type, decay.type, decay.power) == ('LinearLR', 'PolyLR', 1.0)
+    assert cfg.model.queries.num_queries == 20 and cfg.model.decoder.num_blocks == 6
+    train = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+    assert train['RandomResizedCrop'].size == 224 and train['TokenizeText'].max_length == 55
+
+
+def shrink(model):
+    """The same parts in the same places, a few thousand times smaller."""
+    tower = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
+    kept = {k: v for k, v in model.image_encoder.config.items() if k in ('use_mask_token', )}
+    model.image_encoder.config = dict(tower, image_size=32, patch_size=8, **kept)
+    model.text_encoder.config = dict(
+        tower, intermediate_size=64, vocab_size=100, max_position_embeddings=64)
+    model.embed_dims = 32
+    model.queries.num_queries = 4
+    model.decoder.update(num_blocks=2, num_heads=4)
+    if model.pretext_heads.itm is not None:
+        model.pretext_heads.itm.embed_dims = 32
+    return model
+
+
+@pytest.mark.parametrize('name', LARGE)
+def test_a_small_one_trains(name):
+    torch.manual_seed(0)
+    model = MODELS.build(shrink(load(name).model))
+    batch = fake_batch()
+    model.parse_losses(model(**model.data_preprocessor(batch), mode='loss'))[0].backward()
+    # DDP waits for the gradient of every weight in every step
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not idle
+    optim = PretrainOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=3e-3)))(model)
+    steps = [model.train_step(batch, optim) for _ in range(15)]
+    first, last = steps[0], steps[-1]
+    names = {k.removeprefix('loss_') for k in first if k.startswith('loss_')}
+    assert names - {'entropy'} == tasks_of(name)
+    assert ('entropy' in names) == ('intra' in names)
+    assert last['loss_itc'] < first['loss_itc']
