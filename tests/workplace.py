@@ -11,7 +11,6 @@ from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_syntheti
 # an epoch. BERT drops out, so that a resumed run must also repeat what is drawn.
 CONFIG = '''
 _base_ = {base!r}
-custom_imports = dict(imports=['kill_hook'])
 
 tokenizer = dict(type='CatalogueWordPiece', catalogue={data!r} + '/train.parquet', vocab_size=300)
 tower = dict(hidden_size=32, num_attention_heads=2, intermediate_size=64, num_hidden_layers=1)
@@ -66,7 +65,17 @@ custom_hooks = [
     dict(type='StepSeedHook'),
     dict(type='PlainCheckpointHook'),
     dict(type='ProgressBarHook'),
-    dict(type='KillHook'),
+]
+'''
+
+KILLABLE = '''
+_base_ = 'tiny.py'
+custom_imports = dict(imports=['kill_hook'])
+custom_hooks = [
+    dict(type='TeacherUpdateHook'),
+    dict(type='StepSeedHook'),
+    dict(type='PlainCheckpointHook'),
+    dict(type='KillHook', at={at}),
 ]
 '''
 
@@ -81,10 +90,12 @@ from eclip_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class KillHook(Hook):
-    """kill -9, in the middle of an epoch, where KILL_AT says so."""
+
+    def __init__(self, at):
+        self.at = at
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if os.environ.get('KILL_AT') == str(runner.iter):
+        if runner.iter == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 '''
 
@@ -100,13 +111,24 @@ class Workplace:
 
     def __init__(self, folder: Path, root: Path):
         self.folder, self.root = folder, root
-        self.data, self.config = folder / 'data', folder / 'tiny.py'
+        self.data = folder / 'data'
         write_synthetic_catalogue(SyntheticCatalogueConfig(
             num_products=64, num_heldout_products=16, merchant=1, comment=1, video=1,
             heldout_photos=2, max_photo_products=24, image_size=48), self.data)
         (folder / 'kill_hook.py').write_text(KILL_HOOK)
-        self.config.write_text(CONFIG.format(
-            base=str(root / 'configs/demo/eclip_tiny_synthetic.py'), data=str(self.data)))
+        self.config = self.shrink(root / 'configs/demo/eclip_tiny_synthetic.py', 'tiny.py')
+
+    def shrink(self, base: Path, name: str) -> Path:
+        """A child of a demo config that trains in seconds."""
+        path = self.folder / name
+        path.write_text(CONFIG.format(base=str(base), data=str(self.data)))
+        return path
+
+    def killed_at(self, step: int) -> Path:
+        """A child of the tiny config that is killed before a step."""
+        path = self.folder / 'killable.py'
+        path.write_text(KILLABLE.format(at=step))
+        return path
 
     def start(self, name: str, *command, **env) -> subprocess.Popen:
         """A tool in the background; its output goes to ``{name}.log``."""
@@ -124,9 +146,10 @@ class Workplace:
     def log(self, name: str) -> str:
         return (self.folder / f'{name}.log').read_text()
 
-    def train(self, name: str, *args, **env) -> subprocess.Popen:
-        return self.start(name, self.root / 'tools/train.py', self.config, '--work-dir',
-                          self.folder / name, *args, **env)
+    def train(self, name: str, *args, config: Path | None = None) -> subprocess.Popen:
+        """tools/train.py in the background, in the work dir ``name``."""
+        return self.start(name, self.root / 'tools/train.py', config or self.config,
+                          '--work-dir', self.folder / name, *args)
 
     def wait(self, name: str, process: subprocess.Popen) -> str:
         """Waits for a tool that must succeed and returns its output."""

@@ -13,7 +13,7 @@ def runs(workplace) -> dict[str, Path]:
         'uninterrupted': workplace.train('uninterrupted'),
         # 8 steps an epoch, checkpoints every 3: in the middle of the second epoch, two steps
         # after the last checkpoint
-        'killed': workplace.train('killed', KILL_AT='11'),
+        'killed': workplace.train('killed', config=workplace.killed_at(11)),
     }
     workplace.wait('uninterrupted', processes['uninterrupted'])
     code = processes['killed'].wait(timeout=300)
