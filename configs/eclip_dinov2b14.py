@@ -5,5 +5,8 @@ model = dict(
     # 518 is the size of the pretrained position embeddings; the model interpolates them to 224.
     # Its mask token is for DINOv2's own pretraining: a weight without gradient would stop DDP.
     image_encoder=dict(
-        model_type='dinov2', pretrained='facebook/dinov2-base',
-        config=dict(_delete_=True, image_size=518, patch_size=14, use_mask_token=False)))
+        model_type='dinov2',
+        pretrained='facebook/dinov2-base',
+        config=dict(_delete_=True, image_size=518, patch_size=14, use_mask_token=False),
+    ),
+)

@@ -25,28 +25,51 @@ from mmengine.registry import Registry
 
 SCOPE = 'eclip_mm'
 
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['eclip_mm.datasets'])
+DATASETS = Registry(
+    'dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['eclip_mm.datasets']
+)
 DATA_SAMPLERS = Registry(
-    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=['eclip_mm.datasets'])
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=['eclip_mm.datasets']
+)
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=['eclip_mm.datasets.transforms'])
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope=SCOPE,
+    locations=['eclip_mm.datasets.transforms'],
+)
 FUNCTIONS = Registry(
-    'function', parent=MMENGINE_FUNCTIONS, scope=SCOPE, locations=['eclip_mm.datasets'])
+    'function', parent=MMENGINE_FUNCTIONS, scope=SCOPE, locations=['eclip_mm.datasets']
+)
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
-METRICS = Registry('metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['eclip_mm.evaluation'])
+METRICS = Registry(
+    'metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['eclip_mm.evaluation']
+)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])
 OPTIM_WRAPPERS = Registry(
-    'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['eclip_mm.engine'])
+    'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['eclip_mm.engine']
+)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor', parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, scope=SCOPE,
-    locations=['eclip_mm.engine'])
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope=SCOPE,
+    locations=['eclip_mm.engine'],
+)
 OPTIMIZERS = Registry(
-    'optimizer', parent=MMENGINE_OPTIMIZERS, scope=SCOPE, locations=['eclip_mm.engine'])
+    'optimizer', parent=MMENGINE_OPTIMIZERS, scope=SCOPE, locations=['eclip_mm.engine']
+)
 PARAM_SCHEDULERS = Registry(
-    'parameter scheduler', parent=MMENGINE_PARAM_SCHEDULERS, scope=SCOPE,
-    locations=['eclip_mm.engine'])
+    'parameter scheduler',
+    parent=MMENGINE_PARAM_SCHEDULERS,
+    scope=SCOPE,
+    locations=['eclip_mm.engine'],
+)
 TASK_UTILS = Registry(
-    'task util', parent=MMENGINE_TASK_UTILS, scope=SCOPE, locations=['eclip_mm.datasets', 'eclip_mm.evaluation'])
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope=SCOPE,
+    locations=['eclip_mm.datasets', 'eclip_mm.evaluation'],
+)
 VISUALIZERS = Registry(
-    'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization'])
+    'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization']
+)

@@ -16,7 +16,6 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 FILES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
 FULL = [name for name in FILES if not name.startswith('_base_')]
 #: those that a user trains on GPUs, on many at a time
-LARGE = [name for name in FULL if not name.startswith('demo')]
 TASKS = {'itc', 'inter', 'itm', 'intra'}
 
 
@@ -53,7 +52,7 @@ def test_the_model_builds_with_the_tasks_of_its_name(name):
 @pytest.mark.parametrize('name', FULL)
 def test_the_other_parts_build(name):
     cfg = load(name)
-    hooks = [hook for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks] if hook]
+    hooks = [hook for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])] if hook]
     names = {type(HOOKS.build(hook)).__name__ for hook in hooks}
     assert {'TeacherUpdateHook', 'StepSeedHook', 'PlainCheckpointHook', 'CheckpointHook'} <= names
     for metric in cfg.val_evaluator:
@@ -72,7 +71,7 @@ def test_the_other_parts_build(name):
 def test_schedules_end_with_the_training(name):
     cfg = load(name)
     ends = [s.end for s in cfg.param_scheduler if s.by_epoch]
-    assert ends == [cfg.train_cfg.max_epochs]
+    assert ends[-1] == cfg.train_cfg.max_epochs
     sizes = {t.size for t in cfg.train_dataloader.dataset.pipeline if 'Crop' in t.type}
     config = cfg.model.image_encoder.config
     if 'image_size' in config and cfg.model.image_encoder.model_type != 'dinov2':
@@ -81,8 +80,9 @@ def test_schedules_end_with_the_training(name):
         assert all(size % config.patch_size == 0 for size in sizes)
 
 
-@pytest.mark.parametrize('name, global_batch', [
-    ('eclip_vitb16.py', 6400), ('eclip_vitl16.py', 4096)])
+@pytest.mark.parametrize(
+    'name, global_batch', [('eclip_vitb16.py', 6400), ('eclip_vitl16.py', 4096)]
+)
 def test_the_papers_settings(name, global_batch):
     """Section 4.1 of the paper."""
     cfg = load(name)
@@ -99,10 +99,11 @@ def test_the_papers_settings(name, global_batch):
 def shrink(model):
     """The same parts in the same places, a few thousand times smaller."""
     tower = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
-    kept = {k: v for k, v in model.image_encoder.config.items() if k in ('use_mask_token', )}
+    kept = {k: v for k, v in model.image_encoder.config.items() if k in ('use_mask_token',)}
     model.image_encoder.config = dict(tower, image_size=32, patch_size=8, **kept)
     model.text_encoder.config = dict(
-        tower, intermediate_size=64, vocab_size=100, max_position_embeddings=64)
+        tower, intermediate_size=64, vocab_size=100, max_position_embeddings=64
+    )
     model.embed_dims = 32
     model.queries.num_queries = 4
     model.decoder.update(num_blocks=2, num_heads=4)
@@ -111,7 +112,7 @@ def shrink(model):
     return model
 
 
-@pytest.mark.parametrize('name', LARGE)
+@pytest.mark.parametrize('name', FULL)
 def test_a_small_one_trains(name):
     torch.manual_seed(0)
     model = MODELS.build(shrink(load(name).model))

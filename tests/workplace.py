@@ -9,7 +9,7 @@ from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_syntheti
 
 # A child of the demo config, as a user's own would be: 64 products in batches of 8 make 8 steps
 # an epoch. BERT drops out, so that a resumed run must also repeat what is drawn.
-CONFIG = '''
+CONFIG = """
 _base_ = {base!r}
 
 tokenizer = dict(type='CatalogueWordPiece', catalogue={data!r} + '/train.parquet', vocab_size=300)
@@ -61,25 +61,19 @@ default_hooks = dict(
                     save_best='photos/right_box', rule='greater'),
     logger=dict(interval=1))
 custom_hooks = [
-    dict(type='TeacherUpdateHook'),
-    dict(type='StepSeedHook'),
-    dict(type='PlainCheckpointHook'),
     dict(type='ProgressBarHook'),
 ]
-'''
+"""
 
-KILLABLE = '''
+KILLABLE = """
 _base_ = 'tiny.py'
 custom_imports = dict(imports=['kill_hook'])
 custom_hooks = [
-    dict(type='TeacherUpdateHook'),
-    dict(type='StepSeedHook'),
-    dict(type='PlainCheckpointHook'),
     dict(type='KillHook', at={at}),
 ]
-'''
+"""
 
-KILL_HOOK = '''
+KILL_HOOK = """
 import os
 import signal
 
@@ -97,7 +91,7 @@ class KillHook(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
-'''
+"""
 
 
 class Workplace:
@@ -112,9 +106,19 @@ class Workplace:
     def __init__(self, folder: Path, root: Path):
         self.folder, self.root = folder, root
         self.data = folder / 'data'
-        write_synthetic_catalogue(SyntheticCatalogueConfig(
-            num_products=64, num_heldout_products=16, merchant=1, comment=1, video=1,
-            heldout_photos=2, max_photo_products=24, image_size=48), self.data)
+        write_synthetic_catalogue(
+            SyntheticCatalogueConfig(
+                num_products=64,
+                num_heldout_products=16,
+                merchant=1,
+                comment=1,
+                video=1,
+                heldout_photos=2,
+                max_photo_products=24,
+                image_size=48,
+            ),
+            self.data,
+        )
         (folder / 'kill_hook.py').write_text(KILL_HOOK)
         self.config = self.shrink(root / 'configs/demo/eclip_tiny_synthetic.py', 'tiny.py')
 
@@ -138,18 +142,34 @@ class Workplace:
         with open(self.folder / f'{name}.log', 'w') as log:
             # a file, not a pipe: workers of a killed run would keep a pipe open
             return subprocess.Popen(
-                [str(part) for part in command], stdout=log, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, cwd=self.folder,
-                env=dict(os.environ, PATH=path, OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1',
-                         PYTHONPATH=os.pathsep.join([str(self.root), str(self.folder)]), **env))
+                [str(part) for part in command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
+                env=dict(
+                    os.environ,
+                    PATH=path,
+                    OMP_NUM_THREADS='1',
+                    HF_HUB_OFFLINE='1',
+                    PYTHONPATH=os.pathsep.join([str(self.root), str(self.folder)]),
+                    **env,
+                ),
+            )
 
     def log(self, name: str) -> str:
         return (self.folder / f'{name}.log').read_text()
 
     def train(self, name: str, *args, config: Path | None = None) -> subprocess.Popen:
         """tools/train.py in the background, in the work dir ``name``."""
-        return self.start(name, self.root / 'tools/train.py', config or self.config,
-                          '--work-dir', self.folder / name, *args)
+        return self.start(
+            name,
+            self.root / 'tools/train.py',
+            config or self.config,
+            '--work-dir',
+            self.folder / name,
+            *args,
+        )
 
     def wait(self, name: str, process: subprocess.Popen) -> str:
         """Waits for a tool that must succeed and returns its output."""

@@ -27,12 +27,17 @@ FIGURES = ('right_box', 'pointing', 'energy', 'i2t_R@1', 't2i_R@1', 'fine_R@1')
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('configs', nargs='*',
-                        default=[str(ROOT / 'configs/demo/eclip_tiny_synthetic.py')],
-                        help='configs to train one after the other and to compare')
-    parser.add_argument('--work-dir', default='demo_output',
-                        help='logs, checkpoints, table and pictures')
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        'configs',
+        nargs='*',
+        default=[str(ROOT / 'configs/demo/eclip_tiny_synthetic.py')],
+        help='configs to train one after the other and to compare',
+    )
+    parser.add_argument(
+        '--work-dir', default='demo_output', help='logs, checkpoints, table and pictures'
+    )
     parser.add_argument('--photos', type=int, default=9, help='photos on each sheet')
     return parser.parse_args()
 
@@ -41,21 +46,24 @@ def write_catalogue(cfg):
     """The catalogue that the config asks for; reused where it is there."""
     synthetic = SyntheticCatalogueConfig(**cfg.synthetic)
     write_synthetic_catalogue(
-        synthetic, cfg.data_root, num_workers=2,
-        progress=lambda rows: tqdm(rows, desc=f'catalogue in {cfg.data_root}', unit=' products',
-                                   mininterval=1))
+        synthetic,
+        cfg.data_root,
+        num_workers=2,
+        progress=lambda rows: tqdm(
+            rows, desc=f'catalogue in {cfg.data_root}', unit=' products', mininterval=1
+        ),
+    )
 
 
 def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
-    """Metrics of the best checkpoint, its path, and the seconds that training took."""
+    """Metrics of the last weights, their path, and the seconds that training took."""
     cfg.work_dir = str(work_dir)
     cfg.resume = True  # from the last checkpoint in the work dir, if any
     runner = Runner.from_cfg(cfg)
     start = time.time()
     runner.train()
     seconds = time.time() - start
-    # validation and test set are one here, and the last weights are what the
-    # schedule was made for: no picking of the luckiest checkpoint
+    # not the best ones: validation and test set are one here
     checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
     return runner.test(), checkpoint, seconds
 
@@ -65,8 +73,12 @@ def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
     model, paths = load_model(cfg, checkpoint), []
     for dataset_cfg in cfg.test_dataloader.dataset.datasets:
         dataset = DATASETS.build(dataset_cfg)
-        sheet = draw_score_maps(model, dataset, spread_indices(len(dataset), count),
-                                title=f'{work_dir.name}: held-out {dataset_cfg.split}')
+        sheet = draw_score_maps(
+            model,
+            dataset,
+            spread_indices(len(dataset), count),
+            title=f'{work_dir.name}: held-out {dataset_cfg.split}',
+        )
         paths.append(work_dir / f'score_maps_{dataset_cfg.split}.png')
         sheet.save(paths[-1])
     return paths

@@ -1,6 +1,6 @@
 """Evaluate a checkpoint with the test set and metrics of a config.
 
-    python tools/test.py configs/demo/eclip_tiny_synthetic.py work_dirs/.../best.pth
+python tools/test.py configs/demo/eclip_tiny_synthetic.py work_dirs/.../best.pth
 """
 
 import argparse
@@ -18,8 +18,9 @@ def parse_args():
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='where the results go; '
-                        'default: work_dirs/{name of the config}')
+    parser.add_argument(
+        '--work-dir', help='where the results go; default: work_dirs/{name of the config}'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value overrides')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

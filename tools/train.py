@@ -18,14 +18,22 @@ from eclip_mm.utils.config import load_config, naming_config
 def parse_args():
     parser = argparse.ArgumentParser(description='Train a model')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go; '
-                        'default: work_dirs/{name of the config}')
     parser.add_argument(
-        '--resume', nargs='?', const='auto',
-        help='go on from a checkpoint; without a path, from the last one in the work dir')
+        '--work-dir', help='where logs and checkpoints go; default: work_dirs/{name of the config}'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from a checkpoint; without a path, from the last one in the work dir',
+    )
     parser.add_argument('--amp', action='store_true', help='bf16 autocast')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value overrides, '
-                        'e.g. train_dataloader.batch_size=64')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='key=value overrides, e.g. train_dataloader.batch_size=64',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()

@@ -4,9 +4,20 @@ _base_ = '../_base_/default_runtime.py'
 data_root = 'data/synthetic/'
 # what tools/demo.py generates: 10 shapes x 8 colours, two other products in every photo
 synthetic = dict(
-    num_products=64, num_heldout_products=16, merchant=2, comment=10, video=6, heldout_photos=6,
-    attributes=(), num_shapes=10, num_colours=8, num_others=(2, 2), object_scale=(0.32, 0.46),
-    image_size=80, seed=0)
+    num_products=64,
+    num_heldout_products=16,
+    merchant=2,
+    comment=10,
+    video=6,
+    heldout_photos=6,
+    attributes=(),
+    num_shapes=10,
+    num_colours=8,
+    num_others=(2, 2),
+    object_scale=(0.32, 0.46),
+    image_size=80,
+    seed=0,
+)
 embed_dims = 128
 image_size = 64
 
@@ -18,13 +29,30 @@ model = dict(
     # a ViT with register tokens: without them it keeps what it knows of the whole picture in
     # patches of the background, and the decoder looks there
     image_encoder=dict(
-        type='TransformersImageEncoder', model_type='dinov2_with_registers',
-        config=dict(**tower, num_hidden_layers=3, mlp_ratio=4, num_register_tokens=8,
-                    image_size=image_size, patch_size=8)),
+        type='TransformersImageEncoder',
+        model_type='dinov2_with_registers',
+        config=dict(
+            **tower,
+            num_hidden_layers=3,
+            mlp_ratio=4,
+            num_register_tokens=8,
+            image_size=image_size,
+            patch_size=8,
+        ),
+    ),
     text_encoder=dict(
-        type='TransformersTextEncoder', model_type='bert',
-        config=dict(**tower, intermediate_size=4 * embed_dims, num_hidden_layers=2, vocab_size=400,
-                    max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)),
+        type='TransformersTextEncoder',
+        model_type='bert',
+        config=dict(
+            **tower,
+            intermediate_size=4 * embed_dims,
+            num_hidden_layers=2,
+            vocab_size=400,
+            max_position_embeddings=64,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        ),
+    ),
     queries=dict(type='InstanceQueries', num_queries=20),
     decoder=dict(type='InstanceDecoder', num_blocks=1, num_heads=4),
     prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
@@ -36,12 +64,13 @@ model = dict(
         itm=dict(type='ITMHead', embed_dims=embed_dims),
         intra=dict(
             type='IntraProductHead',
-            entropy=dict(type='AssignmentEntropyLoss', loss_weight=0.2,
-                         reduce_negatives='mean'))),
-    score_map_blocks='mean')
+            entropy=dict(type='AssignmentEntropyLoss', loss_weight=0.2, reduce_negatives='mean'),
+        ),
+    ),
+    score_map_blocks='mean',
+)
 
-tokenizer = dict(
-    type='CatalogueWordPiece', catalogue=data_root + 'train.parquet', vocab_size=400)
+tokenizer = dict(type='CatalogueWordPiece', catalogue=data_root + 'train.parquet', vocab_size=400)
 train_pipeline = [
     dict(type='LoadProductImages'),
     dict(type='RandomResizedCrop', size=image_size, scale=(0.8, 1.0)),
@@ -63,7 +92,9 @@ train_dataloader = dict(
     sampler=dict(type='ResumableSampler', shuffle=True, num_passes=75),
     collate_fn=dict(type='collate_products'),
     dataset=dict(
-        type='ProductDataset', catalogue=data_root + 'train.parquet', pipeline=train_pipeline))
+        type='ProductDataset', catalogue=data_root + 'train.parquet', pipeline=train_pipeline
+    ),
+)
 # photos that no training step saw: of trained products, and of products never trained on
 splits = ('photos', 'products')
 val_dataloader = dict(
@@ -71,11 +102,20 @@ val_dataloader = dict(
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='collate_products'),
-    dataset=dict(type='ConcatDataset', datasets=[
-        dict(type='ProductImageDataset', catalogue=data_root + f'{split}.parquet', split=split,
-             sources=['comment', 'video'], pipeline=test_pipeline)
-        for split in splits
-    ]))
+    dataset=dict(
+        type='ConcatDataset',
+        datasets=[
+            dict(
+                type='ProductImageDataset',
+                catalogue=data_root + f'{split}.parquet',
+                split=split,
+                sources=['comment', 'video'],
+                pipeline=test_pipeline,
+            )
+            for split in splits
+        ],
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = [
     dict(type=metric, split=split, prefix=split)
@@ -91,19 +131,22 @@ test_cfg = dict()
 optim_wrapper = dict(
     constructor='PretrainOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),
-    clip_grad=dict(max_norm=1.0))
+    clip_grad=dict(max_norm=1.0, error_if_nonfinite=True),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
-    dict(type='PolyLR', power=1.0, eta_min=1e-5, by_epoch=True, begin=0, end=8,
-         convert_to_iter_based=True),
+    dict(
+        type='PolyLR',
+        power=1.0,
+        eta_min=1e-5,
+        by_epoch=True,
+        begin=0,
+        end=8,
+        convert_to_iter_based=True,
+    ),
 ]
 default_hooks = dict(
-    checkpoint=dict(
-        by_epoch=True, interval=1, save_best='photos/right_box', rule='greater'),
-    logger=dict(interval=20))
-custom_hooks = [
-    dict(type='TeacherUpdateHook'),
-    dict(type='StepSeedHook'),
-    dict(type='PlainCheckpointHook'),
-    dict(type='ProgressBarHook'),
-]
+    checkpoint=dict(by_epoch=True, interval=1, save_best='photos/right_box', rule='greater'),
+    logger=dict(interval=20),
+)
+custom_hooks = [dict(type='ProgressBarHook')]

@@ -31,8 +31,9 @@ def spread_indices(size: int, count: int) -> list[int]:
 
 
 @torch.no_grad()
-def draw_score_maps(model: nn.Module, dataset: Dataset, indices: Sequence[int],
-                    title: str = '', columns: int = 3) -> Image.Image:
+def draw_score_maps(
+    model: nn.Module, dataset: Dataset, indices: Sequence[int], title: str = '', columns: int = 3
+) -> Image.Image:
     """A sheet of photos with prompt, boxes and score map.
 
     Args:
@@ -47,8 +48,14 @@ def draw_score_maps(model: nn.Module, dataset: Dataset, indices: Sequence[int],
     samples = model(**model.data_preprocessor(batch), mode='predict')
     items = []
     for picture, sample in zip(pictures, samples, strict=True):
-        items.append(dict(
-            image=picture.permute(1, 2, 0).numpy(), score_map=sample.pred_score_map,
-            prompt=sample.text, title=f'{sample.product_id} ({sample.sources[0]})',
-            gt_bboxes=sample.get('gt_bboxes', ()), candidates=sample.get('object_bboxes', ())))
+        items.append(
+            dict(
+                image=picture.permute(1, 2, 0).numpy(),
+                score_map=sample.pred_score_map,
+                prompt=sample.text,
+                title=f'{sample.product_id} ({sample.sources[0]})',
+                gt_bboxes=sample.get('gt_bboxes', ()),
+                candidates=sample.get('object_bboxes', ()),
+            )
+        )
     return score_map_sheet(items, columns=columns, title=title)

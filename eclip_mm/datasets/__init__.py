@@ -10,8 +10,19 @@ from .transforms import ImageDecodeError
 from .writers import ParquetCatalogueWriter, write_jsonl
 
 __all__ = [
-    'AutoTokenizer', 'Catalogue', 'CatalogueError', 'CatalogueReport', 'CatalogueWordPiece',
-    'ImageDecodeError', 'ParquetCatalogueWriter', 'ProductDataset', 'ProductImageDataset',
-    'ResumableSampler', 'build_tokenizer', 'collate_products', 'read_catalogue', 'validate_row',
+    'AutoTokenizer',
+    'Catalogue',
+    'CatalogueError',
+    'CatalogueReport',
+    'CatalogueWordPiece',
+    'ImageDecodeError',
+    'ParquetCatalogueWriter',
+    'ProductDataset',
+    'ProductImageDataset',
+    'ResumableSampler',
+    'build_tokenizer',
+    'collate_products',
+    'read_catalogue',
+    'validate_row',
     'write_jsonl',
 ]

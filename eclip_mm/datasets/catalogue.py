@@ -24,7 +24,12 @@ from .schema import CatalogueError, CheckedRow, validate_row
 from .writers import ParquetCatalogueWriter, write_jsonl
 
 __all__ = [
-    'Catalogue', 'CatalogueReport', 'ParquetCatalogueWriter', 'read_catalogue', 'write_jsonl']
+    'Catalogue',
+    'CatalogueReport',
+    'ParquetCatalogueWriter',
+    'read_catalogue',
+    'write_jsonl',
+]
 
 JSONL_SUFFIXES = ('.jsonl', '.json')
 PARQUET_SUFFIX = '.parquet'
@@ -55,8 +60,9 @@ class Catalogue(Sequence):
         self._kept_images: dict[int, list[int]] = {}
         self._scan(strict, check_files)
         self._shard_of, self._row_of, self._image_start, self._image_source = (
-            np.asarray(a) for a in
-            (self._shard_of, self._row_of, self._image_start, self._image_source))
+            np.asarray(a)
+            for a in (self._shard_of, self._row_of, self._image_start, self._image_source)
+        )
 
     def _scan(self, strict: bool, check_files: bool) -> None:
         seen: dict[str, int] = {}
@@ -74,7 +80,8 @@ class Catalogue(Sequence):
                         raise CatalogueError(
                             f"{shard.path}, row {number}: field 'product_id' {row.product_id!r} "
                             f'was already used in {first}; ids are unique: put all pictures of '
-                            'a product in one row')
+                            'a product in one row'
+                        )
                 except CatalogueError as error:
                     if strict:
                         raise
@@ -98,15 +105,18 @@ class Catalogue(Sequence):
             raise CatalogueError(f'{names}: no row can be used\n{self.report}')
 
     def _check(
-            self, row: dict | Exception, shard, where: str, strict: bool,
-            check_files: bool) -> tuple[CheckedRow, list[int] | None]:
+        self, row: dict | Exception, shard, where: str, strict: bool, check_files: bool
+    ) -> tuple[CheckedRow, list[int] | None]:
         """Validate a row; also the pictures to keep, None for all."""
         if isinstance(row, Exception):
             raise CatalogueError(f'{where}: {row}')
         validate_row(row, where)
         images = row['images']
-        kept = self._existing_images(images, shard, where, strict) if check_files \
+        kept = (
+            self._existing_images(images, shard, where, strict)
+            if check_files
             else list(range(len(images)))
+        )
         checked = CheckedRow(row['product_id'], [images[i]['source'] for i in kept])
         return checked, kept if len(kept) < len(images) else None
 
@@ -119,7 +129,8 @@ class Catalogue(Sequence):
             else:
                 missing.append(
                     f"{where}: field 'images[{i}].path': there is no file "
-                    f"'{shard.folder / path}'; paths are relative to the catalogue file")
+                    f"'{shard.folder / path}'; paths are relative to the catalogue file"
+                )
         if missing and (strict or not kept):
             raise CatalogueError(missing[0])
         self.report.num_missing_images += len(missing)
@@ -133,8 +144,7 @@ class Catalogue(Sequence):
     def __getitem__(self, index: int) -> dict:
         return self.load(index)
 
-    def load(
-            self, index: int, images: Sequence[int] | None = None, boxes: bool = True) -> dict:
+    def load(self, index: int, images: Sequence[int] | None = None, boxes: bool = True) -> dict:
         """Decode one row.
 
         Args:
@@ -154,7 +164,8 @@ class Catalogue(Sequence):
             images = range(self.num_images(index))
         shard = self._shards[self._shard_of[index]]
         row = shard.load(
-            int(self._row_of[index]), [self.image_number(index, i) for i in images], boxes)
+            int(self._row_of[index]), [self.image_number(index, i) for i in images], boxes
+        )
         row.setdefault('category', None)
         for image in row['images']:
             if 'path' in image:
@@ -182,7 +193,7 @@ class Catalogue(Sequence):
 
     def image_sources(self, index: int) -> list[str]:
         """Sources of the usable pictures of a product, without decoding the row."""
-        codes = self._image_source[self._image_start[index]:self._image_start[index + 1]]
+        codes = self._image_source[self._image_start[index] : self._image_start[index + 1]]
         return [self.source_names[code] for code in codes]
 
     def texts(self) -> Iterator[str]:
@@ -200,9 +211,8 @@ class Catalogue(Sequence):
 
 
 def read_catalogue(
-        path: str | Path | Sequence[str | Path],
-        strict: bool = False,
-        check_files: bool = True) -> Catalogue:
+    path: str | Path | Sequence[str | Path], strict: bool = False, check_files: bool = True
+) -> Catalogue:
     """Open a catalogue and check every row of it.
 
     Args:
@@ -234,12 +244,15 @@ def _open(path: Path) -> list:
             raise CatalogueError(f'{path}: the folder holds no {PARQUET_SUFFIX} file')
         return [ParquetShard(file) for file in files]
     if not path.is_file():
-        raise CatalogueError(f'{path}: there is no such catalogue; check the path, or make one '
-                             'with the programs in tools/dataset_converters')
+        raise CatalogueError(
+            f'{path}: there is no such catalogue; check the path, or make one '
+            'with the programs in tools/dataset_converters'
+        )
     if path.suffix in JSONL_SUFFIXES:
         return [JsonLinesFile(path)]
     if path.suffix == PARQUET_SUFFIX:
         return [ParquetShard(path)]
     raise CatalogueError(
         f'{path}: the suffix {path.suffix!r} is not one of a catalogue; '
-        f'use {", ".join(JSONL_SUFFIXES)} or {PARQUET_SUFFIX}')
+        f'use {", ".join(JSONL_SUFFIXES)} or {PARQUET_SUFFIX}'
+    )

@@ -44,11 +44,18 @@ class CatalogueDataset(Dataset):
     max_fallbacks = 100
 
     def __init__(
-            self, catalogue, pipeline, seed: int, strict: bool,
-            sources: Sequence[str] | None, exclude_sources: Sequence[str] | None) -> None:
+        self,
+        catalogue,
+        pipeline,
+        seed: int,
+        strict: bool,
+        sources: Sequence[str] | None,
+        exclude_sources: Sequence[str] | None,
+    ) -> None:
         if sources is not None and exclude_sources is not None:
             raise ValueError(
-                f"{type(self).__name__}: give 'sources' or 'exclude_sources', not both")
+                f"{type(self).__name__}: give 'sources' or 'exclude_sources', not both"
+            )
         for name, value in (('sources', sources), ('exclude_sources', exclude_sources)):
             if isinstance(value, str):
                 raise ValueError(f"{type(self).__name__}: '{name}' is a list, write [{value!r}]")
@@ -84,8 +91,9 @@ class CatalogueDataset(Dataset):
         if not isinstance(catalogue, Catalogue):
             catalogue = read_catalogue(catalogue, strict=self.strict)
         if catalogue.report:
-            print_log(f'{self._name()}: {catalogue.report}', logger='current',
-                      level=logging.WARNING)
+            print_log(
+                f'{self._name()}: {catalogue.report}', logger='current', level=logging.WARNING
+            )
         used = self._used_images(catalogue)
         self._catalogue = catalogue
         self._index_items(catalogue, used)
@@ -102,7 +110,8 @@ class CatalogueDataset(Dataset):
         if unknown:
             raise CatalogueError(
                 f'{self._name()}: no picture has the source {unknown[0]!r}; '
-                f'the catalogue has {", ".join(map(repr, catalogue.source_names))}')
+                f'the catalogue has {", ".join(map(repr, catalogue.source_names))}'
+            )
         codes = [catalogue.source_names.index(name) for name in names]
         return np.isin(catalogue.image_source_codes, codes, invert=self.sources is None)
 
@@ -141,7 +150,8 @@ class CatalogueDataset(Dataset):
                 bad.add(self._note_bad_image(results, error))
         raise ImageDecodeError(
             f'{self._name()}: no readable picture in {self.max_fallbacks} attempts, the last at '
-            f'item {item}; check that the pictures are where the catalogue says')
+            f'item {item}; check that the pictures are where the catalogue says'
+        )
 
     def _note_bad_image(self, results: dict, error: ImageDecodeError) -> int:
         record = results['image_records'][error.image_index]
@@ -149,12 +159,21 @@ class CatalogueDataset(Dataset):
         bit = 1 << min(number, 62)
         if not int(self._bad_images[row]) & bit:
             self._bad_images[row] |= bit
-            print_log(f'{self._name()}: {error}; another picture stands in for it',
-                      logger='current', level=logging.WARNING)
+            print_log(
+                f'{self._name()}: {error}; another picture stands in for it',
+                logger='current',
+                level=logging.WARNING,
+            )
         return results['image_indices'][error.image_index]
 
-    def _results(self, row_index: int, image_indices: Sequence[int], with_boxes: bool,
-                 rng: np.random.Generator, split: str) -> dict:
+    def _results(
+        self,
+        row_index: int,
+        image_indices: Sequence[int],
+        with_boxes: bool,
+        rng: np.random.Generator,
+        split: str,
+    ) -> dict:
         """Start the ``results`` dict that the pipeline works on."""
         distinct = sorted(set(image_indices))
         row = self.catalogue.load(row_index, distinct, boxes=with_boxes)
@@ -167,6 +186,12 @@ class CatalogueDataset(Dataset):
                 record.setdefault('boxes', [])
             records.append(record)
         return dict(
-            product_id=row['product_id'], text=row['text'], category=row['category'],
-            split=split, image_records=records, rng=rng, row_index=row_index,
-            image_indices=list(image_indices))
+            product_id=row['product_id'],
+            text=row['text'],
+            category=row['category'],
+            split=split,
+            image_records=records,
+            rng=rng,
+            row_index=row_index,
+            image_indices=list(image_indices),
+        )

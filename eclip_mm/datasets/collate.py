@@ -33,13 +33,15 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
     if odd is not None:
         raise ValueError(
             f'collate_products: pictures of a batch differ in shape, {tuple(images[0].shape)} and '
-            f'{tuple(odd.shape)}; end the pipeline with RandomResizedCrop or Resize')
+            f'{tuple(odd.shape)}; end the pipeline with RandomResizedCrop or Resize'
+        )
     ids = [sample['inputs']['input_ids'] for sample in samples]
     lengths = torch.tensor([len(i) for i in ids])
-    input_ids = torch.nn.utils.rnn.pad_sequence(
-        ids, batch_first=True, padding_value=pad_token_id)
+    input_ids = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad_token_id)
     attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
     return dict(
-        inputs=dict(images=torch.stack(images), input_ids=input_ids,
-                    attention_mask=attention_mask),
-        data_samples=[sample['data_samples'] for sample in samples])
+        inputs=dict(
+            images=torch.stack(images), input_ids=input_ids, attention_mask=attention_mask
+        ),
+        data_samples=[sample['data_samples'] for sample in samples],
+    )

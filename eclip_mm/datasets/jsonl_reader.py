@@ -42,8 +42,11 @@ class JsonLinesFile:
         try:
             return _parse(line)
         except ValueError as error:
-            hint = ('; the file looks like one JSON array: write one object a line'
-                    if line.lstrip()[:1] == b'[' else '; write one JSON object a line')
+            hint = (
+                '; the file looks like one JSON array: write one object a line'
+                if line.lstrip()[:1] == b'['
+                else '; write one JSON object a line'
+            )
             return ValueError(f'the line is not JSON ({error}){hint}')
 
     def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
@@ -53,10 +56,15 @@ class JsonLinesFile:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         start = self._starts[row]
         end = self._map.find(b'\n', start)
-        parsed = _parse(self._map[start:end if end >= 0 else len(self._map)])
+        parsed = _parse(self._map[start : end if end >= 0 else len(self._map)])
         parsed['images'] = [
-            {key: value for key, value in parsed['images'][i].items()
-             if value is not None and (boxes or key != 'boxes')} for i in images]
+            {
+                key: value
+                for key, value in parsed['images'][i].items()
+                if value is not None and (boxes or key != 'boxes')
+            }
+            for i in images
+        ]
         return parsed
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:

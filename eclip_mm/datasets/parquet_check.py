@@ -27,8 +27,9 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
     if 'source' not in names or names - set(IMAGE_KEYS):
         return None
     if pictures.null_count or not all(
-            _all_words(column) for column in
-            (table['product_id'], table['text'], pc.struct_field(pictures, 'source'))):
+        _all_words(column)
+        for column in (table['product_id'], table['text'], pc.struct_field(pictures, 'source'))
+    ):
         return None
     if 'category' in table.column_names and not _all_words(pc.drop_null(table['category'])):
         return None
@@ -41,7 +42,8 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
     counts = pc.list_value_length(images).to_pylist()
     return [
         CheckedRow(product_id, [next(sources) for _ in range(count)])
-        for product_id, count in zip(ids, counts, strict=True)]
+        for product_id, count in zip(ids, counts, strict=True)
+    ]
 
 
 def _boxes_are_right(boxes: pa.ListArray) -> bool:
@@ -51,12 +53,16 @@ def _boxes_are_right(boxes: pa.ListArray) -> bool:
     boxes = boxes.flatten()
     if len(boxes) == 0:
         return True
-    if not pa.types.is_struct(boxes.type) or boxes.null_count \
-            or {field.name for field in boxes.type} != set(BOX_KEYS):
+    if (
+        not pa.types.is_struct(boxes.type)
+        or boxes.null_count
+        or {field.name for field in boxes.type} != set(BOX_KEYS)
+    ):
         return False
     bbox = pc.struct_field(boxes, 'bbox')
-    if not _all_words(pc.struct_field(boxes, 'product_id')) \
-            or not _all(pc.equal(pc.list_value_length(bbox), 4)):
+    if not _all_words(pc.struct_field(boxes, 'product_id')) or not _all(
+        pc.equal(pc.list_value_length(bbox), 4)
+    ):
         return False
     values = bbox.flatten()
     if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):

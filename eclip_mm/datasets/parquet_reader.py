@@ -46,13 +46,19 @@ class ParquetShard:
         try:
             file = self._open()
         except (pa.ArrowException, OSError) as error:
-            raise CatalogueError(f'{path}: is not a readable Parquet file ({error}); '
-                                 'write it again') from error
+            raise CatalogueError(
+                f'{path}: is not a readable Parquet file ({error}); write it again'
+            ) from error
         self._leaves = [file.schema.column(i).path for i in range(len(file.schema))]
         self._check_columns(file.schema_arrow)
         self._bytes_leaf = next(
-            (leaf for leaf in self._leaves
-             if leaf.startswith('images.') and leaf.endswith('.bytes')), None)
+            (
+                leaf
+                for leaf in self._leaves
+                if leaf.startswith('images.') and leaf.endswith('.bytes')
+            ),
+            None,
+        )
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         self._group_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._warn_if_coarse(file)
@@ -82,28 +88,33 @@ class ParquetShard:
         if missing:
             raise CatalogueError(
                 f'{self.path}: has no column {missing[0]!r}; a catalogue has the columns '
-                f'{", ".join(ROW_KEYS)}, this file has {", ".join(schema.names)}')
+                f'{", ".join(ROW_KEYS)}, this file has {", ".join(schema.names)}'
+            )
         unknown = [name for name in schema.names if name not in ROW_KEYS]
         if unknown:
             raise CatalogueError(
                 f'{self.path}: has the unknown column {unknown[0]!r}; remove it or correct its '
-                f'name (known: {", ".join(ROW_KEYS)})')
+                f'name (known: {", ".join(ROW_KEYS)})'
+            )
         kind = schema.field('images').type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) \
-                or not pa.types.is_struct(kind.value_type):
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
+            kind.value_type
+        ):
             raise CatalogueError(
                 f"{self.path}: column 'images' is {kind}; it must be a list of structs with the "
-                f'fields {", ".join(IMAGE_KEYS)}')
+                f'fields {", ".join(IMAGE_KEYS)}'
+            )
 
     def _warn_if_coarse(self, file: pq.ParquetFile) -> None:
-        sizes = [
-            file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)]
+        sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)]
         if sizes and max(sizes) > self.max_row_group_bytes and sum(sizes) > self.cache_bytes:
             print_log(
                 f'{self.path}: a row group holds {max(sizes) / 2**20:.0f} MiB, and reading a '
                 'single product decodes all of it. Rewrite the file with small row groups: '
                 f'python tools/dataset_converters/jsonl_parquet.py {self.path} OUT.parquet',
-                logger='current', level=logging.WARNING)
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def scan(self) -> Iterator[tuple[int, int, dict | CheckedRow]]:
         """Yield (row index, row number from 1, row).
@@ -116,8 +127,7 @@ class ParquetShard:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=columns, use_threads=False)
             sizes = self._picture_sizes(file, group, table)
-            rows = check_group(table) \
-                if sizes is None and self._bytes_leaf is not None else None
+            rows = check_group(table) if sizes is None and self._bytes_leaf is not None else None
             if rows is None:
                 rows = self._rows_to_check(table, sizes)
             for i, row in enumerate(rows):
@@ -155,12 +165,13 @@ class ParquetShard:
             all_have_bytes = paths is None or paths.null_count == len(paths)
         if all_have_bytes:
             return None
-        images = file.read_row_group(
-            group, columns=[self._bytes_leaf], use_threads=False)['images'].combine_chunks()
+        images = file.read_row_group(group, columns=[self._bytes_leaf], use_threads=False)[
+            'images'
+        ].combine_chunks()
         lengths = pc.binary_length(pc.struct_field(images.flatten(), 'bytes')).to_pylist()
         counts = pc.fill_null(pc.list_value_length(images), 0).to_pylist()
         ends = np.cumsum(counts)
-        return [lengths[end - count:end] for end, count in zip(ends, counts, strict=True)]
+        return [lengths[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
     def _group(self, group: int, boxes: bool) -> pa.Table:
         key = (group, boxes)
@@ -182,12 +193,13 @@ class ParquetShard:
         table = self._group(group, boxes)
         at = row - int(self._group_start[group])
         loaded = {
-            name: table.column(name)[at].as_py() for name in table.column_names
-            if name != 'images'}
+            name: table.column(name)[at].as_py() for name in table.column_names if name != 'images'
+        }
         pictures = table.column('images')[at].values
         loaded['images'] = [
             {key: value for key, value in pictures[i].as_py().items() if value is not None}
-            for i in images]
+            for i in images
+        ]
         return loaded
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:

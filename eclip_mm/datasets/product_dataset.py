@@ -36,18 +36,31 @@ class ProductDataset(CatalogueDataset):
             product; it is logged once.
         sources (Sequence[str], optional): Use only pictures of these sources.
         exclude_sources (Sequence[str], optional): Use no picture of these.
+        first_picture (str): How the first picture, which the trained encoder
+            sees, is drawn: ``source`` gives each source the same share,
+            ``picture`` each picture. With one merchant picture and thirty
+            photos a product, ``source`` would spend half of the training on
+            the merchant's.
     """
 
     def __init__(
-            self,
-            catalogue: str | Path | Sequence[str | Path] | Catalogue,
-            pipeline: Sequence[dict | Callable] | Callable,
-            num_images: int = 2,
-            seed: int = 0,
-            strict: bool = False,
-            sources: Sequence[str] | None = None,
-            exclude_sources: Sequence[str] | None = None) -> None:
+        self,
+        catalogue: str | Path | Sequence[str | Path] | Catalogue,
+        pipeline: Sequence[dict | Callable] | Callable,
+        num_images: int = 2,
+        seed: int = 0,
+        strict: bool = False,
+        sources: Sequence[str] | None = None,
+        exclude_sources: Sequence[str] | None = None,
+        first_picture: str = 'source',
+    ) -> None:
         super().__init__(catalogue, pipeline, seed, strict, sources, exclude_sources)
+        if first_picture not in ('source', 'picture'):
+            raise ValueError(
+                "ProductDataset: 'first_picture' must be 'source' or 'picture', got "
+                f'{first_picture!r}'
+            )
+        self.first_picture = first_picture
         if num_images < 1:
             raise ValueError(f"ProductDataset: 'num_images' is {num_images}, give at least 1")
         self.num_images = num_images
@@ -57,8 +70,10 @@ class ProductDataset(CatalogueDataset):
         counts = np.add.reduceat(used.astype(np.int64), catalogue.image_starts[:-1])
         self._rows = np.flatnonzero(counts)
         if len(self._rows) == 0:
-            raise CatalogueError(f'{self._name()}: no product has a picture of the sources asked '
-                                 'for; check `sources` and `exclude_sources`')
+            raise CatalogueError(
+                f'{self._name()}: no product has a picture of the sources asked '
+                'for; check `sources` and `exclude_sources`'
+            )
         self._num_single_image = int((counts == 1).sum())
 
     @property
@@ -78,26 +93,40 @@ class ProductDataset(CatalogueDataset):
             return
         print_log(
             f'Epoch {epoch}: {self.num_single_image} of {len(self)} products have one picture '
-            f'and give {self.num_images} augmentations of it', logger='current')
+            f'and give {self.num_images} augmentations of it',
+            logger='current',
+        )
         num_bad = int((self._bad_images != 0).sum())
         if num_bad:
-            print_log(f'Epoch {epoch}: pictures of {num_bad} products could not be decoded so far',
-                      logger='current', level=logging.WARNING)
+            print_log(
+                f'Epoch {epoch}: pictures of {num_bad} products could not be decoded so far',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def _prepare(self, index: int, rng: np.random.Generator, bad: set) -> dict | None:
         row = int(self._rows[index])
-        start, end = self.catalogue.image_starts[row:row + 2]
+        start, end = self.catalogue.image_starts[row : row + 2]
         candidates = [int(i) for i in np.flatnonzero(self._used[start:end]) if int(i) not in bad]
         if not candidates:
             return None
         codes = self.catalogue.image_source_codes[start:end]
-        chosen = choose_images(candidates, codes, self.num_images, rng)
+        if self.first_picture == 'source':
+            chosen = choose_images(candidates, codes, self.num_images, rng)
+        else:
+            first = candidates[rng.integers(len(candidates))]
+            others = (
+                [c for c in candidates if codes[c] != codes[first]]
+                or [c for c in candidates if c != first]
+                or [first]
+            )
+            chosen = [first, *choose_images(others, codes, self.num_images - 1, rng)]
         return self._results(row, chosen, with_boxes=False, rng=rng, split='')
 
 
 def choose_images(
-        candidates: Sequence[int], sources: Sequence, num_images: int,
-        rng: np.random.Generator) -> list[int]:
+    candidates: Sequence[int], sources: Sequence, num_images: int, rng: np.random.Generator
+) -> list[int]:
     """Draw pictures of a product, from as many different sources as possible.
 
     Args:
@@ -115,10 +144,10 @@ def choose_images(
         # One picture of each source per round; what is left is for the next round.
         by_source: dict = {}
         for candidate in candidates:
-            if candidate not in chosen[len(chosen) - len(chosen) % len(candidates):]:
+            if candidate not in chosen[len(chosen) - len(chosen) % len(candidates) :]:
                 by_source.setdefault(sources[candidate], []).append(candidate)
         groups = list(by_source.values())
-        for g in rng.permutation(len(groups))[:num_images - len(chosen)]:
+        for g in rng.permutation(len(groups))[: num_images - len(chosen)]:
             chosen.append(groups[g][rng.integers(len(groups[g]))])
     return chosen
 
@@ -141,18 +170,21 @@ class ProductImageDataset(CatalogueDataset):
     """
 
     def __init__(
-            self,
-            catalogue: str | Path | Sequence[str | Path] | Catalogue,
-            pipeline: Sequence[dict | Callable] | Callable,
-            split: str = '',
-            sources: Sequence[str] | None = None,
-            max_images_per_product: int | None = None,
-            strict: bool = False,
-            seed: int = 0) -> None:
+        self,
+        catalogue: str | Path | Sequence[str | Path] | Catalogue,
+        pipeline: Sequence[dict | Callable] | Callable,
+        split: str = '',
+        sources: Sequence[str] | None = None,
+        max_images_per_product: int | None = None,
+        strict: bool = False,
+        seed: int = 0,
+    ) -> None:
         super().__init__(catalogue, pipeline, seed, strict, sources, None)
         if max_images_per_product is not None and max_images_per_product < 1:
-            raise ValueError("ProductImageDataset: 'max_images_per_product' is "
-                             f'{max_images_per_product}, give at least 1 or None')
+            raise ValueError(
+                "ProductImageDataset: 'max_images_per_product' is "
+                f'{max_images_per_product}, give at least 1 or None'
+            )
         self.split = split
         self.max_images_per_product = max_images_per_product
 
@@ -175,4 +207,5 @@ class ProductImageDataset(CatalogueDataset):
         if image in bad:
             return None
         return self._results(
-            int(self._rows[index]), [image], with_boxes=True, rng=rng, split=self.split)
+            int(self._rows[index]), [image], with_boxes=True, rng=rng, split=self.split
+        )

@@ -37,8 +37,10 @@ class CatalogueReport:
         text = f'{self.num_used} of {self.num_rows} rows can be used'
         if not self:
             return text
-        text += (f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
-                 'rows are missing')
+        text += (
+            f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
+            'rows are missing'
+        )
         shown = self.problems[:20]
         text += ''.join(f'\n  - {problem}' for problem in shown)
         more = self.num_skipped + self.num_missing_images - len(shown)

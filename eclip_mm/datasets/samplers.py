@@ -33,11 +33,11 @@ class ResumableSampler(Sampler):
             then take longer than the training.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None,
-                 num_passes: int = 1) -> None:
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, num_passes: int = 1
+    ) -> None:
         if num_passes < 1:
-            raise ValueError(
-                f"ResumableSampler: 'num_passes' is {num_passes}; give at least 1")
+            raise ValueError(f"ResumableSampler: 'num_passes' is {num_passes}; give at least 1")
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.shuffle = shuffle
@@ -49,15 +49,16 @@ class ResumableSampler(Sampler):
         if self.num_samples == 0:
             raise ValueError(
                 f'ResumableSampler: a dataset of {len(dataset)} samples cannot be dealt to '
-                f'{self.world_size} ranks; use fewer ranks')
+                f'{self.world_size} ranks; use fewer ranks'
+            )
 
     def __iter__(self) -> Iterator[int]:
         """Indices of this rank in this epoch, from the place that was set."""
         start, self._start = self._start, 0
         if hasattr(self.dataset, 'on_epoch_start'):
             self.dataset.on_epoch_start(self.epoch)
-        order = self._order()[:self.num_samples * self.world_size]
-        mine = order[self.rank::self.world_size][start:]
+        order = self._order()[: self.num_samples * self.world_size]
+        mine = order[self.rank :: self.world_size][start:]
         return iter(mine.tolist())
 
     def _order(self) -> torch.Tensor:
@@ -98,5 +99,6 @@ class ResumableSampler(Sampler):
             raise ValueError(
                 f'ResumableSampler: cannot begin at sample {num_samples_this_rank} of '
                 f'{self.num_samples}; the checkpoint is of another dataset, batch size or '
-                'number of ranks')
+                'number of ranks'
+            )
         self._start = num_samples_this_rank

@@ -14,20 +14,36 @@ BOX_KEYS = ('bbox', 'product_id')
 
 # What the writer writes. Spark, BigQuery and `datasets` write the same nesting,
 # sometimes with large_* or other number types, which the reader takes as well.
-PARQUET_SCHEMA = pa.schema([
-    pa.field('product_id', pa.string(), nullable=False),
-    pa.field('text', pa.string(), nullable=False),
-    pa.field('category', pa.string()),
-    pa.field('images', pa.list_(pa.struct([
-        pa.field('path', pa.string()),
-        pa.field('bytes', pa.binary()),
-        pa.field('source', pa.string()),
-        pa.field('boxes', pa.list_(pa.struct([
-            pa.field('bbox', pa.list_(pa.float32())),
-            pa.field('product_id', pa.string()),
-        ]))),
-    ]))),
-])
+PARQUET_SCHEMA = pa.schema(
+    [
+        pa.field('product_id', pa.string(), nullable=False),
+        pa.field('text', pa.string(), nullable=False),
+        pa.field('category', pa.string()),
+        pa.field(
+            'images',
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field('path', pa.string()),
+                        pa.field('bytes', pa.binary()),
+                        pa.field('source', pa.string()),
+                        pa.field(
+                            'boxes',
+                            pa.list_(
+                                pa.struct(
+                                    [
+                                        pa.field('bbox', pa.list_(pa.float32())),
+                                        pa.field('product_id', pa.string()),
+                                    ]
+                                )
+                            ),
+                        ),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
 
 
 class CatalogueError(ValueError):
@@ -65,7 +81,8 @@ def validate_row(row: Mapping, where: str) -> None:
     if not isinstance(row, Mapping):
         raise CatalogueError(
             f'{where}: a row is an object with the fields {", ".join(ROW_KEYS)}, '
-            f'this one is {_describe(row)}')
+            f'this one is {_describe(row)}'
+        )
     _check_keys(row, ROW_KEYS, where, 'row')
     _check_string(row, 'product_id', where, 'write the id as a string, unique in the catalogue')
     _check_string(row, 'text', where, 'give the product a title or description')
@@ -73,12 +90,14 @@ def validate_row(row: Mapping, where: str) -> None:
     if category is not None and (not isinstance(category, str) or not category.strip()):
         raise CatalogueError(
             f"{where}: field 'category' is {_describe(category)}; "
-            'give a non-empty string, or null where there is none')
+            'give a non-empty string, or null where there is none'
+        )
     images = row.get('images')
     if not _is_list(images) or len(images) == 0:
         raise CatalogueError(
             f"{where}: field 'images' is {_describe(images)}; give a list of at least one "
-            "picture, each {'path': ..., 'source': ...}")
+            "picture, each {'path': ..., 'source': ...}"
+        )
     for i, image in enumerate(images):
         _validate_image(image, f'images[{i}]', where)
 
@@ -87,31 +106,40 @@ def _validate_image(image, field: str, where: str) -> None:
     if not isinstance(image, Mapping):
         raise CatalogueError(
             f"{where}: field '{field}' is {_describe(image)}; "
-            "write a picture as {'path': ..., 'source': ...}")
+            "write a picture as {'path': ..., 'source': ...}"
+        )
     _check_keys(image, IMAGE_KEYS, where, field)
     path, data = image.get('path'), image.get('bytes')
     if (path is None) == (data is None):
         what = 'neither' if path is None else 'both'
         raise CatalogueError(
-            f"{where}: field '{field}' has {what} of 'path' and 'bytes'; give exactly one")
+            f"{where}: field '{field}' has {what} of 'path' and 'bytes'; give exactly one"
+        )
     if path is not None and (not isinstance(path, str) or not path.strip()):
         raise CatalogueError(
             f"{where}: field '{field}.path' is {_describe(path)}; give the path of a picture, "
-            'relative to the catalogue file')
+            'relative to the catalogue file'
+        )
     if data is not None and (not isinstance(data, (bytes, bytearray, memoryview)) or not data):
         raise CatalogueError(
             f"{where}: field '{field}.bytes' is {_describe(data)}; give the bytes of an encoded "
-            'picture (JPEG, PNG, ...)')
+            'picture (JPEG, PNG, ...)'
+        )
     _check_string(
-        image, 'source', where, "say where the picture comes from: 'merchant', 'comment', "
-        "'video' or a word of your own", prefix=f'{field}.')
+        image,
+        'source',
+        where,
+        "say where the picture comes from: 'merchant', 'comment', 'video' or a word of your own",
+        prefix=f'{field}.',
+    )
     boxes = image.get('boxes')
     if boxes is None:
         return
     if not _is_list(boxes):
         raise CatalogueError(
             f"{where}: field '{field}.boxes' is {_describe(boxes)}; give a list of "
-            "{'bbox': [x1, y1, x2, y2], 'product_id': ...}, or leave it out")
+            "{'bbox': [x1, y1, x2, y2], 'product_id': ...}, or leave it out"
+        )
     for j, box in enumerate(boxes):
         _validate_box(box, f'{field}.boxes[{j}]', where)
 
@@ -120,7 +148,8 @@ def _validate_box(box, field: str, where: str) -> None:
     if not isinstance(box, Mapping):
         raise CatalogueError(
             f"{where}: field '{field}' is {_describe(box)}; "
-            "write a box as {'bbox': [x1, y1, x2, y2], 'product_id': ...}")
+            "write a box as {'bbox': [x1, y1, x2, y2], 'product_id': ...}"
+        )
     _check_keys(box, BOX_KEYS, where, field)
     bbox = box.get('bbox')
     advice = 'give [x1, y1, x2, y2] in pixels of the stored picture, x1 < x2 and y1 < y2'
@@ -129,9 +158,11 @@ def _validate_box(box, field: str, where: str) -> None:
     x1, y1, x2, y2 = bbox
     if x2 <= x1 or y2 <= y1:
         raise CatalogueError(
-            f"{where}: field '{field}.bbox' is {list(bbox)}, which is empty; {advice}")
+            f"{where}: field '{field}.bbox' is {list(bbox)}, which is empty; {advice}"
+        )
     _check_string(
-        box, 'product_id', where, 'name the product that the box is of', prefix=f'{field}.')
+        box, 'product_id', where, 'name the product that the box is of', prefix=f'{field}.'
+    )
 
 
 def _check_keys(mapping: Mapping, allowed: Sequence[str], where: str, field: str) -> None:
@@ -139,11 +170,11 @@ def _check_keys(mapping: Mapping, allowed: Sequence[str], where: str, field: str
     if unknown:
         raise CatalogueError(
             f'{where}: {field} has the unknown key {unknown[0]!r}; '
-            f'remove it or correct its spelling (known: {", ".join(allowed)})')
+            f'remove it or correct its spelling (known: {", ".join(allowed)})'
+        )
 
 
-def _check_string(
-        mapping: Mapping, key: str, where: str, advice: str, prefix: str = '') -> None:
+def _check_string(mapping: Mapping, key: str, where: str, advice: str, prefix: str = '') -> None:
     value = mapping.get(key)
     if not isinstance(value, str) or not value.strip():
         raise CatalogueError(f"{where}: field '{prefix}{key}' is {_describe(value)}; {advice}")

@@ -53,21 +53,25 @@ class AutoTokenizer:
 
     def __init__(self, name_or_path: str, allow_download: bool = False) -> None:
         import transformers
+
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                name_or_path, local_files_only=not allow_download)
+                name_or_path, local_files_only=not allow_download
+            )
         except (OSError, ValueError) as error:
             if Path(name_or_path).is_dir():
                 raise FileNotFoundError(
                     f"'{name_or_path}' is a folder, but not one of a tokenizer; it needs "
                     'tokenizer.json, or vocab.txt and config.json, as `hf download` or '
-                    f'`save_pretrained` leave them. (transformers says: {error})') from error
+                    f'`save_pretrained` leave them. (transformers says: {error})'
+                ) from error
             raise FileNotFoundError(
                 f"the tokenizer '{name_or_path}' is not on this machine, and nothing is "
                 'downloaded unasked. Fetch it with\n'
                 f'    hf download {name_or_path} --local-dir models/{Path(name_or_path).name}\n'
                 f"and write name_or_path='models/{Path(name_or_path).name}', or set "
-                f'allow_download=True. (transformers says: {error})') from error
+                f'allow_download=True. (transformers says: {error})'
+            ) from error
         self.name_or_path = name_or_path
 
     @property
@@ -81,8 +85,9 @@ class AutoTokenizer:
         return self._tokenizer.pad_token_id
 
     def __call__(self, text: str, max_length: int | None = None) -> list[int]:
-        return self._tokenizer(
-            text, truncation=max_length is not None, max_length=max_length)['input_ids']
+        return self._tokenizer(text, truncation=max_length is not None, max_length=max_length)[
+            'input_ids'
+        ]
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({str(self.name_or_path)!r})'
@@ -110,10 +115,11 @@ class CatalogueWordPiece:
     """
 
     def __init__(
-            self,
-            catalogue: str | Path | Sequence[str] | None = None,
-            vocab_size: int = 2000,
-            vocab_file: str | Path | None = None) -> None:
+        self,
+        catalogue: str | Path | Sequence[str] | None = None,
+        vocab_size: int = 2000,
+        vocab_file: str | Path | None = None,
+    ) -> None:
         if catalogue is None and vocab_file is None:
             raise ValueError("CatalogueWordPiece: give 'catalogue', 'vocab_file' or both")
         if vocab_file is None:
@@ -123,16 +129,20 @@ class CatalogueWordPiece:
         if not self.vocab_file.is_file():
             if catalogue is None:
                 raise CatalogueError(
-                    f"{vocab_file}: there is no such vocabulary; give 'catalogue' to train one")
+                    f"{vocab_file}: there is no such vocabulary; give 'catalogue' to train one"
+                )
             words = train_wordpiece(read_catalogue(catalogue).texts(), vocab_size)
             _write_atomically(self.vocab_file, '\n'.join(words) + '\n')
-            print_log(f'Trained a vocabulary of {len(words)} words on {catalogue}: {vocab_file}',
-                      logger='current')
+            print_log(
+                f'Trained a vocabulary of {len(words)} words on {catalogue}: {vocab_file}',
+                logger='current',
+            )
         words = self.vocab_file.read_text(encoding='utf-8').splitlines()
-        if tuple(words[:len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+        if tuple(words[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
             raise CatalogueError(
                 f'{self.vocab_file}: must begin with the lines {", ".join(SPECIAL_TOKENS)}; '
-                'delete it to train one, or use AutoTokenizer for a vocabulary of another kind')
+                'delete it to train one, or use AutoTokenizer for a vocabulary of another kind'
+            )
         self._tokenizer = _wordpiece(words)
 
     @property
@@ -148,7 +158,7 @@ class CatalogueWordPiece:
     def __call__(self, text: str, max_length: int | None = None) -> list[int]:
         words = self._tokenizer.encode(text, add_special_tokens=False).ids
         if max_length is not None:
-            words = words[:max_length - 2]
+            words = words[: max_length - 2]
         return [SPECIAL_TOKENS.index('[CLS]'), *words, SPECIAL_TOKENS.index('[SEP]')]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -186,9 +196,11 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
     if len(fixed) > vocab_size:
         raise ValueError(
             f'CatalogueWordPiece: vocab_size={vocab_size} is less than the {len(fixed)} '
-            f'characters and special tokens of these texts; give at least {len(fixed)}')
+            f'characters and special tokens of these texts; give at least {len(fixed)}'
+        )
     trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=fixed, show_progress=False)
+        vocab_size=vocab_size, min_frequency=2, special_tokens=fixed, show_progress=False
+    )
     repeated = (' '.join([word] * count) for word, count in sorted(counts.items()))
     tokenizer.train_from_iterator(repeated, trainer)
     vocabulary = tokenizer.get_vocab()
@@ -196,8 +208,9 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
 
 
 def _wordpiece(words: Sequence[str]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(
-        {word: i for i, word in enumerate(words)}, unk_token='[UNK]'))
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({word: i for i, word in enumerate(words)}, unk_token='[UNK]')
+    )
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     return tokenizer
@@ -211,8 +224,9 @@ def _write_atomically(path: Path, text: str) -> None:
         temporary.write_text(text, encoding='utf-8')
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(f"CatalogueWordPiece: cannot write the vocabulary '{path}' "
-                      f"({error.strerror}); give 'vocab_file' a place that can be written"
-                      ) from error
+        raise OSError(
+            f"CatalogueWordPiece: cannot write the vocabulary '{path}' "
+            f"({error.strerror}); give 'vocab_file' a place that can be written"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,11 +13,16 @@ import pyarrow.parquet as pq
 from .schema import PARQUET_SCHEMA, CatalogueError, validate_row
 
 _SUFFIX_OF_MAGIC = (
-    (b'\xff\xd8\xff', '.jpg'), (b'\x89PNG', '.png'), (b'GIF8', '.gif'), (b'BM', '.bmp'))
+    (b'\xff\xd8\xff', '.jpg'),
+    (b'\x89PNG', '.png'),
+    (b'GIF8', '.gif'),
+    (b'BM', '.bmp'),
+)
 
 
 def write_jsonl(
-        rows: Iterable[Mapping], path: str | Path, image_dir: str | Path | None = None) -> int:
+    rows: Iterable[Mapping], path: str | Path, image_dir: str | Path | None = None
+) -> int:
     """Write rows as JSON Lines.
 
     Pictures given as ``bytes`` are saved as files; ``path`` of the others is
@@ -48,7 +53,8 @@ def write_jsonl(
                 validate_row(row, f'{path}, row {count}')
                 images = [
                     _image_as_file(image, row['product_id'], count, i, folder, image_dir)
-                    for i, image in enumerate(row['images'])]
+                    for i, image in enumerate(row['images'])
+                ]
                 file.write(json.dumps({**row, 'images': images}, ensure_ascii=False) + '\n')
         os.replace(temporary, path)
     finally:
@@ -57,8 +63,8 @@ def write_jsonl(
 
 
 def _image_as_file(
-        image: Mapping, product_id: str, row: int, index: int, folder: Path,
-        image_dir: Path) -> dict:
+    image: Mapping, product_id: str, row: int, index: int, folder: Path, image_dir: Path
+) -> dict:
     image = {key: value for key, value in image.items() if value is not None}
     if 'bytes' in image:
         data = bytes(image.pop('bytes'))
@@ -100,8 +106,7 @@ class ParquetCatalogueWriter:
         ...         dict(bytes=jpeg, source='merchant')]))
     """
 
-    def __init__(
-            self, path: str | Path, group_bytes: int = 2**20, group_rows: int = 1000) -> None:
+    def __init__(self, path: str | Path, group_bytes: int = 2**20, group_rows: int = 1000) -> None:
         self.path = Path(path)
         self.group_bytes = group_bytes
         self.group_rows = group_rows
@@ -111,12 +116,15 @@ class ParquetCatalogueWriter:
         self._rows: list[dict] = []
         self._bytes = 0
         self._writer = pq.ParquetWriter(
-            self._temporary, PARQUET_SCHEMA,
+            self._temporary,
+            PARQUET_SCHEMA,
             compression={
-                leaf: 'none' if leaf.endswith('.bytes') else 'zstd' for leaf in _leaves()},
+                leaf: 'none' if leaf.endswith('.bytes') else 'zstd' for leaf in _leaves()
+            },
             use_dictionary=['category', 'images.list.element.source'],
             # Not of the bytes: smallest and largest picture, in every group's footer.
-            write_statistics=[leaf for leaf in _leaves() if not leaf.endswith('.bytes')])
+            write_statistics=[leaf for leaf in _leaves() if not leaf.endswith('.bytes')],
+        )
 
     def write(self, row: Mapping) -> None:
         """Append a row; a picture given by ``path`` is read into the file.
@@ -141,7 +149,8 @@ class ParquetCatalogueWriter:
                 except OSError as error:
                     raise CatalogueError(
                         f"{where}: field 'images[{i}].path': cannot read '{path}' "
-                        f'({error.strerror})') from error
+                        f'({error.strerror})'
+                    ) from error
             self._bytes += len(image['bytes'])
             images.append(image)
         self._bytes += len(row['text'])
@@ -179,9 +188,15 @@ class ParquetCatalogueWriter:
 def _leaves() -> list[str]:
     element = 'images.list.element'
     return [
-        'product_id', 'text', 'category', f'{element}.path', f'{element}.bytes',
-        f'{element}.source', f'{element}.boxes.list.element.bbox.list.element',
-        f'{element}.boxes.list.element.product_id']
+        'product_id',
+        'text',
+        'category',
+        f'{element}.path',
+        f'{element}.bytes',
+        f'{element}.source',
+        f'{element}.boxes.list.element.bbox.list.element',
+        f'{element}.boxes.list.element.product_id',
+    ]
 
 
 def _temporary(path: Path) -> Path:

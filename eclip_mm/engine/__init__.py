@@ -6,8 +6,19 @@ from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
 from .train_loop import ResumableTrainLoop
 
 __all__ = [
-    'BF16OptimWrapper', 'ClassPromptHook', 'NonFiniteLossError', 'PlainCheckpointHook',
-    'PretrainOptimWrapperConstructor', 'ProgressBarHook', 'ResumableTrainLoop', 'StepSeedHook',
-    'TeacherUpdateHook', 'check_finite', 'gather', 'load_from_local', 'local_rows',
-    'prepare_cpu_launch', 'world',
+    'BF16OptimWrapper',
+    'ClassPromptHook',
+    'NonFiniteLossError',
+    'PlainCheckpointHook',
+    'PretrainOptimWrapperConstructor',
+    'ProgressBarHook',
+    'ResumableTrainLoop',
+    'StepSeedHook',
+    'TeacherUpdateHook',
+    'check_finite',
+    'gather',
+    'load_from_local',
+    'local_rows',
+    'prepare_cpu_launch',
+    'world',
 ]

@@ -2,17 +2,20 @@
 
 mmengine pickles whole ``HistoryBuffer`` objects into a checkpoint and loads
 with ``weights_only=False``: whoever opens a stranger's file runs the
-stranger's code. Here every checkpoint is written as plain data and every
-local file is read with ``weights_only=True``.
+stranger's code. Here every checkpoint is written as plain data, in one piece,
+and read with ``weights_only=True`` wherever it comes from.
 """
 
 import os
 import pickle
+from functools import partial
 
 import numpy as np
 import torch
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from eclip_mm.registry import HOOKS
@@ -44,7 +47,8 @@ def load_from_local(filename: str, map_location=None) -> dict:
             raise  # such as a device that this machine does not have
         raise ValueError(
             f'{filename} is no checkpoint, or is damaged: was the program that wrote it '
-            'killed, or the disk full? Take an earlier one.') from error
+            'killed, or the disk full? Take an earlier one.'
+        ) from error
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -58,13 +62,45 @@ def load_from_url(url: str, map_location=None) -> dict:
     return load_from_local(path, map_location)
 
 
+# the remaining schemes (s3, petrel, open-mmlab, ...) end in one of these two
+checkpoint_module._safe_torch_load = lambda file, map_location=None, weights_only=True: torch.load(
+    file, map_location=map_location, weights_only=True
+)
+checkpoint_module.load_url = partial(checkpoint_module.load_url, weights_only=True)
+
+
+@register_backend('local', prefixes='', force=True)
+class AtomicLocalBackend(LocalBackend):
+    """A local file is there whole or not at all, even after ``kill -9``.
+
+    mmengine rewrites a checkpoint in place when it turns out to be the best.
+    """
+
+    def put(self, obj: bytes, filepath) -> None:
+        self._replace(filepath, lambda path: super(AtomicLocalBackend, self).put(obj, path))
+
+    def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
+        self._replace(
+            filepath, lambda path: super(AtomicLocalBackend, self).put_text(obj, path, encoding)
+        )
+
+    @staticmethod
+    def _replace(filepath, write) -> None:
+        part = f'{filepath}.{os.getpid()}.part'
+        write(part)
+        os.replace(part, filepath)
+
+
 def to_plain(value):
     """Nested data with numpy scalars and arrays, histories, ... as plain values."""
     if isinstance(value, HistoryBuffer):
         log, count = value.data
-        return dict(__history__=True, log=torch.as_tensor(np.array(log, dtype=np.float64)),
-                    count=torch.as_tensor(np.array(count, dtype=np.int64)),
-                    max_length=value.max_length)
+        return dict(
+            __history__=True,
+            log=torch.as_tensor(np.array(log, dtype=np.float64)),
+            count=torch.as_tensor(np.array(count, dtype=np.int64)),
+            max_length=value.max_length,
+        )
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -80,8 +116,9 @@ def from_plain(value):
     """Histories back from what :func:`to_plain` made of them."""
     if isinstance(value, dict):
         if value.get('__history__'):
-            return HistoryBuffer(value['log'].tolist(), value['count'].tolist(),
-                                 value['max_length'])
+            return HistoryBuffer(
+                value['log'].tolist(), value['count'].tolist(), value['max_length']
+            )
         return {key: from_plain(item) for key, item in value.items()}
     return value
 

@@ -24,11 +24,8 @@ class _GatherWithGrad(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        rank, size = world()
-        ctx.rows = slice(rank * len(x), (rank + 1) * len(x))
-        out = [torch.empty_like(x) for _ in range(size)]
-        dist.all_gather(out, x.contiguous())
-        return torch.cat(out)
+        ctx.rows = local_rows(len(x))
+        return _all_gather(x)
 
     @staticmethod
     def backward(ctx, grad):
@@ -37,25 +34,31 @@ class _GatherWithGrad(torch.autograd.Function):
         return grad[ctx.rows]
 
 
-def gather(x: Tensor) -> Tensor:
-    """(B, ...) of this rank -> (world * B, ...) in rank order, gradients flow back.
+def _all_gather(x: Tensor) -> Tensor:
+    out = [torch.empty_like(x) for _ in range(world()[1])]
+    dist.all_gather(out, x.contiguous())
+    return torch.stack(out, dim=1).flatten(0, 1)
 
-    Every rank must hold the same number of rows. A tensor that needs no
-    gradient is gathered without one.
+
+def gather(x: Tensor) -> Tensor:
+    """(B, ...) of this rank -> (world * B, ...) of all, gradients flow back.
+
+    Row k of rank r becomes row ``k * world + r``: as ``ResumableSampler`` deals
+    a batch like cards, the global batch is then in the same order whatever the
+    number of ranks. Every rank must hold the same number of rows. A tensor
+    that needs no gradient is gathered without one.
     """
     if world()[1] == 1:
         return x
     if x.requires_grad and torch.is_grad_enabled():
         return _GatherWithGrad.apply(x)
-    out = [torch.empty_like(x) for _ in range(world()[1])]
-    dist.all_gather(out, x.contiguous())
-    return torch.cat(out)
+    return _all_gather(x)
 
 
 def local_rows(batch_size: int) -> slice:
     """Where this rank's rows stand in a gathered tensor."""
-    rank = world()[0]
-    return slice(rank * batch_size, (rank + 1) * batch_size)
+    rank, size = world()
+    return slice(rank, size * batch_size, size)
 
 
 def prepare_cpu_launch(cfg) -> None:
@@ -74,5 +77,8 @@ def prepare_cpu_launch(cfg) -> None:
     dist.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False))
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )

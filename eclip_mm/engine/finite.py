@@ -28,6 +28,9 @@ def check_finite(terms: dict[str, Tensor], data_samples: list) -> None:
     if not bad:
         return
     names = [name for name, value in losses.items() if not value.isfinite()]
-    where = (f"{', '.join(names)} of this rank's batch" if names else 'a term of another rank')
+    if not names:
+        raise NonFiniteLossError('non-finite loss on another rank, which names it')
     raise NonFiniteLossError(
-        f'non-finite loss: {where}; product_ids: {[s.product_id for s in data_samples]}')
+        f"non-finite loss: {', '.join(names)} of this rank's batch; "
+        f'product_ids: {[s.product_id for s in data_samples]}'
+    )

@@ -21,6 +21,12 @@ class TeacherUpdateHook(Hook):
     # before checkpoints are written, so that they hold both sides of a step
     priority = 'NORMAL'
 
+    def before_train(self, runner) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        if runner.iter == 0 and model.teacher is not None:
+            # weights may have come from `load_from` since the model was built
+            model.teacher.network.load_state_dict(model.network.state_dict())
+
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if runner.optim_wrapper.should_update():  # not while gradients accumulate
             model = getattr(runner.model, 'module', runner.model)
@@ -34,9 +40,19 @@ class StepSeedHook(Hook):
     What a step draws (dropout) then follows from its number alone: a resumed
     run repeats an uninterrupted one without storing generator states, whatever
     validation or data loading drew in between. Ranks differ by their seeds.
+    ``randomness.seed`` also becomes the seed of the prompts and of the
+    augmentations, so that runs of two seeds share nothing but the data.
     """
 
     priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        if model.prompts is not None:
+            model.prompts.seed = runner.seed
+        dataset = runner.train_dataloader.dataset
+        if hasattr(dataset, 'seed'):
+            dataset.seed = runner.seed  # workers start later and get a copy
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         seed = derive_seed(runner.seed, runner.rank, runner.iter)
@@ -66,9 +82,14 @@ class ProgressBarHook(Hook):
         if is_main_process():
             terminal = sys.stderr.isatty()
             self._bar = tqdm(
-                total=runner.max_iters, initial=runner.iter, desc='training', unit='step',
-                mininterval=0.5 if terminal else self.interval, ascii=not terminal,
-                bar_format=None if terminal else '{l_bar}{bar:20}{r_bar}\n')
+                total=runner.max_iters,
+                initial=runner.iter,
+                desc='training',
+                unit='step',
+                mininterval=0.5 if terminal else self.interval,
+                ascii=not terminal,
+                bar_format=None if terminal else '{l_bar}{bar:20}{r_bar}\n',
+            )
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self._bar is not None:
@@ -102,10 +123,12 @@ class ClassPromptHook(Hook):
 
     @torch.no_grad()
     def _encode(self, runner, metrics) -> None:
-        transform = TRANSFORMS.build(dict(
-            type='TokenizeText', tokenizer=self.tokenizer, max_length=self.max_length))
+        transform = TRANSFORMS.build(
+            dict(type='TokenizeText', tokenizer=self.tokenizer, max_length=self.max_length)
+        )
         model = getattr(runner.model, 'module', runner.model)
-        device = model.logit_scale.device
+        device, training = model.logit_scale.device, model.training
+        model.eval()  # mmengine calls this hook before it does so: no dropout in class features
         for metric in metrics:
             prompts = getattr(metric, 'class_prompts', None)
             if not prompts:
@@ -113,11 +136,19 @@ class ClassPromptHook(Hook):
             texts = [text for of_class in prompts.values() for text in of_class]
             feats = []
             for start in range(0, len(texts), self.batch_size):
-                ids = [torch.tensor(transform(dict(text=text))['input_ids'])
-                       for text in texts[start:start + self.batch_size]]
+                ids = [
+                    torch.tensor(transform(dict(text=text))['input_ids'])
+                    for text in texts[start : start + self.batch_size]
+                ]
                 mask = [torch.ones_like(i) for i in ids]
-                feats.append(model.network.encode_text(
-                    pad_sequence(ids, batch_first=True).to(device),
-                    pad_sequence(mask, batch_first=True).to(device)).float().cpu())
+                feats.append(
+                    model.network.encode_text(
+                        pad_sequence(ids, batch_first=True).to(device),
+                        pad_sequence(mask, batch_first=True).to(device),
+                    )
+                    .float()
+                    .cpu()
+                )
             counts = [len(of_class) for of_class in prompts.values()]
             metric.set_class_feats(list(prompts), list(torch.cat(feats).split(counts)))
+        model.train(training)

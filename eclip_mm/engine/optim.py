@@ -10,9 +10,15 @@ from torch import nn
 from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 #: parameters without weight decay besides norms and biases (all 1-D ones)
-NO_DECAY = (r'position_embeddings?(\.|$)', r'(^|\.)cls_token$', r'(^|\.)(mask|register)_tokens?$',
-            r'token_type_embeddings', r'relative_position_bias_table$',
-            r'(^|\.)(pos|type)_embed$', r'(^|\.)logit_scale$')
+NO_DECAY = (
+    r'position_embeddings?(\.|$)',
+    r'(^|\.)cls_token$',
+    r'(^|\.)(mask|register)_tokens?$',
+    r'token_type_embeddings',
+    r'relative_position_bias_table$',
+    r'(^|\.)(pos|type)_embed$',
+    r'(^|\.)logit_scale$',
+)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -56,7 +62,8 @@ class PretrainOptimWrapperConstructor:
         optimizer = dict(cfg.pop('optimizer'))
         optimizer['params'] = [
             dict(params=[params[n] for n in decay]),
-            dict(params=[params[n] for n in keep], weight_decay=0.0)]
+            dict(params=[params[n] for n in keep], weight_decay=0.0),
+        ]
         return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))
 
 

@@ -1,5 +1,11 @@
 from .data_preprocessor import ProductDataPreprocessor
-from .decoders import GaussianNegatives, InstanceDecoder, InstanceQueries, SlotAttention, TextNegatives
+from .decoders import (
+    GaussianNegatives,
+    InstanceDecoder,
+    InstanceQueries,
+    SlotAttention,
+    TextNegatives,
+)
 from .eclip import ECLIP
 from .encoders import TransformersImageEncoder, TransformersTextEncoder
 from .heads import InterProductHead, IntraProductHead, ITCHead, ITMHead, PretextHead
@@ -10,9 +16,24 @@ from .pretrain_outputs import PretrainOutputs
 from .prompts import PromptSampler
 
 __all__ = [
-    'ECLIP', 'AssignmentEntropyLoss', 'GaussianNegatives', 'ITCHead', 'ITMHead', 'InfoNCELoss',
-    'InstanceDecoder', 'InstanceNetwork', 'InstanceQueries', 'InterProductHead',
-    'IntraProductHead', 'MomentumTeacher', 'PretextHead',
-    'PretrainOutputs', 'ProductDataPreprocessor', 'PromptSampler', 'SlotAttention', 'TextNegatives',
-    'TransformersImageEncoder', 'TransformersTextEncoder',
+    'ECLIP',
+    'AssignmentEntropyLoss',
+    'GaussianNegatives',
+    'ITCHead',
+    'ITMHead',
+    'InfoNCELoss',
+    'InstanceDecoder',
+    'InstanceNetwork',
+    'InstanceQueries',
+    'InterProductHead',
+    'IntraProductHead',
+    'MomentumTeacher',
+    'PretextHead',
+    'PretrainOutputs',
+    'ProductDataPreprocessor',
+    'PromptSampler',
+    'SlotAttention',
+    'TextNegatives',
+    'TransformersImageEncoder',
+    'TransformersTextEncoder',
 ]

@@ -14,8 +14,12 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
         mean, std: per RGB channel, in 0..255.
     """
 
-    def __init__(self, mean: tuple = (127.5, 127.5, 127.5), std: tuple = (127.5, 127.5, 127.5),
-                 non_blocking: bool = True):
+    def __init__(
+        self,
+        mean: tuple = (127.5, 127.5, 127.5),
+        std: tuple = (127.5, 127.5, 127.5),
+        non_blocking: bool = True,
+    ):
         super().__init__(non_blocking=non_blocking)
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), False)
@@ -28,9 +32,9 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
                 ``attention_mask`` (B, M), ``data_samples``.
 
         Returns:
-            The same with float32 images.
+            The same with float32 images. The data samples stay where they are:
+            only metrics read their boxes, on the CPU.
         """
-        data = self.cast_data(data)
-        inputs = dict(data['inputs'])
+        inputs = dict(self.cast_data(data['inputs']))
         inputs['images'] = (inputs['images'].float() - self.mean) / self.std
         return dict(inputs=inputs, data_samples=data['data_samples'])

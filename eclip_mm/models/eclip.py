@@ -1,6 +1,7 @@
 """ECLIP: instance-centric vision-language pretraining (CVPR 2023)."""
 
 import difflib
+import math
 import zlib
 
 import torch
@@ -17,7 +18,7 @@ from .decoders import TEXT, scale_prompts
 from .instance_network import InstanceNetwork
 from .precision import at_least_float32
 from .pretrain_outputs import PretrainOutputs
-from .score_map import assignment_score_map, similarity_score_map
+from .score_map import assignment_score_map, check_blocks, similarity_score_map
 from .slot_health import slot_health
 
 #: the names that the base configs give to the paper's tasks
@@ -53,32 +54,53 @@ class ECLIP(BaseModel):
             ``last``, ``mean`` or a list of indices.
     """
 
-    def __init__(self, image_encoder: dict, text_encoder: dict, queries: dict, decoder: dict,
-                 prompts: dict, negative_queries: dict, momentum: dict, pretext_heads: dict,
-                 embed_dims: int = 512, init_logit_scale: float = 1 / 0.07,
-                 max_logit_scale: float = 100.0, score_map_blocks: str | list[int] = 'last',
-                 data_preprocessor: dict | None = None, init_cfg: dict | None = None):
+    def __init__(
+        self,
+        image_encoder: dict,
+        text_encoder: dict,
+        queries: dict,
+        decoder: dict,
+        prompts: dict,
+        negative_queries: dict,
+        momentum: dict,
+        pretext_heads: dict,
+        embed_dims: int = 512,
+        init_logit_scale: float = 1 / 0.07,
+        max_logit_scale: float = 100.0,
+        score_map_blocks: str | list[int] = 'last',
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
         super().__init__(
-            MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg)
+            MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg
+        )
         check_head_names(pretext_heads)
         self.heads = nn.ModuleDict(
-            {name: MODELS.build(cfg) for name, cfg in pretext_heads.items() if cfg is not None})
+            {name: MODELS.build(cfg) for name, cfg in pretext_heads.items() if cfg is not None}
+        )
         if not self.heads:
             raise ValueError('pretext_heads switches every task off: nothing would be trained')
         self.with_decoder = any(head.needs_decoder for head in self.heads.values())
-        self.network = InstanceNetwork(image_encoder, text_encoder, embed_dims,
-                                       queries if self.with_decoder else None,
-                                       decoder if self.with_decoder else None)
+        self.network = InstanceNetwork(
+            image_encoder,
+            text_encoder,
+            embed_dims,
+            queries if self.with_decoder else None,
+            decoder if self.with_decoder else None,
+        )
         self.prompts = self.negative_queries = self.teacher = None
         self.teacher_decodes = any(head.needs_teacher for head in self.heads.values())
         if self.with_decoder:
             self.prompts = MODELS.build(
-                dict(prompts, num_queries=self.network.queries.num_queries))
+                dict(prompts, num_queries=self.network.queries.num_queries)
+            )
             self.negative_queries = MODELS.build(dict(negative_queries, embed_dims=embed_dims))
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
         self.max_logit_scale = max_logit_scale
+        if self.with_decoder:
+            check_blocks(score_map_blocks, len(self.network.decoder.blocks))
         self.score_map_blocks = score_map_blocks
         self._step = 0  # of training; the prompts of a step follow from it
 
@@ -89,8 +111,12 @@ class ECLIP(BaseModel):
     def set_extra_state(self, state: Tensor):
         self._step = int(state)
 
-    def forward(self, inputs: dict, data_samples: list[ProductDataSample] | None = None,
-                mode: str = 'tensor'):
+    def forward(
+        self,
+        inputs: dict,
+        data_samples: list[ProductDataSample] | None = None,
+        mode: str = 'tensor',
+    ):
         """
         Args:
             inputs: ``images`` (B, V, 3, H, W) float32, V = 2 in training;
@@ -104,18 +130,31 @@ class ECLIP(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return (self.network.encode_image(inputs['images'][:, 0])[0],
-                    self.network.encode_text(inputs['input_ids'], inputs['attention_mask']))
+            return (
+                self.network.encode_image(inputs['images'][:, 0])[0],
+                self.network.encode_text(inputs['input_ids'], inputs['attention_mask']),
+            )
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: dict, data_samples: list[ProductDataSample]) -> dict[str, Tensor]:
         """All terms of the objective and the figures logged beside them."""
+        with torch.no_grad():  # the parameter itself: past a clamp no gradient would lead back
+            self.logit_scale.clamp_(max=math.log(self.max_logit_scale))
         outputs = self.extract(inputs, data_samples)
-        self._step += 1
         terms = {}
-        for head in self.heads.values():
-            terms.update(head.loss(outputs))
+        for name, head in self.heads.items():
+            found = head.loss(outputs)
+            if terms.keys() & found.keys():
+                raise KeyError(
+                    f'pretext_heads.{name} returns {sorted(terms.keys() & found.keys())}'
+                    ', which another head returns, too; rename them'
+                )
+            terms.update(found)
         check_finite(terms, data_samples)
+        # from here on the step counts: what a stopped run saved does not hold half of it
+        self._step += 1
+        if self.with_decoder:
+            self.negative_queries.observe(outputs.all_text_feats.detach(), outputs.all_id_hash)
         terms['logit_scale'] = outputs.logit_scale.detach()
         if outputs.assign_maps is not None:
             terms.update(slot_health(outputs.assign_maps[-1], outputs.positive_index))
@@ -127,21 +166,21 @@ class ECLIP(BaseModel):
         image_feats, patch_tokens, _ = self.network.encode_image(images[:, 0])
         text_feats = self.network.encode_text(*text)
         outputs = PretrainOutputs(
-            image_feats, text_feats,
+            image_feats,
+            text_feats,
             id_hash=hash_product_ids([s.product_id for s in data_samples], image_feats.device),
-            logit_scale=self.logit_scale.exp().clamp(max=self.max_logit_scale))
+            logit_scale=self.logit_scale.exp(),
+        )
         if not self.with_decoder:
             return outputs
 
         rows = local_rows(len(images))
-        gathered_ids = gather(outputs.id_hash)
-        plan = self.prompts(gathered_ids, rows, self._step)
+        plan = self.prompts(outputs.all_id_hash, rows, self._step)
         outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
         is_text = (plan.modality == TEXT)[..., None]
         # negative prompts are conditions, not targets: only the sample's own
         # text carries gradient into the text encoder
         pool = outputs.all_text_feats.detach()
-        self.negative_queries.observe(pool, gathered_ids)
         prompts = pool[plan.sources]
         own = F.one_hot(plan.positive_index, prompts.shape[1]).bool()[..., None]
         prompts = torch.where(own, text_feats[:, None], prompts)
@@ -151,11 +190,13 @@ class ECLIP(BaseModel):
                 other_feats, other_tokens, _ = teacher.encode_image(images[:, 1])
                 if self.teacher_decodes:
                     outputs.teacher_instance_feats = self._decode_teacher(
-                        other_tokens, gather(teacher.encode_text(*text)), plan)
+                        other_tokens, gather(teacher.encode_text(*text)), plan
+                    )
             if self.prompts.image_prob > 0:
                 prompts = torch.where(is_text, prompts, gather(other_feats)[plan.sources])
         outputs.instance_feats, outputs.assign_maps = self.network.decode(
-            patch_tokens, scale_prompts(prompts), plan.modality)
+            patch_tokens, scale_prompts(prompts), plan.modality
+        )
         return outputs
 
     def _decode_teacher(self, patch_tokens, all_text_feats, plan):
@@ -165,8 +206,10 @@ class ECLIP(BaseModel):
         more pass of the momentum encoder.
         """
         feats, _ = self.teacher.network.decode(
-            patch_tokens, scale_prompts(all_text_feats[plan.sources]),
-            torch.full_like(plan.modality, TEXT))
+            patch_tokens,
+            scale_prompts(all_text_feats[plan.sources]),
+            torch.full_like(plan.modality, TEXT),
+        )
         rows = torch.arange(len(feats), device=feats.device)
         return F.normalize(at_least_float32(feats[rows, plan.positive_index]), dim=-1)
 
@@ -177,8 +220,9 @@ class ECLIP(BaseModel):
             self.teacher.update(self.network, progress)
 
     @torch.no_grad()
-    def predict(self, inputs: dict, data_samples: list[ProductDataSample]
-                ) -> list[ProductDataSample]:
+    def predict(
+        self, inputs: dict, data_samples: list[ProductDataSample]
+    ) -> list[ProductDataSample]:
         """Writes the ``pred_*`` fields of :class:`ProductDataSample`.
 
         The positive query is the product's text at index 0 (Section 3.4).
@@ -186,18 +230,29 @@ class ECLIP(BaseModel):
         image_feats, patch_tokens, grid = self.network.encode_image(inputs['images'][:, 0])
         text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
         instance_feats, score_maps = self.locate(
-            patch_tokens, grid, text_feats, [s.product_id for s in data_samples])
+            patch_tokens, grid, text_feats, [s.product_id for s in data_samples]
+        )
         if instance_feats is None:
             instance_feats = image_feats
-        fields = dict(pred_image_feat=image_feats, pred_text_feat=text_feats,
-                      pred_instance_feat=instance_feats, pred_score_map=score_maps)
+        fields = dict(
+            pred_image_feat=image_feats,
+            pred_text_feat=text_feats,
+            pred_instance_feat=instance_feats,
+            pred_score_map=score_maps,
+        )
         fields = {name: value.float().cpu() for name, value in fields.items()}
         for k, sample in enumerate(data_samples):
             sample.set_data({name: value[k] for name, value in fields.items()})
         return data_samples
 
-    def locate(self, patch_tokens: Tensor, grid: tuple[int, int], prompt_feats: Tensor,
-               product_ids: list[str], modality: int = TEXT) -> tuple[Tensor | None, Tensor]:
+    def locate(
+        self,
+        patch_tokens: Tensor,
+        grid: tuple[int, int],
+        prompt_feats: Tensor,
+        product_ids: list[str],
+        modality: int = TEXT,
+    ) -> tuple[Tensor | None, Tensor]:
         """Where is the prompted product, and what does it look like?
 
         Args:
@@ -205,7 +260,8 @@ class ECLIP(BaseModel):
             grid: (h, w) with N = h * w.
             prompt_feats: (B, D) features of the positive prompts.
             product_ids: seed the negative queries.
-            modality: of the prompts, text or image.
+            modality: of the positive prompts, text or image; the negatives
+                count as text.
 
         Returns:
             L2-normalised h_0^L (B, D), None without a decoder; score map S
@@ -216,13 +272,18 @@ class ECLIP(BaseModel):
             return None, similarity_score_map(patch_tokens, prompt_feats, grid)
         id_hash = hash_product_ids(product_ids, prompt_feats.device)
         negatives = self.negative_queries(
-            product_ids, id_hash, self.network.queries.num_queries - 1)
-        prompts = torch.cat([scale_prompts(prompt_feats)[:, None],
-                             negatives.to(prompt_feats)], dim=1)
-        feats, assign_maps = self.network.decode(
-            patch_tokens, prompts, torch.full(prompts.shape[:2], modality, device=prompts.device))
-        return (F.normalize(feats[:, 0].float(), dim=-1),
-                assignment_score_map(assign_maps, grid, self.score_map_blocks))
+            product_ids, id_hash, self.network.queries.num_queries - 1
+        )
+        prompts = torch.cat(
+            [scale_prompts(prompt_feats)[:, None], negatives.to(prompt_feats)], dim=1
+        )
+        modalities = torch.full(prompts.shape[:2], TEXT, device=prompts.device)
+        modalities[:, 0] = modality
+        feats, assign_maps = self.network.decode(patch_tokens, prompts, modalities)
+        return (
+            F.normalize(feats[:, 0].float(), dim=-1),
+            assignment_score_map(assign_maps, grid, self.score_map_blocks),
+        )
 
 
 def check_head_names(pretext_heads: dict) -> None:
@@ -234,8 +295,9 @@ def check_head_names(pretext_heads: dict) -> None:
     for name, cfg in pretext_heads.items():
         close = difflib.get_close_matches(name, TASKS, n=1)
         if cfg is None and name not in TASKS and close:
-            raise KeyError(f'pretext_heads.{name}=None switches nothing off: '
-                           f'did you mean {close[0]!r}?')
+            raise KeyError(
+                f'pretext_heads.{name}=None switches nothing off: did you mean {close[0]!r}?'
+            )
 
 
 def hash_product_ids(product_ids: list[str], device) -> Tensor:

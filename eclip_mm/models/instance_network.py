@@ -17,8 +17,14 @@ class InstanceNetwork(nn.Module):
             (CLIP).
     """
 
-    def __init__(self, image_encoder: dict, text_encoder: dict, embed_dims: int,
-                 queries: dict | None, decoder: dict | None):
+    def __init__(
+        self,
+        image_encoder: dict,
+        text_encoder: dict,
+        embed_dims: int,
+        queries: dict | None,
+        decoder: dict | None,
+    ):
         super().__init__()
         self.embed_dims = embed_dims
         self.image_encoder = MODELS.build(image_encoder)
@@ -52,8 +58,9 @@ class InstanceNetwork(nn.Module):
         class_token = self.text_encoder(input_ids, attention_mask)
         return F.normalize(at_least_float32(self.text_proj(class_token)), dim=-1)
 
-    def decode(self, patch_tokens: Tensor, prompts: Tensor, modality: Tensor
-               ) -> tuple[Tensor, list[Tensor]]:
+    def decode(
+        self, patch_tokens: Tensor, prompts: Tensor, modality: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """
         Args:
             patch_tokens: Z (B, N, D).

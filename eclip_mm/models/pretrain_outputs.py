@@ -59,12 +59,17 @@ class PretrainOutputs:
         return gather(self.text_feats)
 
     @cached_property
+    def all_id_hash(self) -> Tensor:
+        """(G,)."""
+        return gather(self.id_hash)
+
+    @cached_property
     def targets(self) -> Tensor:
         """(B,) column of each row's own product in a gathered tensor."""
         rows = local_rows(len(self.id_hash))
-        return torch.arange(rows.start, rows.stop, device=self.id_hash.device)
+        return torch.arange(rows.start, rows.stop, rows.step, device=self.id_hash.device)
 
     @cached_property
     def same_product(self) -> Tensor:
         """(B, G) bool: columns of the row's own product (itself included)."""
-        return self.id_hash[:, None] == gather(self.id_hash)[None, :]
+        return self.id_hash[:, None] == self.all_id_hash[None, :]

@@ -45,8 +45,13 @@ class PromptSampler:
         seed: of all choices.
     """
 
-    def __init__(self, num_queries: int = 20, image_prob: float = 0.5,
-                 positive_index: str = 'random', seed: int = 0):
+    def __init__(
+        self,
+        num_queries: int = 20,
+        image_prob: float = 0.5,
+        positive_index: str = 'random',
+        seed: int = 0,
+    ):
         if positive_index not in ('random', 'first'):
             raise ValueError(f"positive_index must be 'random' or 'first', got {positive_index!r}")
         if not 0 <= image_prob <= 1:
@@ -70,7 +75,7 @@ class PromptSampler:
         place = torch.empty_like(order)
         place[order] = torch.arange(num_rows)
         for spare in (8, len(offsets)):
-            tried = offsets[:wanted + spare]
+            tried = offsets[: wanted + spare]
             candidates = order[(place[:, None] + tried) % num_rows]
             other = ids[candidates] != ids[:, None]
             # stable sort: products other than the row's own first, order kept
@@ -80,7 +85,8 @@ class PromptSampler:
         raise ValueError(
             f'{self.num_queries} queries need {wanted} other products in the global batch, but it '
             f'has {num_rows} rows of {len(ids.unique())} products; raise `batch_size` or lower '
-            '`num_queries`')
+            '`num_queries`'
+        )
 
     def __call__(self, ids: Tensor, rows: slice, step: int) -> PromptPlan:
         """
@@ -95,7 +101,7 @@ class PromptSampler:
         if num_rows < 2 and num_queries > 1:
             raise ValueError('negative prompts need at least 2 products in the global batch')
         if self.positive_index == 'random':
-            positive = torch.randint(num_queries, (num_rows, ), generator=generator)
+            positive = torch.randint(num_queries, (num_rows,), generator=generator)
         else:
             positive = torch.zeros(num_rows, dtype=torch.int64)
         is_image = torch.rand(num_rows, num_queries, generator=generator) < self.image_prob
@@ -111,5 +117,9 @@ class PromptSampler:
         sources[every, positive] = every
         sources[:, 0] = torch.where(positive == 0, every, displaced)
         modality = torch.where(is_image, IMAGE, TEXT)
-        return PromptPlan(*(x[rows].to(device, non_blocking=True)
-                            for x in (sources, modality, positive, uniform)))
+        return PromptPlan(
+            *(
+                x[rows].to(device, non_blocking=True)
+                for x in (sources, modality, positive, uniform)
+            )
+        )

@@ -5,8 +5,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def assignment_score_map(assign_maps: list[Tensor], grid: tuple[int, int],
-                         blocks: str | list[int] = 'last', query: int = 0) -> Tensor:
+def check_blocks(blocks: str | list[int], num_blocks: int) -> None:
+    """Raises ValueError unless ``blocks`` names blocks of the decoder."""
+    if blocks not in ('last', 'mean') and not (
+        isinstance(blocks, (list, tuple))
+        and blocks
+        and all(isinstance(i, int) and -num_blocks <= i < num_blocks for i in blocks)
+    ):
+        raise ValueError(
+            f"score_map_blocks must be 'last', 'mean' or a list of indices below "
+            f'{num_blocks}, got {blocks!r}'
+        )
+
+
+def assignment_score_map(
+    assign_maps: list[Tensor],
+    grid: tuple[int, int],
+    blocks: str | list[int] = 'last',
+    query: int = 0,
+) -> Tensor:
     """The positive query's column of M on the patch grid.
 
     Args:
@@ -23,16 +40,15 @@ def assignment_score_map(assign_maps: list[Tensor], grid: tuple[int, int],
         chosen = assign_maps[-1:]
     elif blocks == 'mean':
         chosen = assign_maps
-    elif isinstance(blocks, (list, tuple)):
-        chosen = [assign_maps[i] for i in blocks]
     else:
-        raise ValueError(f"score_map_blocks must be 'last', 'mean' or a list, got {blocks!r}")
+        chosen = [assign_maps[i] for i in blocks]
     columns = torch.stack([m[:, :, query] for m in chosen]).mean(dim=0)
     return columns.unflatten(1, grid)
 
 
-def similarity_score_map(patch_tokens: Tensor, prompt_feats: Tensor, grid: tuple[int, int]
-                         ) -> Tensor:
+def similarity_score_map(
+    patch_tokens: Tensor, prompt_feats: Tensor, grid: tuple[int, int]
+) -> Tensor:
     """CLIP's map: cosine of projected patch tokens and prompt, moved to [0, 1].
 
     Args:
@@ -44,7 +60,10 @@ def similarity_score_map(patch_tokens: Tensor, prompt_feats: Tensor, grid: tuple
         (B, h, w), (1 + cosine) / 2, minus the smallest value of the picture:
         region scores sum the map, a constant in it would favour large boxes.
     """
-    cosine = torch.einsum('bnd,bd->bn', F.normalize(patch_tokens.float(), dim=-1),
-                          F.normalize(prompt_feats.float(), dim=-1))
+    cosine = torch.einsum(
+        'bnd,bd->bn',
+        F.normalize(patch_tokens.float(), dim=-1),
+        F.normalize(prompt_feats.float(), dim=-1),
+    )
     cosine = (cosine - cosine.amin(dim=1, keepdim=True)) / 2
     return cosine.unflatten(1, grid)

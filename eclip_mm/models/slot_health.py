@@ -28,5 +28,6 @@ def slot_health(assign_map: Tensor, positive_index: Tensor) -> dict[str, Tensor]
     mass = assign_map.mean(dim=1)[rows, positive_index]
     entropy = query_entropy(assign_map)[rows, positive_index] / math.log(num_tokens)
     winners = F.one_hot(assign_map.argmax(dim=2), num_queries).any(dim=1)  # (B, T)
-    return dict(slot_mass=mass.mean(), slot_entropy=entropy.mean(),
-                slot_dead=1 - winners.float().mean())
+    return dict(
+        slot_mass=mass.mean(), slot_entropy=entropy.mean(), slot_dead=1 - winners.float().mean()
+    )

@@ -10,8 +10,22 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 _RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
-    'auto_scale_lr', 'env_cfg', 'default_scope', 'log_processor', 'randomness', 'resume',
-    'load_from', 'work_dir', 'launcher'}
+    'auto_scale_lr',
+    'env_cfg',
+    'default_scope',
+    'log_processor',
+    'randomness',
+    'resume',
+    'load_from',
+    'work_dir',
+    'launcher',
+    'find_unused_parameters',
+    'sync_bn',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'compile',
+    'model_wrapper_cfg',
+}
 
 
 class CachedTextConfig(Config):
@@ -57,10 +71,18 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
         Names that the file and its bases assign, and those that they read.
     """
     tree = ast.parse(Path(path).read_text(encoding='utf-8'), filename=str(path))
-    assigned = {target.id: node for node in tree.body if isinstance(node, ast.Assign)
-                for target in node.targets if isinstance(target, ast.Name)}
-    read = {node.id for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assigned = {
+        target.id: node
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    read = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
     base_assigned, base_read = set(), set()
     if '_base_' in assigned:
         bases = ast.literal_eval(assigned.pop('_base_').value)
@@ -72,34 +94,45 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
             base_read |= names[1]
     for name in assigned:
         if name in base_assigned & base_read and name not in read | _RUNNER_KEYS:
-            raise KeyError(f'{path}: nothing uses {name!r}: its base config has used its own by '
-                           'now; repeat here the part that should read it, or set that part')
+            raise KeyError(
+                f'{path}: nothing uses {name!r}: its base config has used its own by '
+                'now; repeat here the part that should read it, or set that part'
+            )
     return base_assigned | set(assigned), base_read | read
 
 
 def _check_option(cfg: Config, key: str, path: str) -> None:
     """``--cfg-options`` may change what is there, or add an argument to a component."""
-    if '.' not in key and key in cfg and key not in _RUNNER_KEYS:
+    root = key.split('.')[0]
+    if root in cfg and root not in _RUNNER_KEYS:
         raise KeyError(
-            f'{path}: --cfg-options {key}: this is a variable of the config file, which has been '
-            'used by now; name the place instead, such as train_dataloader.dataset.catalogue')
+            f'{path}: --cfg-options {key}: {root} is a variable of the config file that has been '
+            'used by now; name the place instead, such as train_dataloader.dataset.catalogue'
+        )
     node, walked = cfg, []
     for part in key.split('.'):
         where = '.'.join(walked) or 'the top level'
         if isinstance(node, (list, tuple)):
             if not part.isdigit() or int(part) >= len(node):
-                raise KeyError(f'{path}: --cfg-options {key}: {where} is a list of {len(node)}, '
-                               f'it has no item {part!r}')
+                raise KeyError(
+                    f'{path}: --cfg-options {key}: {where} is a list of {len(node)}, '
+                    f'it has no item {part!r}'
+                )
             node = node[int(part)]
         elif isinstance(node, (dict, Config)):
             if part not in node:
                 # a component checks its own arguments when it is built
-                if isinstance(node, ConfigDict) and 'type' in node or (
-                        not walked and part in _RUNNER_KEYS):
+                if (
+                    isinstance(node, ConfigDict)
+                    and 'type' in node
+                    or (not walked and part in _RUNNER_KEYS)
+                ):
                     return
                 meant = close_match(part, node)
-                raise KeyError(f'{path}: --cfg-options {key}: {where} has no key {part!r}'
-                               + (f'; did you mean {meant!r}?' if meant else ''))
+                raise KeyError(
+                    f'{path}: --cfg-options {key}: {where} has no key {part!r}'
+                    + (f'; did you mean {meant!r}?' if meant else '')
+                )
             node = node[part]
         else:
             return  # a leaf is replaced by something nested

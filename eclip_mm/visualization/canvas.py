@@ -57,10 +57,15 @@ def to_pil(image) -> Image.Image:
         image = image.detach().cpu()
         image = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
     image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (
-            image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError('a picture is an (H, W, 3) uint8 array, a (3, H, W) uint8 tensor, a PIL '
-                         f'image or a file, got {image.dtype} of shape {image.shape}')
+    if (
+        image.dtype != np.uint8
+        or image.ndim not in (2, 3)
+        or (image.ndim == 3 and image.shape[2] != 3)
+    ):
+        raise ValueError(
+            'a picture is an (H, W, 3) uint8 array, a (3, H, W) uint8 tensor, a PIL '
+            f'image or a file, got {image.dtype} of shape {image.shape}'
+        )
     return Image.fromarray(image).convert('RGB')
 
 
@@ -97,13 +102,20 @@ def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int, max_lines: in
         last = lines[max_lines - 1]
         while last and font.getlength(last + '…') > width:
             last = last[:-1]
-        lines = [*lines[:max_lines - 1], last.rstrip() + '…']
+        lines = [*lines[: max_lines - 1], last.rstrip() + '…']
     return lines
 
 
-def text_block(text: str, width: int, size: int = 14, max_lines: int = 3, colour=INK,
-               font: str | None = None, num_lines: int | None = None,
-               margin: int = 2) -> Image.Image:
+def text_block(
+    text: str,
+    width: int,
+    size: int = 14,
+    max_lines: int = 3,
+    colour=INK,
+    font: str | None = None,
+    num_lines: int | None = None,
+    margin: int = 2,
+) -> Image.Image:
     """Text on a white strip.
 
     Args:
@@ -139,16 +151,20 @@ def draw_frame(draw: ImageDraw.ImageDraw, box: Sequence[float], colour, width: i
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
     for inset, fill, thick in ((-1, INK, width + 2), (0, colour, width)):
-        draw.rectangle([x1 + inset, y1 + inset, max(x2 - inset, x1 + inset),
-                        max(y2 - inset, y1 + inset)], outline=fill, width=thick)
+        draw.rectangle(
+            [x1 + inset, y1 + inset, max(x2 - inset, x1 + inset), max(y2 - inset, y1 + inset)],
+            outline=fill,
+            width=thick,
+        )
 
 
 def stack(images: Sequence[Image.Image], horizontal: bool = False, gap: int = 0) -> Image.Image:
     """Pictures in a row or a column on white, aligned at the left or top."""
     widths, heights = [im.width for im in images], [im.height for im in images]
     space = gap * (len(images) - 1)
-    size = (sum(widths) + space, max(heights)) if horizontal else (
-        max(widths), sum(heights) + space)
+    size = (
+        (sum(widths) + space, max(heights)) if horizontal else (max(widths), sum(heights) + space)
+    )
     canvas = Image.new('RGB', size, BACKGROUND)
     at = 0
     for image in images:
@@ -168,8 +184,9 @@ def grid(images: Sequence[Image.Image], columns: int, gap: int = GAP) -> Image.I
     columns = min(columns, len(images))
     width, height = max(im.width for im in images), max(im.height for im in images)
     rows = -(-len(images) // columns)
-    canvas = Image.new('RGB', (columns * (width + gap) + gap, rows * (height + gap) + gap),
-                       BACKGROUND)
+    canvas = Image.new(
+        'RGB', (columns * (width + gap) + gap, rows * (height + gap) + gap), BACKGROUND
+    )
     for number, image in enumerate(images):
         row, column = divmod(number, columns)
         canvas.paste(image, (gap + column * (width + gap), gap + row * (height + gap)))

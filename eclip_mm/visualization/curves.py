@@ -29,10 +29,13 @@ def find_scalars(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     files = sorted(path.glob('*/vis_data/scalars.json')) or sorted(
-        path.glob('**/vis_data/scalars.json'))
+        path.glob('**/vis_data/scalars.json')
+    )
     if not files:
-        raise FileNotFoundError(f'{path}: neither a scalars.json nor a work_dir with '
-                                '<timestamp>/vis_data/scalars.json (written while training)')
+        raise FileNotFoundError(
+            f'{path}: neither a scalars.json nor a work_dir with '
+            '<timestamp>/vis_data/scalars.json (written while training)'
+        )
     return files
 
 
@@ -71,9 +74,14 @@ def load_curves(path: str | Path) -> Curves:
                 number = isinstance(value, (int, float)) and not isinstance(value, bool)
                 if number and key not in BOOKKEEPING:
                     points.setdefault(key, {})[last] = float(value)
-    return {key: (np.array(sorted(values), dtype=np.int64),
-                  np.array([values[i] for i in sorted(values)]))
-            for key, values in points.items() if values}
+    return {
+        key: (
+            np.array(sorted(values), dtype=np.int64),
+            np.array([values[i] for i in sorted(values)]),
+        )
+        for key, values in points.items()
+        if values
+    }
 
 
 def _read_rows(file: Path) -> list[dict]:
@@ -98,8 +106,9 @@ def default_keys(runs: Mapping[str, Curves]) -> list[str]:
     keys = dict.fromkeys(key for curves in runs.values() for key in curves)
     losses = [key for key in keys if 'loss' in key]
     losses.sort(key=lambda key: key != 'loss')
-    return losses + [key for key in keys if f'{key}_chance' in keys
-                     and key.partition('@')[2] in ('', '1')]
+    return losses + [
+        key for key in keys if f'{key}_chance' in keys and key.partition('@')[2] in ('', '1')
+    ]
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
@@ -113,9 +122,14 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return out
 
 
-def plot_curves(runs: Mapping[str, str | Path], out_file: str | Path,
-                keys: Sequence[str] | None = None, columns: int = 3, smoothing: float = 0.0,
-                title: str = '') -> Path:
+def plot_curves(
+    runs: Mapping[str, str | Path],
+    out_file: str | Path,
+    keys: Sequence[str] | None = None,
+    columns: int = 3,
+    smoothing: float = 0.0,
+    title: str = '',
+) -> Path:
     """Curves of one or several runs, a panel for each key, as a PNG.
 
     Args:
@@ -140,8 +154,10 @@ def plot_curves(runs: Mapping[str, str | Path], out_file: str | Path,
     known = {key for each in curves.values() for key in each}
     keys = default_keys(curves) if keys is None else list(keys)
     if not keys:
-        raise ValueError(f'the logs of {list(runs)} hold no loss and no figure with a chance; '
-                         f'name keys among {sorted(known)}')
+        raise ValueError(
+            f'the logs of {list(runs)} hold no loss and no figure with a chance; '
+            f'name keys among {sorted(known)}'
+        )
     if missing := [key for key in keys if key not in known]:
         raise KeyError(f'no run logged {missing}; there are {sorted(known)}')
 
@@ -158,17 +174,23 @@ def plot_curves(runs: Mapping[str, str | Path], out_file: str | Path,
                 handles[label] = _draw(axis, key, each[key], colour, smoothing)
             if f'{key}_chance' in each:
                 handles['chance'] = axis.axhline(
-                    each[f'{key}_chance'][1][-1], color='0.45', linestyle=':', zorder=1)
+                    each[f'{key}_chance'][1][-1], color='0.45', linestyle=':', zorder=1
+                )
         axis.set_title(key, fontsize=10)
         axis.set_xlabel('iteration', fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         if f'{key}_chance' in known:
             axis.set_ylim(-0.02, 1.02)
-    for axis in axes[len(keys):]:
+    for axis in axes[len(keys) :]:
         axis.set_visible(False)
-    figure.legend(handles.values(), handles.keys(), loc='outside lower center',
-                  ncols=len(handles), frameon=False)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc='outside lower center',
+        ncols=len(handles),
+        frameon=False,
+    )
     if title:
         figure.suptitle(title)
     out_file = Path(out_file)

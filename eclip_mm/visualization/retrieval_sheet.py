@@ -21,20 +21,28 @@ FAINT_FRAME = (205, 205, 205)
 def _cell(item: dict, size: int, colour, width: int, font: str | None) -> Image.Image:
     image = to_pil(item['image'])
     scale = (size - 12) / max(image.size)
-    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))),
-                         Image.Resampling.LANCZOS)
+    small = image.resize(
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
+        Image.Resampling.LANCZOS,
+    )
     cell = Image.new('RGB', (size, size), BACKGROUND)
     cell.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
     if width > 1:
         draw_frame(ImageDraw.Draw(cell), (1, 1, size - 1, size - 1), colour, width)
     else:
         ImageDraw.Draw(cell).rectangle([1, 1, size - 2, size - 2], outline=colour)
-    return stack([cell, text_block(item.get('title', ''), size, 11, 2, FAINT_INK, font,
-                                   num_lines=2)])
+    return stack(
+        [cell, text_block(item.get('title', ''), size, 11, 2, FAINT_INK, font, num_lines=2)]
+    )
 
 
-def retrieval_sheet(queries: Sequence[dict], num_results: int = 10, size: int = 112,
-                    title: str = '', font: str | None = None) -> Image.Image:
+def retrieval_sheet(
+    queries: Sequence[dict],
+    num_results: int = 10,
+    size: int = 112,
+    title: str = '',
+    font: str | None = None,
+) -> Image.Image:
     """Query pictures, each with its first results in rank order.
 
     Args:
@@ -66,10 +74,18 @@ def retrieval_sheet(queries: Sequence[dict], num_results: int = 10, size: int = 
             head = _cell(query, size, INK, 1, font)
         arrow = Image.new('RGB', (18, head.height), BACKGROUND)
         ImageDraw.Draw(arrow).polygon(
-            [(4, size // 2 - 6), (14, size // 2), (4, size // 2 + 6)], fill=FAINT_INK)
-        cells = [_cell(item, size, GREEN if item['right'] else FAINT_FRAME,
-                       4 if item['right'] else 1, font)
-                 for item in query['results'][:num_results]]
+            [(4, size // 2 - 6), (14, size // 2), (4, size // 2 + 6)], fill=FAINT_INK
+        )
+        cells = [
+            _cell(
+                item,
+                size,
+                GREEN if item['right'] else FAINT_FRAME,
+                4 if item['right'] else 1,
+                font,
+            )
+            for item in query['results'][:num_results]
+        ]
         rows.append(stack([head, arrow, *cells], horizontal=True, gap=4))
     sheet = stack(rows, gap=6)
     parts = [text_block(title, sheet.width, 20, 2, INK, font)] if title else []

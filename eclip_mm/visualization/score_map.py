@@ -22,12 +22,19 @@ from eclip_mm.visualization.canvas import (
     to_pil,
 )
 
-LEGEND = ('left: photo with the box of the named product (green). right: score map, bright = '
-          'high; cross = its peak; second box = best candidate: white if right, orange if wrong')
+LEGEND = (
+    'left: photo with the box of the named product (green). right: score map, bright = '
+    'high; cross = its peak; second box = best candidate: white if right, orange if wrong'
+)
 
 
-def overlay_score_map(image, score_map, opacity: float = 0.75, colormap: str = 'inferno',
-                      size: tuple[int, int] | None = None) -> Image.Image:
+def overlay_score_map(
+    image,
+    score_map,
+    opacity: float = 0.75,
+    colormap: str = 'inferno',
+    size: tuple[int, int] | None = None,
+) -> Image.Image:
     """A score map in colour over the greyed photo.
 
     The map is divided by its maximum: brightness compares places of one map,
@@ -60,9 +67,18 @@ def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS)
 
 
-def draw_score_map(image, score_map, prompt: str = '', title: str = '', gt_bboxes=(),
-                   candidates=(), alpha: float = 0.5, iou_thr: float = 0.5,
-                   target_size: int = 256, font: str | None = None) -> Image.Image:
+def draw_score_map(
+    image,
+    score_map,
+    prompt: str = '',
+    title: str = '',
+    gt_bboxes=(),
+    candidates=(),
+    alpha: float = 0.5,
+    iou_thr: float = 0.5,
+    target_size: int = 256,
+    font: str | None = None,
+) -> Image.Image:
     """One photo, its score map beside it, the prompt above.
 
     The right boxes are green on both; on the map a cross marks the peak, and
@@ -102,7 +118,7 @@ def draw_score_map(image, score_map, prompt: str = '', title: str = '', gt_bboxe
     draw, verdict = ImageDraw.Draw(heat), ''
     if len(candidates):
         best = top1_box(upsample_score_map(score_map, img_shape), candidates, alpha)
-        right = right_candidates(candidates[best:best + 1], gt_bboxes, iou_thr)[0]
+        right = right_candidates(candidates[best : best + 1], gt_bboxes, iou_thr)[0]
         verdict = 'right box' if right else 'wrong box'
         inset = np.array([5, 5, -5, -5]) if right else np.zeros(4)
         draw_frame(draw, candidates[best] * scale + inset, (255, 255, 255) if right else ORANGE)
@@ -120,8 +136,14 @@ def draw_score_map(image, score_map, prompt: str = '', title: str = '', gt_bboxe
     return stack([*parts, panels])
 
 
-def score_map_sheet(items: Sequence[dict], columns: int = 3, title: str = '', legend: bool = True,
-                    font: str | None = None, **kwargs) -> Image.Image:
+def score_map_sheet(
+    items: Sequence[dict],
+    columns: int = 3,
+    title: str = '',
+    legend: bool = True,
+    font: str | None = None,
+    **kwargs,
+) -> Image.Image:
     """Several score maps on one sheet.
 
     Args:

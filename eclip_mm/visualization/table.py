@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 SUFFIXES = ('_chance', '_low', '_high')
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence], markdown: bool = False,
-                 digits: int = 3) -> str:
+def format_table(
+    header: Sequence[str], rows: Sequence[Sequence], markdown: bool = False, digits: int = 3
+) -> str:
     """Lay out a table; the first column to the left, the others to the right.
 
     Args:
@@ -22,6 +23,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence], markdown: bool
     Raises:
         ValueError: A row has another number of cells than the header.
     """
+
     def show(cell) -> str:
         if cell is None:
             return '-'
@@ -35,8 +37,10 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence], markdown: bool
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     lines = []
     for number, row in enumerate(table):
-        cells = [cell.rjust(width) if i else cell.ljust(width)
-                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append(f'| {" | ".join(cells)} |' if markdown else '  '.join(cells).rstrip())
         if number == 0:
             rules = ['-' * (width - 1) + (':' if i else '-') for i, width in enumerate(widths)]
@@ -44,8 +48,12 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence], markdown: bool
     return '\n'.join(lines)
 
 
-def metrics_table(runs: Mapping[str, Mapping[str, float]], keys: Sequence[str] | None = None,
-                  markdown: bool = False, digits: int = 3) -> str:
+def metrics_table(
+    runs: Mapping[str, Mapping[str, float]],
+    keys: Sequence[str] | None = None,
+    markdown: bool = False,
+    digits: int = 3,
+) -> str:
     """Figures of one or several runs side by side, chance beside them.
 
     Args:
@@ -74,8 +82,9 @@ def metrics_table(runs: Mapping[str, Mapping[str, float]], keys: Sequence[str] |
     for key in keys:
         if key not in known:
             raise KeyError(f'no run has a figure {key!r}; there are {sorted(known)}')
-        chances = {metrics[f'{key}_chance'] for metrics in runs.values()
-                   if f'{key}_chance' in metrics}
+        chances = {
+            metrics[f'{key}_chance'] for metrics in runs.values() if f'{key}_chance' in metrics
+        }
         same = not chances or max(chances) - min(chances) < 0.5 * 10**-digits
         chance = (next(iter(chances)) if same else 'differs') if chances else ''
         rows.append([key, *(_figure(metrics, key, digits) for metrics in runs.values()), chance])

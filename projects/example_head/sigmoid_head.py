@@ -46,8 +46,9 @@ class SigmoidHead(PretextHead):
             negative.
     """
 
-    def __init__(self, loss_weight: float = 1.0, init_scale: float = 10.0,
-                 init_bias: float = -10.0):
+    def __init__(
+        self, loss_weight: float = 1.0, init_scale: float = 10.0, init_bias: float = -10.0
+    ):
         super().__init__()
         self.loss_weight = loss_weight
         self.log_scale = nn.Parameter(torch.tensor(math.log(init_scale)))

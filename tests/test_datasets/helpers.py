@@ -12,7 +12,8 @@ from eclip_mm.datasets import ParquetCatalogueWriter, write_jsonl
 
 needs_data = pytest.mark.skipif(
     'ECLIP_MM_DATA' not in os.environ,
-    reason='ECLIP_MM_DATA does not name the folder of GroceryStoreDataset and snacks')
+    reason='ECLIP_MM_DATA does not name the folder of GroceryStoreDataset and snacks',
+)
 
 
 def data_root() -> Path:
@@ -33,9 +34,14 @@ def plain_png(value: int, width: int = 24, height: int = 16) -> bytes:
 def make_rows(num: int, sources=('merchant', 'comment')) -> list[dict]:
     """Rows 'p0', 'p1', ...; picture j of product i has the grey value 10 * i + j."""
     return [
-        dict(product_id=f'p{i}', text=f'Product number {i}', category='even odd'.split()[i % 2],
-             images=[dict(bytes=plain_png(10 * i + j), source=s) for j, s in enumerate(sources)])
-        for i in range(num)]
+        dict(
+            product_id=f'p{i}',
+            text=f'Product number {i}',
+            category='even odd'.split()[i % 2],
+            images=[dict(bytes=plain_png(10 * i + j), source=s) for j, s in enumerate(sources)],
+        )
+        for i in range(num)
+    ]
 
 
 def write_rows(rows: list[dict], path: Path) -> Path:
@@ -54,15 +60,18 @@ class CharTokenizer:
     vocab_size, pad_token_id = 260, 0
 
     def __call__(self, text, max_length=None):
-        return [2, *(min(ord(c), 255) + 4 for c in text)][:max_length - 1] + [3]
+        return [2, *(min(ord(c), 255) + 4 for c in text)][: max_length - 1] + [3]
 
 
 def pipeline(train: bool, size: int = 8) -> list:
-    crop = [dict(type='RandomResizedCrop', size=size, scale=(0.5, 1.0)),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)]
+    crop = [
+        dict(type='RandomResizedCrop', size=size, scale=(0.5, 1.0)),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),
+    ]
     return [
         dict(type='LoadProductImages'),
         *(crop if train else [dict(type='Resize', size=size)]),
         dict(type='TokenizeText', tokenizer=CharTokenizer(), max_length=55),
-        dict(type='PackProductInputs')]
+        dict(type='PackProductInputs'),
+    ]

@@ -14,8 +14,10 @@ SUFFIXES = ['.jsonl', '.parquet']
 
 def _pictures(row):
     """Encoded bytes of the pictures, wherever they are."""
-    return [image['bytes'] if 'bytes' in image else open(image['path'], 'rb').read()
-            for image in row['images']]
+    return [
+        image['bytes'] if 'bytes' in image else open(image['path'], 'rb').read()
+        for image in row['images']
+    ]
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
@@ -85,10 +87,21 @@ def test_bad_lines_are_skipped_and_named(tmp_path):
         return json.dumps({**dict(product_id='1', text='t', images=[image]), **changes})
 
     missing = [dict(path='a.png', source='x'), dict(path='b.png', source='y')]
-    path.write_text('\n'.join([
-        '\ufeff' + line(), '', line(product_id='2', text=''), '{"product_id": ', line(),
-        line(product_id='3', images=missing), line(product_id='4', images=missing[1:]),
-        line(product_id='5', txet='t')]), encoding='utf-8')
+    path.write_text(
+        '\n'.join(
+            [
+                '\ufeff' + line(),
+                '',
+                line(product_id='2', text=''),
+                '{"product_id": ',
+                line(),
+                line(product_id='3', images=missing),
+                line(product_id='4', images=missing[1:]),
+                line(product_id='5', txet='t'),
+            ]
+        ),
+        encoding='utf-8',
+    )
     catalogue = read_catalogue(path)
     assert catalogue.product_ids == ['1', '3']
     assert catalogue[0]['images'] == [dict(path=str(tmp_path / 'a.png'), source='merchant')]
@@ -98,8 +111,16 @@ def test_bad_lines_are_skipped_and_named(tmp_path):
     assert report.num_missing_images == 1
     rows = [int(p.split(', row ')[1].split(':')[0]) for p in report.problems]
     assert rows == [3, 4, 5, 6, 7, 8]
-    for words in ("'text' is empty", 'is not JSON', 'already used', 'images[1].path',
-                  'images[0].path', "'txet'", '2 of 7 rows can be used', '5 skipped'):
+    for words in (
+        "'text' is empty",
+        'is not JSON',
+        'already used',
+        'images[1].path',
+        'images[0].path',
+        "'txet'",
+        '2 of 7 rows can be used',
+        '5 skipped',
+    ):
         assert words in str(report)
     with pytest.raises(CatalogueError, match="row 3: field 'text' is empty"):
         read_catalogue(path, strict=True)
@@ -108,8 +129,7 @@ def test_bad_lines_are_skipped_and_named(tmp_path):
 def test_image_number_is_the_place_in_the_stored_row(tmp_path):
     (tmp_path / 'a.png').write_bytes(plain_png(1))
     images = [dict(path='gone.png', source='x'), dict(path='a.png', source='y')]
-    (tmp_path / 'c.jsonl').write_text(
-        json.dumps(dict(product_id='1', text='t', images=images)))
+    (tmp_path / 'c.jsonl').write_text(json.dumps(dict(product_id='1', text='t', images=images)))
     catalogue = read_catalogue(tmp_path / 'c.jsonl')
     assert catalogue.num_images(0) == 1
     assert catalogue.image_number(0, 0) == 1
@@ -124,41 +144,87 @@ def _foreign(rows, **columns):
 
 def test_parquet_of_other_programs(tmp_path):
     """Types that others write, no category and no boxes; path beside the file."""
-    kind = pa.large_list(pa.struct([
-        ('bytes', pa.large_binary()), ('path', pa.large_string()), ('source', pa.large_string())]))
+    kind = pa.large_list(
+        pa.struct(
+            [
+                ('bytes', pa.large_binary()),
+                ('path', pa.large_string()),
+                ('source', pa.large_string()),
+            ]
+        )
+    )
     (tmp_path / 'a.png').write_bytes(plain_png(1))
-    table = pa.table({
-        'text': pa.array(['one', 'two'], pa.large_string()),
-        'product_id': pa.array(['1', '2'], pa.large_string()),
-        'images': pa.array([
-            [dict(path='a.png', source='x')], [dict(bytes=plain_png(2), source='y')]], kind)})
+    table = pa.table(
+        {
+            'text': pa.array(['one', 'two'], pa.large_string()),
+            'product_id': pa.array(['1', '2'], pa.large_string()),
+            'images': pa.array(
+                [[dict(path='a.png', source='x')], [dict(bytes=plain_png(2), source='y')]], kind
+            ),
+        }
+    )
     pq.write_table(table, tmp_path / 'c.parquet')
     catalogue = read_catalogue(tmp_path / 'c.parquet', strict=True)
-    assert catalogue[0] == dict(product_id='1', text='one', category=None, images=[
-        dict(path=str(tmp_path / 'a.png'), source='x')])
+    assert catalogue[0] == dict(
+        product_id='1',
+        text='one',
+        category=None,
+        images=[dict(path=str(tmp_path / 'a.png'), source='x')],
+    )
     assert _pictures(catalogue[1]) == [plain_png(2)]
     assert list(catalogue.categories()) == [None, None]
 
 
-@pytest.mark.parametrize(('change', 'words'), [
-    (dict(text=None), "'text' is missing"),
-    (dict(text=' '), "'text' is blank"),
-    (dict(product_id=''), "'product_id' is empty"),
-    (dict(product_id='p0'), 'already used'),
-    (dict(category=''), "'category' is empty"),
-    (dict(images=[]), "'images' is empty"),
-    (dict(images=None), "'images' is missing"),
-    (dict(images=[dict(bytes=None, source='x')]), 'neither'),
-    (dict(images=[dict(bytes=b'x', source=None)]), "'images[0].source' is missing"),
-    (dict(images=[dict(bytes=b'x', source='x', path='a')]), 'both'),
-    (dict(images=[dict(path='gone.jpg', source='x')]), 'there is no file'),
-    (dict(images=[dict(bytes=b'x', source='x', boxes=[
-        dict(bbox=[3., 0., 1., 1.], product_id='a')])]), 'which is empty'),
-    (dict(images=[dict(bytes=b'x', source='x', boxes=[
-        dict(bbox=[3., 0., 1.], product_id='a')])]), 'bbox'),
-    (dict(images=[dict(bytes=b'x', source='x', boxes=[
-        dict(bbox=[0., 0., 1., 1.], product_id=None)])]), 'boxes[0].product_id'),
-])
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(text=None), "'text' is missing"),
+        (dict(text=' '), "'text' is blank"),
+        (dict(product_id=''), "'product_id' is empty"),
+        (dict(product_id='p0'), 'already used'),
+        (dict(category=''), "'category' is empty"),
+        (dict(images=[]), "'images' is empty"),
+        (dict(images=None), "'images' is missing"),
+        (dict(images=[dict(bytes=None, source='x')]), 'neither'),
+        (dict(images=[dict(bytes=b'x', source=None)]), "'images[0].source' is missing"),
+        (dict(images=[dict(bytes=b'x', source='x', path='a')]), 'both'),
+        (dict(images=[dict(path='gone.jpg', source='x')]), 'there is no file'),
+        (
+            dict(
+                images=[
+                    dict(
+                        bytes=b'x',
+                        source='x',
+                        boxes=[dict(bbox=[3.0, 0.0, 1.0, 1.0], product_id='a')],
+                    )
+                ]
+            ),
+            'which is empty',
+        ),
+        (
+            dict(
+                images=[
+                    dict(
+                        bytes=b'x', source='x', boxes=[dict(bbox=[3.0, 0.0, 1.0], product_id='a')]
+                    )
+                ]
+            ),
+            'bbox',
+        ),
+        (
+            dict(
+                images=[
+                    dict(
+                        bytes=b'x',
+                        source='x',
+                        boxes=[dict(bbox=[0.0, 0.0, 1.0, 1.0], product_id=None)],
+                    )
+                ]
+            ),
+            'boxes[0].product_id',
+        ),
+    ],
+)
 def test_bad_parquet_rows_are_named_in_every_row_group_layout(tmp_path, change, words):
     """The group check must not let pass what the row check would find."""
     rows = make_rows(4)
@@ -196,18 +262,19 @@ def test_files_that_are_no_catalogue(tmp_path):
     pq.write_table(_foreign(rows).drop_columns('text'), tmp_path / 'p.parquet')
     fails(tmp_path / 'p.parquet', "no column 'text'")
     pq.write_table(
-        pa.table({'product_id': ['1'], 'text': ['t'], 'images': ['a']}), tmp_path / 'p.parquet')
+        pa.table({'product_id': ['1'], 'text': ['t'], 'images': ['a']}), tmp_path / 'p.parquet'
+    )
     fails(tmp_path / 'p.parquet', "column 'images' is string")
     pq.write_table(
         pa.table({'product_id': [1], 'text': ['t'], 'images': [[dict(bytes=b'x', source='s')]]}),
-        tmp_path / 'p.parquet')
+        tmp_path / 'p.parquet',
+    )
     fails(tmp_path / 'p.parquet', r"'product_id' is 1 \(int\)")
 
 
 def test_parquet_takes_pictures_into_the_file(tmp_path):
     (tmp_path / 'a.png').write_bytes(plain_png(9))
-    row = dict(product_id='1', text='t', images=[
-        dict(path=str(tmp_path / 'a.png'), source='x')])
+    row = dict(product_id='1', text='t', images=[dict(path=str(tmp_path / 'a.png'), source='x')])
     write_rows([row], tmp_path / 'c.parquet')
     (tmp_path / 'a.png').unlink()
     assert _pictures(read_catalogue(tmp_path / 'c.parquet')[0]) == [plain_png(9)]
@@ -219,8 +286,11 @@ def test_parquet_takes_pictures_into_the_file(tmp_path):
 def test_json_lines_keep_paths_relative_to_the_file(tmp_path):
     (tmp_path / 'pictures').mkdir()
     (tmp_path / 'pictures' / 'a.png').write_bytes(plain_png(9))
-    row = dict(product_id='1', text='t', images=[
-        dict(path=str(tmp_path / 'pictures' / 'a.png'), source='x')])
+    row = dict(
+        product_id='1',
+        text='t',
+        images=[dict(path=str(tmp_path / 'pictures' / 'a.png'), source='x')],
+    )
     write_jsonl([row], tmp_path / 'deep' / 'c.jsonl')
     stored = json.loads((tmp_path / 'deep' / 'c.jsonl').read_text())
     assert stored['images'][0]['path'] == '../pictures/a.png'

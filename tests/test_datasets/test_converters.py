@@ -26,7 +26,6 @@ def opened(image):
 
 
 class TestShrink:
-
     def test_small_pictures_keep_their_bytes(self, tmp_path):
         data = encode(np.zeros((10, 20, 3), np.uint8))
         (tmp_path / 'a.png').write_bytes(data)
@@ -36,8 +35,11 @@ class TestShrink:
             assert shrink_picture(image, size) == dict(bytes=data, source='x', boxes=boxes)
 
     def test_large_pictures_and_boxes_get_smaller(self):
-        image = dict(bytes=encode(np.zeros((50, 100, 3), np.uint8)), source='x',
-                     boxes=[dict(bbox=[10, 20, 100, 50], product_id='7')])
+        image = dict(
+            bytes=encode(np.zeros((50, 100, 3), np.uint8)),
+            source='x',
+            boxes=[dict(bbox=[10, 20, 100, 50], product_id='7')],
+        )
         small = shrink_picture(image, 20)
         assert opened(small).size == (20, 10)
         assert opened(small).format == 'JPEG'
@@ -47,7 +49,8 @@ class TestShrink:
         exif = Image.Exif()
         exif[0x0112] = 6
         small = shrink_picture(
-            dict(bytes=encode(np.zeros((50, 100, 3), np.uint8), exif=exif), source='x'), 20)
+            dict(bytes=encode(np.zeros((50, 100, 3), np.uint8), exif=exif), source='x'), 20
+        )
         assert opened(small).size == (10, 20)
         assert opened(small).getexif().get(0x0112, 1) == 1
 
@@ -60,15 +63,15 @@ class TestShrink:
 
 
 class TestCarrier:
-
     def test_both_ways_give_the_same_file(self, tmp_path):
         first = write_rows(make_rows(7), tmp_path / 'a.parquet')
         report = convert_carrier(first, tmp_path / 'b.jsonl', image_dir=tmp_path / 'pictures')
         assert (report.num_rows, report.num_used) == (7, 7)
         assert len(list((tmp_path / 'pictures').rglob('*.png'))) == 14
         convert_carrier(tmp_path / 'b.jsonl', tmp_path / 'c.parquet')
-        for a, c in zip(read_catalogue(first), read_catalogue(tmp_path / 'c.parquet'),
-                        strict=True):
+        for a, c in zip(
+            read_catalogue(first), read_catalogue(tmp_path / 'c.parquet'), strict=True
+        ):
             assert a == c
 
     def test_skips_what_cannot_be_used(self, tmp_path):
@@ -94,20 +97,27 @@ class TestCarrier:
         path = write_rows(make_rows(2), tmp_path / 'a.jsonl')
         run = subprocess.run(
             [sys.executable, TOOLS / 'jsonl_parquet.py', path, tmp_path / 'b.parquet'],
-            capture_output=True, text=True)
+            capture_output=True,
+            text=True,
+        )
         assert run.returncode == 0, run.stderr
         assert '2 of 2 rows can be used' in run.stdout
         assert len(read_catalogue(tmp_path / 'b.parquet')) == 2
 
 
 class TestGroceryStore:
-
     @pytest.fixture
     def root(self, tmp_path):
         """Two products; of a listed photo there is no file, and no test.txt."""
         root = tmp_path / 'GroceryStoreDataset' / 'dataset'
-        for name in ('iconic/Red-Apple.jpg', 'iconic/Oat-Milk.jpg', 'train/a1.jpg',
-                     'train/a2.jpg', 'train/m1.jpg', 'val/m1.jpg'):
+        for name in (
+            'iconic/Red-Apple.jpg',
+            'iconic/Oat-Milk.jpg',
+            'train/a1.jpg',
+            'train/a2.jpg',
+            'train/m1.jpg',
+            'val/m1.jpg',
+        ):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(encode(np.zeros((40, 30, 3), np.uint8), 'JPEG'))
         (root / 'iconic/Red-Apple.txt').write_text('A sweet\n apple. ')
@@ -115,9 +125,11 @@ class TestGroceryStore:
             'Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),'
             'Iconic Image Path (str),Product Description Path (str)\n'
             'Red-Apple,0,Apple,0,/iconic/Red-Apple.jpg,/iconic/Red-Apple.txt\n'
-            'Oat-Milk,1,Plant-Milk,1,/iconic/Oat-Milk.jpg,/iconic/Oat-Milk.txt\n')
+            'Oat-Milk,1,Plant-Milk,1,/iconic/Oat-Milk.jpg,/iconic/Oat-Milk.txt\n'
+        )
         (root / 'train.txt').write_text(
-            'train/a1.jpg, 0, 0\ntrain/m1.jpg, 1, 1\ntrain/gone.jpg, 1, 1\ntrain/a2.jpg, 0, 0\n')
+            'train/a1.jpg, 0, 0\ntrain/m1.jpg, 1, 1\ntrain/gone.jpg, 1, 1\ntrain/a2.jpg, 0, 0\n'
+        )
         (root / 'val.txt').write_text('val/m1.jpg, 1, 1\n')
         return tmp_path / 'GroceryStoreDataset'
 
@@ -127,20 +139,28 @@ class TestGroceryStore:
         assert report.num_photos == dict(train=3, val=1)
         assert report.left_out == dict(train=[], val=['Red-Apple'])
         assert sorted(report.missing) == [
-            'iconic/Oat-Milk.txt', 'test.txt (no test.parquet is written)', 'train/gone.jpg']
+            'iconic/Oat-Milk.txt',
+            'test.txt (no test.parquet is written)',
+            'train/gone.jpg',
+        ]
         assert 'Red-Apple' in str(report)
         assert 'train/gone.jpg' in str(report)
         apple, milk = read_catalogue(tmp_path / 'out' / 'train.parquet', strict=True)
         assert (apple['product_id'], apple['text'], apple['category']) == (
-            'Red-Apple', 'Red Apple. A sweet apple.', 'Apple')
+            'Red-Apple',
+            'Red Apple. A sweet apple.',
+            'Apple',
+        )
         assert [i['source'] for i in apple['images']] == ['merchant', 'comment', 'comment']
         assert opened(apple['images'][0]).size == (15, 20)
         assert (milk['text'], milk['category']) == ('Oat Milk.', 'Plant Milk')
         (milk,) = read_catalogue(tmp_path / 'out' / 'val.parquet', strict=True)
         assert milk['product_id'] == 'Oat-Milk'
         assert [i['source'] for i in milk['images']] == ['comment']
-        assert sorted(p.name for p in (tmp_path / 'out').iterdir()) \
-            == ['train.parquet', 'val.parquet']
+        assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
+            'train.parquet',
+            'val.parquet',
+        ]
 
     def test_not_the_data_set(self, root, tmp_path):
         with pytest.raises(CatalogueError, match='no classes.csv'):
@@ -155,15 +175,20 @@ class TestGroceryStore:
     def test_real(self, tmp_path):
         root = data_root() / 'GroceryStoreDataset'
         report = convert_grocery_store(root, tmp_path, max_size=64)
-        listed = {split: (root / 'dataset' / f'{split}.txt').read_text().splitlines()
-                  for split in ('train', 'val')}
-        there = {split: sum((root / 'dataset' / line.split(',')[0]).is_file() for line in lines)
-                 for split, lines in listed.items()}
+        listed = {
+            split: (root / 'dataset' / f'{split}.txt').read_text().splitlines()
+            for split in ('train', 'val')
+        }
+        there = {
+            split: sum((root / 'dataset' / line.split(',')[0]).is_file() for line in lines)
+            for split, lines in listed.items()
+        }
         assert report.num_products['train'] == 81
         assert report.num_photos['train'] == there['train']
         assert report.num_photos['val'] == there['val']
-        train, val = (read_catalogue(tmp_path / f'{s}.parquet', strict=True)
-                      for s in ('train', 'val'))
+        train, val = (
+            read_catalogue(tmp_path / f'{s}.parquet', strict=True) for s in ('train', 'val')
+        )
         assert train.report.num_used == 81
         assert sum(train.num_images(i) for i in range(81)) == 81 + there['train']
         assert all(train.image_sources(i)[0] == 'merchant' for i in range(81))
@@ -175,50 +200,76 @@ class TestGroceryStore:
 
 
 class TestCoco:
-
     @pytest.fixture
     def coco(self, tmp_path):
         """Frame a: mug and bottle; frame b: two mugs, one crowd; frame c: nothing."""
-        frames = dict(images=[
-            dict(id=i, file_name=f'{name}.png', width=60, height=40)
-            for i, name in enumerate('abc')], annotations=[
-            dict(id=0, image_id=0, category_id=5, bbox=[10, 0, 20, 30]),
-            dict(id=1, image_id=0, category_id=6, bbox=[40, 10, 25, 20]),
-            dict(id=2, image_id=1, category_id=5, bbox=[0, 0, 10, 40]),
-            dict(id=3, image_id=1, category_id=5, bbox=[30, 0, 30, 40]),
-            dict(id=4, image_id=1, category_id=6, bbox=[0, 0, 60, 40], iscrowd=1),
-            dict(id=5, image_id=1, category_id=6, bbox=[3, 3, 0, 4]),
-            dict(id=6, image_id=9, category_id=6, bbox=[3, 3, 4, 4])],
-            categories=[dict(id=5, name='mug', supercategory='kitchen'), dict(id=6, name='bottle'),
-                        dict(id=7, name='never seen')])
+        frames = dict(
+            images=[
+                dict(id=i, file_name=f'{name}.png', width=60, height=40)
+                for i, name in enumerate('abc')
+            ],
+            annotations=[
+                dict(id=0, image_id=0, category_id=5, bbox=[10, 0, 20, 30]),
+                dict(id=1, image_id=0, category_id=6, bbox=[40, 10, 25, 20]),
+                dict(id=2, image_id=1, category_id=5, bbox=[0, 0, 10, 40]),
+                dict(id=3, image_id=1, category_id=5, bbox=[30, 0, 30, 40]),
+                dict(id=4, image_id=1, category_id=6, bbox=[0, 0, 60, 40], iscrowd=1),
+                dict(id=5, image_id=1, category_id=6, bbox=[3, 3, 0, 4]),
+                dict(id=6, image_id=9, category_id=6, bbox=[3, 3, 4, 4]),
+            ],
+            categories=[
+                dict(id=5, name='mug', supercategory='kitchen'),
+                dict(id=6, name='bottle'),
+                dict(id=7, name='never seen'),
+            ],
+        )
         for value, name in enumerate('abc'):
             array = np.full((40, 60, 3), 50 * value, np.uint8)
             (tmp_path / f'{name}.png').write_bytes(encode(array))
         (tmp_path / 'coco.json').write_text(json.dumps(frames))
-        (tmp_path / 'products.json').write_text(json.dumps(
-            [dict(product_id='m', name='mug', ml=300), dict(product_id='b', name='bottle', ml=500),
-             dict(product_id='n', name='never seen', ml=1)]))
+        (tmp_path / 'products.json').write_text(
+            json.dumps(
+                [
+                    dict(product_id='m', name='mug', ml=300),
+                    dict(product_id='b', name='bottle', ml=500),
+                    dict(product_id='n', name='never seen', ml=1),
+                ]
+            )
+        )
         return tmp_path
 
     @pytest.mark.parametrize('suffix', ['.parquet', '.jsonl'])
     def test_frames(self, coco, suffix):
         report = convert_coco(
-            coco / 'coco.json', coco, coco / f'out{suffix}', products=coco / 'products.json',
-            text='{name}, {ml} ml')
+            coco / 'coco.json',
+            coco,
+            coco / f'out{suffix}',
+            products=coco / 'products.json',
+            text='{name}, {ml} ml',
+        )
         assert (report.num_products, report.num_pictures, report.num_boxes) == (2, 3, 6)
         assert report.left_out_products == ['n (never seen, 1 ml)']
         assert len(report.problems) == 3
         assert [p.split('annotation ')[1] for p in report.problems] == [
-            '4: is a crowd', '5: the box [3, 3, 0, 4] is empty',
-            '6: its image or category is not in the file']
+            '4: is a crowd',
+            '5: the box [3, 3, 0, 4] is empty',
+            '6: its image or category is not in the file',
+        ]
         mug, bottle = read_catalogue(coco / f'out{suffix}', strict=True)
         assert (mug['product_id'], mug['text'], mug['category']) == ('m', 'mug, 300 ml', 'kitchen')
         assert (bottle['product_id'], bottle['category']) == ('b', None)
-        frame_a = [dict(bbox=[10, 0, 30, 30], product_id='m'),
-                   dict(bbox=[40, 10, 60, 30], product_id='b')]  # clipped to 60 wide
+        frame_a = [
+            dict(bbox=[10, 0, 30, 30], product_id='m'),
+            dict(bbox=[40, 10, 60, 30], product_id='b'),
+        ]  # clipped to 60 wide
         assert [image['boxes'] for image in bottle['images']] == [frame_a]
-        assert [image['boxes'] for image in mug['images']] == [frame_a, [
-            dict(bbox=[0, 0, 10, 40], product_id='m'), dict(bbox=[30, 0, 60, 40], product_id='m')]]
+        assert [image['boxes'] for image in mug['images']] == [
+            frame_a,
+            [
+                dict(bbox=[0, 0, 10, 40], product_id='m'),
+                dict(bbox=[30, 0, 60, 40], product_id='m'),
+            ],
+        ]
         assert {image['source'] for image in mug['images']} == {'video'}
         if suffix == '.jsonl':  # frames are not copied
             assert mug['images'][1]['path'] == str(coco / 'b.png')
@@ -232,7 +283,9 @@ class TestCoco:
         assert (mug['product_id'], mug['text']) == ('5', 'mug')
         assert opened(mug['images'][0]).size == (30, 20)
         assert [box['bbox'] for box in mug['images'][0]['boxes']] == [
-            [5, 0, 15, 15], [20, 5, 30, 15]]
+            [5, 0, 15, 15],
+            [20, 5, 30, 15],
+        ]
 
     def test_crops(self, coco):
         report = convert_coco(coco / 'coco.json', coco, coco / 'out.parquet', crops=True)
@@ -246,8 +299,9 @@ class TestCoco:
 
     def test_files_that_do_not_fit(self, coco):
         def fails(match, **changes):
-            arguments = dict(annotations=coco / 'coco.json', image_root=coco,
-                             target=coco / 'out.parquet')
+            arguments = dict(
+                annotations=coco / 'coco.json', image_root=coco, target=coco / 'out.parquet'
+            )
             with pytest.raises(CatalogueError, match=match):
                 convert_coco(**{**arguments, **changes})
             assert not (coco / 'out.parquet').exists()
@@ -267,31 +321,44 @@ class TestCoco:
         for split in ('train', 'val'):
             coco = json.loads((root / 'annotations' / f'{split}.json').read_text())
             report = convert_coco(
-                root / 'annotations' / f'{split}.json', root / 'images',
-                tmp_path / f'{split}.jsonl', products=root / 'products.json',
-                text='{name} {weight_g} g')
+                root / 'annotations' / f'{split}.json',
+                root / 'images',
+                tmp_path / f'{split}.jsonl',
+                products=root / 'products.json',
+                text='{name} {weight_g} g',
+            )
             pairs = {(a['image_id'], a['category_id']) for a in coco['annotations']}
             assert (report.num_products, report.num_pictures) == (19, len(pairs))
             assert report.problems == []
             catalogue = read_catalogue(tmp_path / f'{split}.jsonl', strict=True)
             assert set(catalogue.product_ids) == set(names)
-            own = sum(box['product_id'] == row['product_id'] for row in catalogue
-                      for image in row['images'] for box in image['boxes'])
+            own = sum(
+                box['product_id'] == row['product_id']
+                for row in catalogue
+                for image in row['images']
+                for box in image['boxes']
+            )
             assert own == len(coco['annotations'])
             first = catalogue[0]
             entry = names[first['product_id']]
             assert first['text'] == f'{entry["name"]} {entry["weight_g"]} g'
 
 
-@pytest.mark.parametrize(('program', 'arguments'), [
-    ('jsonl_parquet.py', ['gone.jsonl', 'b.parquet']),
-    ('grocery_store.py', ['gone', 'out']),
-    ('coco.py', ['gone.json', '.', 'b.parquet'])])
+@pytest.mark.parametrize(
+    ('program', 'arguments'),
+    [
+        ('jsonl_parquet.py', ['gone.jsonl', 'b.parquet']),
+        ('grocery_store.py', ['gone', 'out']),
+        ('coco.py', ['gone.json', '.', 'b.parquet']),
+    ],
+)
 def test_programs_end_with_a_message(tmp_path, program, arguments, monkeypatch, capsys):
     """No traceback for what a user can mend."""
     import runpy
-    monkeypatch.setattr(sys, 'argv', [program, *(
-        a if a == '.' else str(tmp_path / a) for a in arguments)])
+
+    monkeypatch.setattr(
+        sys, 'argv', [program, *(a if a == '.' else str(tmp_path / a) for a in arguments)]
+    )
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(TOOLS / program), run_name='__main__')
     assert str(end.value).startswith('error: ')

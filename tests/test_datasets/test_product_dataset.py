@@ -30,7 +30,9 @@ def path(tmp_path):
     rows = make_rows(10)
     rows[3]['images'] = rows[3]['images'][:1]
     rows[4]['images'][0]['boxes'] = [
-        dict(bbox=[0, 0, 12, 8], product_id='p4'), dict(bbox=[6, 4, 24, 16], product_id='p9')]
+        dict(bbox=[0, 0, 12, 8], product_id='p4'),
+        dict(bbox=[6, 4, 24, 16], product_id='p9'),
+    ]
     return write_rows(rows, tmp_path / 'c.parquet')
 
 
@@ -63,7 +65,6 @@ def _value(sample, view=0):
 
 
 class TestProductDataset:
-
     def test_sample(self, path):
         dataset = ProductDataset(path, pipeline(train=False))
         assert len(dataset) == 10
@@ -128,9 +129,9 @@ class TestProductDataset:
 
     def test_wrong_arguments_fail_at_build(self, path):
         from eclip_mm.registry import DATASETS
+
         with pytest.raises(TypeError, match='num_image'):
-            DATASETS.build(dict(
-                type='ProductDataset', catalogue=path, pipeline=[], num_image=2))
+            DATASETS.build(dict(type='ProductDataset', catalogue=path, pipeline=[], num_image=2))
         with pytest.raises(ValueError, match='num_images'):
             ProductDataset(path, [], num_images=0)
         with pytest.raises(KeyError, match='NoSuchTransform'):
@@ -165,7 +166,6 @@ class TestProductDataset:
 
 
 class TestChoice:
-
     def test_different_sources_first(self):
         """Of a: 0, 1, 2; b: 3; c: 4, two are always of two sources, and all pairs occur."""
         sources = ['a', 'a', 'a', 'b', 'c']
@@ -189,7 +189,6 @@ class TestChoice:
 
 
 class TestProductImageDataset:
-
     def test_every_picture_with_boxes(self, path):
         dataset = ProductImageDataset(path, pipeline(False), split='photos')
         assert len(dataset) == 19
@@ -223,7 +222,6 @@ class TestProductImageDataset:
 
 
 class TestBrokenPictures:
-
     @pytest.fixture
     def broken(self, tmp_path):
         """p1: one of two broken; p2: all broken; p4: one of one broken."""
@@ -248,8 +246,13 @@ class TestBrokenPictures:
         dataset = ProductDataset(broken, pipeline(False))
         dataset.full_init()  # as the Runner does, before workers start
         loader = DataLoader(
-            dataset, batch_size=1, num_workers=2, collate_fn=collate_products,
-            sampler=[i for i in range(36) if i % 6 in (1, 2, 4)], multiprocessing_context='fork')
+            dataset,
+            batch_size=1,
+            num_workers=2,
+            collate_fn=collate_products,
+            sampler=[i for i in range(36) if i % 6 in (1, 2, 4)],
+            multiprocessing_context='fork',
+        )
         assert len(list(loader)) == 18
         for image_id in ("'p1#0'", "'p2#0'", "'p2#1'", "'p4#0'"):
             assert log().count(image_id) == 1
@@ -260,8 +263,13 @@ class TestBrokenPictures:
         dataset = ProductDataset(broken, pipeline(False), strict=True)
         with pytest.raises(ImageDecodeError, match="'p4#0' of product 'p4'"):
             dataset[4]
-        loader = DataLoader(dataset, num_workers=1, collate_fn=collate_products, sampler=[4],
-                            multiprocessing_context='fork')
+        loader = DataLoader(
+            dataset,
+            num_workers=1,
+            collate_fn=collate_products,
+            sampler=[4],
+            multiprocessing_context='fork',
+        )
         with pytest.raises(ImageDecodeError, match='p4#0'):
             list(loader)
         with pytest.raises(ImageDecodeError, match='p2#1'):
@@ -270,11 +278,24 @@ class TestBrokenPictures:
     def test_evaluation_takes_the_next_picture(self, broken):
         dataset = ProductImageDataset(broken, pipeline(False))
         assert [_value(dataset[i]) for i in range(len(dataset))] == [
-            0, 1, 11, 11, 30, 30, 30, 31, 50, 50, 51]
+            0,
+            1,
+            11,
+            11,
+            30,
+            30,
+            30,
+            31,
+            50,
+            50,
+            51,
+        ]
 
     def test_gives_up_when_nothing_can_be_read(self, tmp_path):
-        rows = [dict(product_id=str(i), text='t', images=[dict(bytes=b'x', source='s')])
-                for i in range(3)]
+        rows = [
+            dict(product_id=str(i), text='t', images=[dict(bytes=b'x', source='s')])
+            for i in range(3)
+        ]
         dataset = ProductDataset(write_rows(rows, tmp_path / 'c.parquet'), pipeline(False))
         with pytest.raises(ImageDecodeError, match='no readable picture in 100 attempts'):
             dataset[0]
@@ -290,18 +311,23 @@ class TestBrokenPictures:
 
 
 class TestLoaders:
-
     @pytest.fixture(autouse=True)
     def scope(self):
         init_default_scope('eclip_mm')
 
     def loader(self, path, num_workers, **cfg):
-        return Runner.build_dataloader(dict(
-            batch_size=4, num_workers=num_workers, drop_last=True,
-            sampler=dict(type='ResumableSampler', shuffle=True),
-            collate_fn=dict(type='collate_products'),
-            dataset=dict(type='ProductDataset', catalogue=str(path), pipeline=pipeline(True)),
-            **cfg), seed=3)
+        return Runner.build_dataloader(
+            dict(
+                batch_size=4,
+                num_workers=num_workers,
+                drop_last=True,
+                sampler=dict(type='ResumableSampler', shuffle=True),
+                collate_fn=dict(type='collate_products'),
+                dataset=dict(type='ProductDataset', catalogue=str(path), pipeline=pipeline(True)),
+                **cfg,
+            ),
+            seed=3,
+        )
 
     def epochs(self, loader, num=2):
         batches = []
@@ -310,18 +336,21 @@ class TestLoaders:
             batches += list(loader)
         return batches
 
-    @pytest.mark.parametrize(('num_workers', 'context'), [
-        (1, 'fork'), (2, 'fork'), (1, 'spawn')])
+    @pytest.mark.parametrize(('num_workers', 'context'), [(1, 'fork'), (2, 'fork'), (1, 'spawn')])
     def test_workers_do_not_change_samples(self, noisy, num_workers, context):
         expected = self.epochs(self.loader(noisy, 0))
         assert len(expected) == 4
-        got = self.epochs(self.loader(
-            noisy, num_workers, persistent_workers=True, multiprocessing_context=context))
+        got = self.epochs(
+            self.loader(
+                noisy, num_workers, persistent_workers=True, multiprocessing_context=context
+            )
+        )
         for a, b in zip(expected, got, strict=True):
             assert torch.equal(a['inputs']['images'], b['inputs']['images'])
             assert torch.equal(a['inputs']['input_ids'], b['inputs']['input_ids'])
-            assert [s.product_id for s in a['data_samples']] \
-                == [s.product_id for s in b['data_samples']]
+            assert [s.product_id for s in a['data_samples']] == [
+                s.product_id for s in b['data_samples']
+            ]
 
     def test_single_picture_products_are_logged_once_per_epoch(self, path, log):
         self.epochs(self.loader(path, 2), num=3)
@@ -339,32 +368,56 @@ class TestLoaders:
 
     def test_concat_dataset_for_evaluation(self, path, tmp_path):
         more = write_rows(make_rows(2), tmp_path / 'more.jsonl')
-        loader = Runner.build_dataloader(dict(
-            batch_size=7, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-            collate_fn=dict(type='collate_products'),
-            dataset=dict(type='ConcatDataset', datasets=[
-                dict(type='ProductImageDataset', catalogue=str(c), split=s,
-                     pipeline=pipeline(False))
-                for c, s in ((path, 'photos'), (more, 'products'))])))
+        loader = Runner.build_dataloader(
+            dict(
+                batch_size=7,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                collate_fn=dict(type='collate_products'),
+                dataset=dict(
+                    type='ConcatDataset',
+                    datasets=[
+                        dict(
+                            type='ProductImageDataset',
+                            catalogue=str(c),
+                            split=s,
+                            pipeline=pipeline(False),
+                        )
+                        for c, s in ((path, 'photos'), (more, 'products'))
+                    ],
+                ),
+            )
+        )
         splits = [s.split for batch in loader for s in batch['data_samples']]
         assert splits == ['photos'] * 19 + ['products'] * 4
         assert loader.dataset.metainfo == dict(dataset_type='product_catalogue')
 
     def test_evaluation_with_our_sampler_over_concat(self, path):
         from eclip_mm.registry import DATASETS
-        dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[
-            dict(type='ProductImageDataset', catalogue=str(path), pipeline=pipeline(False))] * 2))
+
+        dataset = DATASETS.build(
+            dict(
+                type='ConcatDataset',
+                datasets=[
+                    dict(type='ProductImageDataset', catalogue=str(path), pipeline=pipeline(False))
+                ]
+                * 2,
+            )
+        )
         sampler = ResumableSampler(dataset, shuffle=False, seed=0)
         sampler.set_epoch(1)
         assert list(sampler) == list(range(38))
 
 
 class TestCollate:
-
     def sample(self, length, size=8, value=0):
         return dict(
-            inputs=dict(images=torch.full((2, 3, size, size), value, dtype=torch.uint8),
-                        input_ids=torch.arange(1, length + 1)), data_samples=value)
+            inputs=dict(
+                images=torch.full((2, 3, size, size), value, dtype=torch.uint8),
+                input_ids=torch.arange(1, length + 1),
+            ),
+            data_samples=value,
+        )
 
     def test_pads_and_masks(self):
         batch = collate_products([self.sample(2, value=7), self.sample(4, value=9)])
@@ -387,8 +440,16 @@ class TestCollate:
 
 
 def test_pack_refuses_views_of_different_sizes(tmp_path):
-    rows = [dict(product_id='1', text='t', images=[
-        dict(bytes=plain_png(1), source='a'), dict(bytes=plain_png(1, width=9), source='b')])]
+    rows = [
+        dict(
+            product_id='1',
+            text='t',
+            images=[
+                dict(bytes=plain_png(1), source='a'),
+                dict(bytes=plain_png(1, width=9), source='b'),
+            ],
+        )
+    ]
     steps = [t for t in pipeline(False) if t['type'] != 'Resize']
     dataset = ProductDataset(write_rows(rows, tmp_path / 'c.parquet'), steps)
     with pytest.raises(ValueError, match="product '1' differ in size"):

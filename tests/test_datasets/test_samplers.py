@@ -36,19 +36,21 @@ def deal(size, world_size, epoch=0, start=0, monkeypatch=None, **options):
 def global_batches(ranks, batch_size):
     share = batch_size // len(ranks)
     steps = len(ranks[0]) // share
-    return [sorted(i for rank in ranks for i in rank[k * share:(k + 1) * share])
-            for k in range(steps)]
+    return [
+        sorted(i for rank in ranks for i in rank[k * share : (k + 1) * share])
+        for k in range(steps)
+    ]
 
 
 @pytest.mark.parametrize('world_size', [2, 3, 6])
 @pytest.mark.parametrize('num_passes', [1, 3])
 def test_global_batches_do_not_depend_on_the_number_of_ranks(monkeypatch, world_size, num_passes):
-    one = global_batches(deal(
-        101, 1, epoch=2, num_passes=num_passes, monkeypatch=monkeypatch), 12)
-    many = global_batches(deal(
-        101, world_size, epoch=2, num_passes=num_passes, monkeypatch=monkeypatch), 12)
+    one = global_batches(deal(101, 1, epoch=2, num_passes=num_passes, monkeypatch=monkeypatch), 12)
+    many = global_batches(
+        deal(101, world_size, epoch=2, num_passes=num_passes, monkeypatch=monkeypatch), 12
+    )
     assert len(one) == 101 * num_passes // 12
-    assert many == one[:len(many)]
+    assert many == one[: len(many)]
     assert len(many) >= len(one) - 1
 
 

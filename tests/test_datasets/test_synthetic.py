@@ -25,15 +25,23 @@ from eclip_mm.datasets.synthetic import (
 from eclip_mm.datasets.synthetic.attributes import COLOURS, num_combinations
 
 #: small, with every source and split
-SMALL = dict(num_products=64, num_heldout_products=8, merchant=1, comment=1, video=1,
-             max_photo_products=16, image_size=48)
+SMALL = dict(
+    num_products=64,
+    num_heldout_products=8,
+    merchant=1,
+    comment=1,
+    video=1,
+    max_photo_products=16,
+    image_size=48,
+)
 SPLITS = ('train', 'photos', 'products')
 
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
     return write_synthetic_catalogue(
-        SyntheticCatalogueConfig(**SMALL), tmp_path_factory.mktemp('synthetic'))
+        SyntheticCatalogueConfig(**SMALL), tmp_path_factory.mktemp('synthetic')
+    )
 
 
 def every_picture(paths, *splits):
@@ -59,19 +67,22 @@ def redraw(monkeypatch, config, source, number, product_id, colour):
 
     def painted(canvas, owner, item, index):
         if item.spec.product_id == product_id:
-            item = dataclasses.replace(item, spec=dataclasses.replace(
-                item.spec, colour='paint', second_colour=None, mark=None))
+            item = dataclasses.replace(
+                item,
+                spec=dataclasses.replace(item.spec, colour='paint', second_colour=None, mark=None),
+            )
             alone = render(np.zeros_like(canvas), np.zeros_like(owner), item, 1)
             seen.update(canvas=canvas, alone=alone)
         return render(canvas, owner, item, index)
 
     target, *others = (product_spec(config, k) for k in range(number, number + 9))
     with monkeypatch.context() as patch:
-        patch.setitem(COLOURS, 'paint', (colour, ) * 3)
+        patch.setitem(COLOURS, 'paint', (colour,) * 3)
         patch.setattr(scenes, '_render_product', painted)
         rng = np.random.default_rng(number)
-        boxes = render_picture(rng, target, others if source != 'merchant' else [], source, 64,
-                               (0.4, 0.55))[1]  # crowded: products hide each other
+        boxes = render_picture(
+            rng, target, others if source != 'merchant' else [], source, 64, (0.4, 0.55)
+        )[1]  # crowded: products hide each other
     return seen.get('canvas'), seen.get('alone'), boxes
 
 
@@ -113,9 +124,12 @@ def test_a_box_moves_with_its_product():
     boxes = []
     for x in (12.0, 20.0):
         owner = np.full((size, size), -1)
-        scenes._render_product(np.zeros((size, size, 3)), owner,
-                               scenes._Placed(dataclasses.replace(spec, shape='ball'), x, 15.0,
-                                              half, 0.3), 0)
+        scenes._render_product(
+            np.zeros((size, size, 3)),
+            owner,
+            scenes._Placed(dataclasses.replace(spec, shape='ball'), x, 15.0, half, 0.3),
+            0,
+        )
         ys, xs = np.nonzero(owner == 0)
         boxes.append([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
     # a disc of radius 0.92 * 8 = 7.36 around (12, 15) reaches from x = 4.64 to 19.36: of column 4
@@ -143,8 +157,12 @@ def test_heldout_products_are_never_seen_in_training(monkeypatch, written):
     for row, image in every_picture(written, 'train', 'photos'):
         assert row['product_id'].startswith('product-')
         assert all(box['product_id'].startswith('product-') for box in image['boxes'])
-    beside = {box['product_id'][:8] for row, image in every_picture(written, 'products')
-              for box in image['boxes'] if box['product_id'] != row['product_id']}
+    beside = {
+        box['product_id'][:8]
+        for row, image in every_picture(written, 'products')
+        for box in image['boxes']
+        if box['product_id'] != row['product_id']
+    }
     assert beside == {'product-', 'heldout-'}
 
     drawn = set()  # also what is hidden too well to get a box
@@ -171,8 +189,10 @@ def test_heldout_photos_are_new_pictures(written):
 def test_products_are_all_different(written):
     rows = [*read_catalogue(written['train']), *read_catalogue(written['products'])]
     config = SyntheticCatalogueConfig(**SMALL)
-    specs = [dataclasses.replace(product_spec(config, k), product_id='', title='')
-             for k in range(len(rows))]
+    specs = [
+        dataclasses.replace(product_spec(config, k), product_id='', title='')
+        for k in range(len(rows))
+    ]
     assert len(set(specs)) == len(rows) == 72
     for row, spec in zip(rows, specs, strict=True):
         assert row['category'] == spec.shape and spec.shape in row['text']
@@ -180,9 +200,12 @@ def test_products_are_all_different(written):
 
 
 def test_a_split_without_pictures_is_left_out(tmp_path):
-    paths = write_synthetic_catalogue(SyntheticCatalogueConfig(
-        **{**SMALL, 'num_heldout_products': 0, 'comment': 0, 'video': 0}, heldout_photos=0),
-        tmp_path)
+    paths = write_synthetic_catalogue(
+        SyntheticCatalogueConfig(
+            **{**SMALL, 'num_heldout_products': 0, 'comment': 0, 'video': 0}, heldout_photos=0
+        ),
+        tmp_path,
+    )
     assert set(paths) == {'train'}
     assert sorted(p.name for p in tmp_path.iterdir()) == ['config.json', 'train.parquet']
 
@@ -190,18 +213,36 @@ def test_a_split_without_pictures_is_left_out(tmp_path):
 # --- the same everywhere -----------------------------------------------------------------
 
 #: every field by name: other defaults are no reason to fail
-PINNED = dict(SMALL, heldout_photos=2, image_format='png', attributes=('pattern', 'mark'),
-              num_shapes=12, num_colours=12, num_others=(2, 3), object_scale=(0.27, 0.42), seed=0)
+PINNED = dict(
+    SMALL,
+    heldout_photos=2,
+    image_format='png',
+    attributes=('pattern', 'mark'),
+    num_shapes=12,
+    num_colours=12,
+    num_others=(2, 3),
+    object_scale=(0.27, 0.42),
+    seed=0,
+)
 #: id, text and sha256 of the decoded pixels of a row, as one machine made them: a processor,
 #: system or version of numpy that draws anything else fails here, and so does a change of the
 #: renderer, which then has to say in the changelog that old and new catalogues differ
 PIXELS = {
-    'train': ('product-0000005', 'purple and lime halved tile with teal frame logo, free returns',
-              'abf9ccee671fbaac'),
-    'photos': ('product-0000005', 'purple and lime halved tile with teal frame logo, free returns',
-               'b4a6fa18111fee4f'),
-    'products': ('heldout-0000002', 'genuine pink and brown dotted moon with brown chevron logo, '
-                 'gift idea', '038ae5819d0fa9c5'),
+    'train': (
+        'product-0000005',
+        'purple and lime halved tile with teal frame logo, free returns',
+        'abf9ccee671fbaac',
+    ),
+    'photos': (
+        'product-0000005',
+        'purple and lime halved tile with teal frame logo, free returns',
+        'b4a6fa18111fee4f',
+    ),
+    'products': (
+        'heldout-0000002',
+        'genuine pink and brown dotted moon with brown chevron logo, gift idea',
+        '038ae5819d0fa9c5',
+    ),
 }
 
 
@@ -226,8 +267,10 @@ def test_number_of_workers_does_not_matter(written, tmp_path):
 
 
 def test_another_seed_is_another_catalogue():
-    rows = [generate_row(SyntheticCatalogueConfig(**SMALL, seed=seed), 'train', 3)
-            for seed in (0, 0, 1)]
+    rows = [
+        generate_row(SyntheticCatalogueConfig(**SMALL, seed=seed), 'train', 3)
+        for seed in (0, 0, 1)
+    ]
     assert rows[0] == rows[1]
     assert rows[0]['images'][1]['bytes'] != rows[2]['images'][1]['bytes']
 
@@ -274,18 +317,25 @@ def test_an_interrupted_run_goes_on_with_whole_splits(written, tmp_path, monkeyp
         assert pq.read_table(paths[split]).equals(pq.read_table(written[split]))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(num_products=63), 'num_products must be 64 to 1,000,000, got 63'),
-    (dict(num_products=1_000_001), 'num_products must be 64'),
-    (dict(num_products=140, num_heldout_products=5, attributes=()), 'only 144 products differ'),
-    (dict(num_shapes=13), 'num_shapes must be 2 to 12'),
-    (dict(attributes=('size', )), "attributes must be among .*'size'"),
-    (dict(num_others=(1, 3)), 'num_others must be 2 <= fewest <= most'),
-    (dict(num_others=(4, 3)), 'num_others must be'),
-    (dict(object_scale=(0.5, 0.7)), 'object_scale must be'),
-    (dict(image_size=32), 'image_size must be at least 48'),
-    (dict(image_format='webp'), "image_format must be 'png' or 'jpeg', got 'webp'"),
-    (dict(merchant=0, comment=0, video=0), 'at least 1 picture')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(num_products=63), 'num_products must be 64 to 1,000,000, got 63'),
+        (dict(num_products=1_000_001), 'num_products must be 64'),
+        (
+            dict(num_products=140, num_heldout_products=5, attributes=()),
+            'only 144 products differ',
+        ),
+        (dict(num_shapes=13), 'num_shapes must be 2 to 12'),
+        (dict(attributes=('size',)), "attributes must be among .*'size'"),
+        (dict(num_others=(1, 3)), 'num_others must be 2 <= fewest <= most'),
+        (dict(num_others=(4, 3)), 'num_others must be'),
+        (dict(object_scale=(0.5, 0.7)), 'object_scale must be'),
+        (dict(image_size=32), 'image_size must be at least 48'),
+        (dict(image_format='webp'), "image_format must be 'png' or 'jpeg', got 'webp'"),
+        (dict(merchant=0, comment=0, video=0), 'at least 1 picture'),
+    ],
+)
 def test_bad_configs_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         SyntheticCatalogueConfig(**options)
@@ -294,7 +344,7 @@ def test_bad_configs_are_errors(options, message):
 def test_combinations_are_counted():
     assert num_combinations(()) == 12 * 12
     # plain, or 6 patterns with 11 second colours
-    assert num_combinations(('pattern', )) == 144 * (1 + 6 * 11)
+    assert num_combinations(('pattern',)) == 144 * (1 + 6 * 11)
     # none, or 12 marks in 11 colours
     assert num_combinations(('pattern', 'mark')) == 144 * 67 * (1 + 12 * 11)
 

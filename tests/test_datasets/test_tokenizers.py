@@ -43,26 +43,35 @@ def test_catalogue_vocabulary_is_written_once_and_used_again(path):
 
 
 def test_same_ids_as_bert_with_the_same_vocabulary(path):
-    tokenizer = build_tokenizer(dict(type='CatalogueWordPiece', catalogue=str(path),
-                                     vocab_size=90))
-    bert = transformers.BertTokenizerFast(vocab=str(tokenizer.vocab_file)) \
-        if int(transformers.__version__.split('.')[0]) >= 5 \
+    tokenizer = build_tokenizer(
+        dict(type='CatalogueWordPiece', catalogue=str(path), vocab_size=90)
+    )
+    bert = (
+        transformers.BertTokenizerFast(vocab=str(tokenizer.vocab_file))
+        if int(transformers.__version__.split('.')[0]) >= 5
         else transformers.BertTokenizerFast(vocab_file=str(tokenizer.vocab_file))
+    )
     for text in (*TEXTS, 'Ünseen wörds: mugbottle!', ''):
         assert tokenizer(text) == bert(text)['input_ids']
-        assert tokenizer(text, max_length=4) \
-            == bert(text, truncation=True, max_length=4)['input_ids']
+        assert (
+            tokenizer(text, max_length=4) == bert(text, truncation=True, max_length=4)['input_ids']
+        )
 
 
 def test_training_is_the_same_in_every_process():
     """The library alone gives another vocabulary in every process."""
-    program = ('from eclip_mm.datasets.tokenizers import train_wordpiece\n'
-               'print(train_wordpiece(["abcab abcde cdeab dcbaedc"] * 3 + ["deabc bcdea"], 40))')
+    program = (
+        'from eclip_mm.datasets.tokenizers import train_wordpiece\n'
+        'print(train_wordpiece(["abcab abcde cdeab dcbaedc"] * 3 + ["deabc bcdea"], 40))'
+    )
     # No PYTHONHASHSEED of ours: every process has its own.
     env = {key: value for key, value in os.environ.items() if key != 'PYTHONHASHSEED'}
     outputs = {
-        subprocess.run([sys.executable, '-c', program], env=env, capture_output=True, text=True,
-                       check=True).stdout for _ in range(2)}
+        subprocess.run(
+            [sys.executable, '-c', program], env=env, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
     here = train_wordpiece(['abcab abcde cdeab dcbaedc'] * 3 + ['deabc bcdea'], 40)
     assert outputs == {f'{here}\n'}
     assert len(here) > 20

@@ -19,9 +19,11 @@ def build(type, **cfg):
 def results_of(array, boxes=(), seed=0, **record):
     """``results`` after loading one picture; boxes are named 'b0', 'b1', ..."""
     return dict(
-        images=[Image.fromarray(array)], rng=np.random.default_rng(seed),
+        images=[Image.fromarray(array)],
+        rng=np.random.default_rng(seed),
         boxes=[np.array(boxes, dtype=np.float32).reshape(-1, 4)],
-        box_product_ids=[[f'b{i}' for i in range(len(boxes))]])
+        box_product_ids=[[f'b{i}' for i in range(len(boxes))]],
+    )
 
 
 def load(data, boxes=None, **cfg):
@@ -33,13 +35,17 @@ def load(data, boxes=None, **cfg):
 
 
 class TestLoading:
-
     def test_bytes_and_path(self, tmp_path):
         array = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
         (tmp_path / 'a.png').write_bytes(encode(array))
-        records = [dict(bytes=encode(array), source='x'),
-                   dict(path=str(tmp_path / 'a.png'), source='x',
-                        boxes=[dict(bbox=[1, 2, 3, 4], product_id='q')])]
+        records = [
+            dict(bytes=encode(array), source='x'),
+            dict(
+                path=str(tmp_path / 'a.png'),
+                source='x',
+                boxes=[dict(bbox=[1, 2, 3, 4], product_id='q')],
+            ),
+        ]
         results = build('LoadProductImages')(dict(product_id='7', image_records=records))
         for image in results['images']:
             assert np.array_equal(np.asarray(image), array)
@@ -68,8 +74,9 @@ class TestLoading:
         assert array.tolist() == [[[255, 0, 0], [255, 255, 255]]]
 
     def test_grey_and_16_bit(self):
-        assert np.asarray(load(encode(np.full((1, 1), 9, np.uint8)))['images'][0]).tolist() \
-            == [[[9, 9, 9]]]
+        assert np.asarray(load(encode(np.full((1, 1), 9, np.uint8)))['images'][0]).tolist() == [
+            [[9, 9, 9]]
+        ]
         deep = load(encode(np.array([[0x8012, 0xFFFF]], np.uint16)))['images'][0]
         assert np.asarray(deep)[0].tolist() == [[0x80] * 3, [0xFF] * 3]
 
@@ -103,11 +110,20 @@ class TestLoading:
         assert results['boxes'][0].tolist() == [[0, 0, 32, 16]]
         assert results['ori_shape'] == (64, 128)
 
-    @pytest.mark.parametrize(('data', 'reason'), [
-        (b'not a picture', 'not a picture of a known format'),
-        (plain_png(3)[:-30], 'cannot be decoded: .*truncated'),
-        (encode(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8),
-                'JPEG')[:900], 'cannot be decoded: .*truncated')], ids=['text', 'png', 'jpeg'])
+    @pytest.mark.parametrize(
+        ('data', 'reason'),
+        [
+            (b'not a picture', 'not a picture of a known format'),
+            (plain_png(3)[:-30], 'cannot be decoded: .*truncated'),
+            (
+                encode(
+                    np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8), 'JPEG'
+                )[:900],
+                'cannot be decoded: .*truncated',
+            ),
+        ],
+        ids=['text', 'png', 'jpeg'],
+    )
     def test_broken_picture(self, data, reason):
         with pytest.raises(ImageDecodeError, match=reason) as error:
             load(data)
@@ -117,16 +133,22 @@ class TestLoading:
     def test_missing_file_and_missing_picture(self):
         transform = build('LoadProductImages')
         good = dict(bytes=plain_png(1), source='x')
-        for record, reason in ((dict(path='/gone.jpg'), r'\(/gone.jpg\).*there is no such file'),
-                               (dict(source='x'), 'neither path nor bytes')):
+        for record, reason in (
+            (dict(path='/gone.jpg'), r'\(/gone.jpg\).*there is no such file'),
+            (dict(source='x'), 'neither path nor bytes'),
+        ):
             with pytest.raises(ImageDecodeError, match=reason) as error:
                 transform(dict(product_id='7', image_records=[good, record]))
             assert error.value.image_index == 1
 
     def test_bomb_is_refused_before_decoding(self):
         def chunk(kind, body):
-            return struct.pack('>I', len(body)) + kind + body \
+            return (
+                struct.pack('>I', len(body))
+                + kind
+                + body
                 + struct.pack('>I', zlib.crc32(kind + body))
+            )
 
         header = struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0)
         bomb = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'0'))
@@ -139,7 +161,6 @@ class TestLoading:
 
 
 class TestGeometry:
-
     def test_resize_scales_boxes(self):
         results = results_of(np.zeros((10, 40, 3), np.uint8), [[4, 2, 20, 10]])
         build('Resize', size=20)(results)
@@ -165,7 +186,8 @@ class TestGeometry:
         monkeypatch.setattr(transform, 'draw_region', lambda w, h, rng: (10, 5, 30, 15))
         results = results_of(
             np.zeros((20, 40, 3), np.uint8),
-            [[12, 6, 20, 10], [0, 0, 15, 20], [30, 5, 35, 15], [0, 16, 40, 20]])
+            [[12, 6, 20, 10], [0, 0, 15, 20], [30, 5, 35, 15], [0, 16, 40, 20]],
+        )
         transform(results)
         assert results['boxes'][0].tolist() == [[4, 4, 20, 20], [0, 0, 10, 40]]
         assert results['box_product_ids'][0] == ['b0', 'b1']
@@ -208,13 +230,17 @@ class TestGeometry:
         assert transform.draw_region(100, 4, np.random.default_rng(0)) == (47, 0, 52, 4)
         assert transform.draw_region(4, 100, np.random.default_rng(0)) == (0, 47, 4, 52)
 
-    @pytest.mark.parametrize('cfg', [
-        dict(type='RandomResizedCrop', size=8, scale=(0.5, 0.1)),
-        dict(type='RandomResizedCrop', size=8, ratio=(0.0, 1.0)),
-        dict(type='Resize', size=8, interpolation='cubic'),
-        dict(type='RandomFlip', prob=1.5),
-        dict(type='ColorJitter', hue=0.7),
-        dict(type='RandomGray', prob=-1)])
+    @pytest.mark.parametrize(
+        'cfg',
+        [
+            dict(type='RandomResizedCrop', size=8, scale=(0.5, 0.1)),
+            dict(type='RandomResizedCrop', size=8, ratio=(0.0, 1.0)),
+            dict(type='Resize', size=8, interpolation='cubic'),
+            dict(type='RandomFlip', prob=1.5),
+            dict(type='ColorJitter', hue=0.7),
+            dict(type='RandomGray', prob=-1),
+        ],
+    )
     def test_impossible_settings_fail_at_build(self, cfg):
         with pytest.raises(ValueError, match=cfg['type']):
             TRANSFORMS.build(cfg)
@@ -225,7 +251,6 @@ class TestGeometry:
 
 
 class TestColor:
-
     def test_brightness_by_hand(self):
         """One strength only: all pixels are scaled by one factor within its bounds."""
         array = np.full((2, 2, 3), 100, np.uint8)
@@ -241,6 +266,7 @@ class TestColor:
 
     def test_hue_turns_red_to_green_and_keeps_grey(self):
         from eclip_mm.datasets.transforms.color import shift_hue
+
         image = Image.fromarray(np.array([[[255, 0, 0], [90, 90, 90]]], np.uint8))
         turned = np.asarray(shift_hue(image, 1 / 3)).astype(int)
         assert np.abs(turned[0, 0] - [0, 255, 0]).max() <= 6

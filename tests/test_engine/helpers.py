@@ -24,9 +24,15 @@ class FakeProducts(Dataset):
         batch = fake_batch(size)
         lengths = batch['inputs']['attention_mask'].sum(dim=1)
         self.items = [
-            dict(inputs=dict(images=batch['inputs']['images'][k],
-                             input_ids=batch['inputs']['input_ids'][k, :lengths[k]]),
-                 data_samples=batch['data_samples'][k]) for k in range(size)]
+            dict(
+                inputs=dict(
+                    images=batch['inputs']['images'][k],
+                    input_ids=batch['inputs']['input_ids'][k, : lengths[k]],
+                ),
+                data_samples=batch['data_samples'][k],
+            )
+            for k in range(size)
+        ]
 
     def __len__(self):
         return len(self.items)
@@ -55,8 +61,9 @@ class NaNHead(PretextHead):
         return dict(loss_bad=outputs.text_feats.sum() * (float('nan') if bad else 0.0))
 
 
-def runner_config(work_dir, epochs: int = 1, model: dict | None = None, hooks=(), **overrides
-                  ) -> dict:
+def runner_config(
+    work_dir, epochs: int = 1, model: dict | None = None, hooks=(), **overrides
+) -> dict:
     """Config of a run of 4 steps an epoch with the hooks of our base config."""
     cfg = dict(
         model=model or tiny_model_config(embed_dims=16, num_blocks=1),
@@ -64,21 +71,32 @@ def runner_config(work_dir, epochs: int = 1, model: dict | None = None, hooks=()
         experiment_name=uuid.uuid4().hex,
         default_scope='eclip_mm',
         train_dataloader=dict(
-            batch_size=BATCH, num_workers=0, drop_last=True,
+            batch_size=BATCH,
+            num_workers=0,
+            drop_last=True,
             sampler=dict(type='ResumableSampler', shuffle=True),
-            collate_fn=dict(type='collate_products'), dataset=dict(type='FakeProducts')),
+            collate_fn=dict(type='collate_products'),
+            dataset=dict(type='FakeProducts'),
+        ),
         train_cfg=dict(type='ResumableTrainLoop', max_epochs=epochs),
         optim_wrapper=dict(
             constructor='PretrainOptimWrapperConstructor',
-            optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05)),
+            optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+        ),
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=2),
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2),
-            sampler_seed=dict(type='DistSamplerSeedHook')),
-        custom_hooks=[dict(type='TeacherUpdateHook'), dict(type='StepSeedHook'),
-                      dict(type='PlainCheckpointHook'), *hooks],
+            sampler_seed=dict(type='DistSamplerSeedHook'),
+        ),
+        custom_hooks=[
+            dict(type='TeacherUpdateHook'),
+            dict(type='StepSeedHook'),
+            dict(type='PlainCheckpointHook'),
+            *hooks,
+        ],
         randomness=dict(seed=0),
-        log_level='WARNING')
+        log_level='WARNING',
+    )
     cfg.update(overrides)
     return cfg
 

@@ -72,9 +72,14 @@ def test_histories_and_numpy_values_round_trip():
     assert info['nested'] == dict(pair=(1, 2), names=['a'])
 
 
-@pytest.mark.parametrize('load', [
-    load_from_local, CheckpointLoader.load_checkpoint,
-    lambda path: load_checkpoint(torch.nn.Linear(1, 1), path)])
+@pytest.mark.parametrize(
+    'load',
+    [
+        load_from_local,
+        CheckpointLoader.load_checkpoint,
+        lambda path: load_checkpoint(torch.nn.Linear(1, 1), path),
+    ],
+)
 @pytest.mark.parametrize('kind', ['zip', 'legacy', 'pickle'])
 def test_a_strangers_pickle_is_refused_and_not_run(load, kind, tmp_path):
     harm, path = tmp_path / 'harm', tmp_path / 'stranger.pth'
@@ -122,9 +127,15 @@ def test_plain_weights_load(tmp_path):
         assert torch.equal(target.weight, source.weight)
 
 
-@pytest.mark.parametrize('damage', [
-    lambda b: b[:len(b) // 2], lambda b: b'', lambda b: b'no checkpoint',
-    lambda b: b[:64] + b'\0' * 64 + b[128:]])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b'',
+        lambda b: b'no checkpoint',
+        lambda b: b[:64] + b'\0' * 64 + b[128:],
+    ],
+)
 def test_a_damaged_file_is_named(damage, tmp_path):
     path = tmp_path / 'half.pth'
     torch.save(dict(weight=torch.zeros(1000)), path)

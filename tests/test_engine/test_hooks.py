@@ -52,13 +52,20 @@ def test_what_happens_between_steps_does_not_change_the_run(tmp_path):
         assert torch.equal(value, weights[1][key]), key
 
 
-@pytest.mark.parametrize('accumulate, expected', [
-    (1, [0.25, 0.5, 0.75, 1.0]), (2, [0.5, 1.0]), (3, [0.75, 1.0])])
-def test_the_teacher_follows_optimiser_steps_not_batches(tmp_path, monkeypatch, accumulate,
-                                                         expected):
-    runner = make_runner(tmp_path, optim_wrapper=dict(
-        constructor='PretrainOptimWrapperConstructor', accumulative_counts=accumulate,
-        optimizer=dict(type='AdamW', lr=1e-3)))
+@pytest.mark.parametrize(
+    'accumulate, expected', [(1, [0.25, 0.5, 0.75, 1.0]), (2, [0.5, 1.0]), (3, [0.75, 1.0])]
+)
+def test_the_teacher_follows_optimiser_steps_not_batches(
+    tmp_path, monkeypatch, accumulate, expected
+):
+    runner = make_runner(
+        tmp_path,
+        optim_wrapper=dict(
+            constructor='PretrainOptimWrapperConstructor',
+            accumulative_counts=accumulate,
+            optimizer=dict(type='AdamW', lr=1e-3),
+        ),
+    )
     model, seen = runner.model, []
     teacher = model.teacher
     update = teacher.update
@@ -70,7 +77,8 @@ def test_the_teacher_follows_optimiser_steps_not_batches(tmp_path, monkeypatch, 
         weight = 1 - teacher.momentum_at(progress)
         torch.testing.assert_close(
             teacher.network.get_parameter(name),
-            before + weight * (network.get_parameter(name).detach() - before))
+            before + weight * (network.get_parameter(name).detach() - before),
+        )
         seen.append(progress)
 
     monkeypatch.setattr(teacher, 'update', record)

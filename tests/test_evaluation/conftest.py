@@ -9,6 +9,7 @@ from mmengine.logging import MMLogger
 @pytest.fixture
 def warnings():
     """Messages logged as warnings."""
+
     class Recorder(logging.Handler):
         def emit(self, record):
             messages.append(record.getMessage())

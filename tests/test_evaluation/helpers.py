@@ -10,9 +10,12 @@ from eclip_mm.structures import ProductDataSample
 LEFT, RIGHT, ALL = [0, 0, 4, 8], [4, 0, 8, 8], [0, 0, 8, 8]
 
 METRIC_CONFIGS = [
-    dict(type='ImageTextRetrieval'), dict(type='ProductRetrieval'),
-    dict(type='ProductRetrieval', protocol='m5'), dict(type='ProductGrounding'),
-    dict(type='ZeroShotClassification')]
+    dict(type='ImageTextRetrieval'),
+    dict(type='ProductRetrieval'),
+    dict(type='ProductRetrieval', protocol='m5'),
+    dict(type='ProductGrounding'),
+    dict(type='ZeroShotClassification'),
+]
 
 
 def unit(*angles):
@@ -21,14 +24,36 @@ def unit(*angles):
     return torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], -1)).float()
 
 
-def sample(product_id, image=0, text=0, instance=None, words=None, category=None, split='val',
-           source='comment', **fields):
-    element = ProductDataSample(metainfo=dict(
-        product_id=product_id, text=words or f'text of {product_id}', category=category,
-        sources=(source,), image_ids=(f'{product_id}#0',), split=split, img_shape=(8, 8)))
-    element.set_data(dict(
-        pred_image_feat=unit(image)[0], pred_text_feat=unit(text)[0],
-        pred_instance_feat=unit(image if instance is None else instance)[0], **fields))
+def sample(
+    product_id,
+    image=0,
+    text=0,
+    instance=None,
+    words=None,
+    category=None,
+    split='val',
+    source='comment',
+    **fields,
+):
+    element = ProductDataSample(
+        metainfo=dict(
+            product_id=product_id,
+            text=words or f'text of {product_id}',
+            category=category,
+            sources=(source,),
+            image_ids=(f'{product_id}#0',),
+            split=split,
+            img_shape=(8, 8),
+        )
+    )
+    element.set_data(
+        dict(
+            pred_image_feat=unit(image)[0],
+            pred_text_feat=unit(text)[0],
+            pred_instance_feat=unit(image if instance is None else instance)[0],
+            **fields,
+        )
+    )
     return element
 
 
@@ -41,12 +66,15 @@ def run(metric, samples, batch_size=2, data_batch=None):
     """Evaluate through mmengine, as a test loop does."""
     evaluator = build_evaluator(metric if isinstance(metric, list) else [metric])
     for start in range(0, len(samples), batch_size):
-        evaluator.process(samples[start:start + batch_size], data_batch)
+        evaluator.process(samples[start : start + batch_size], data_batch)
     return evaluator.evaluate(len(samples))
 
 
 def grounding_sample(score_map, gt, objects, product_id='a', **kwargs):
-    return sample(product_id, pred_score_map=torch.tensor(score_map, dtype=torch.float32),
-                  gt_bboxes=torch.tensor(gt, dtype=torch.float32).reshape(-1, 4),
-                  object_bboxes=torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
-                  **kwargs)
+    return sample(
+        product_id,
+        pred_score_map=torch.tensor(score_map, dtype=torch.float32),
+        gt_bboxes=torch.tensor(gt, dtype=torch.float32).reshape(-1, 4),
+        object_bboxes=torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
+        **kwargs,
+    )

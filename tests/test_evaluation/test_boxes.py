@@ -62,11 +62,14 @@ def test_clip_and_area():
     assert box_area(boxes).tolist() == [6, 0]
 
 
-@pytest.mark.parametrize('boxes, words', [
-    ([[10, 10, 5, 20]], 'xywh'),
-    ([[0, 0, np.nan, 1]], 'finite'),
-    ([[0, 0, 1]], r'\(K, 4\)'),
-])
+@pytest.mark.parametrize(
+    'boxes, words',
+    [
+        ([[10, 10, 5, 20]], 'xywh'),
+        ([[0, 0, np.nan, 1]], 'finite'),
+        ([[0, 0, 1]], r'\(K, 4\)'),
+    ],
+)
 def test_bad_boxes_are_named(boxes, words):
     with pytest.raises(ValueError, match=words):
         as_boxes(boxes)

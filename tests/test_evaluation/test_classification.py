@@ -17,16 +17,19 @@ from eclip_mm.evaluation.functional import (
 def test_ensemble_by_hand():
     # (3, 4) and (0, 2) become (.6, .8) and (0, 1); their mean (.3, .9) has length sqrt(.9)
     feats = ensemble_prompts([[[3.0, 4.0], [0.0, 2.0]], [[5.0, 0.0]]])
-    np.testing.assert_allclose(feats, [[.3 / .9**.5, .9 / .9**.5], [1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(feats, [[0.3 / 0.9**0.5, 0.9 / 0.9**0.5], [1, 0]], rtol=1e-6)
     assert feats.dtype == np.float32
     np.testing.assert_allclose(ensemble_prompts(torch.tensor([[0.0, 3.0]])), [[0, 1]])
 
 
-@pytest.mark.parametrize('feats, words', [
-    ([np.zeros((0, 2))], 'class 0 needs'),
-    ([[1.0, 0.0], [1.0, np.inf]], 'class 1 is not finite'),
-    ([[1.0, 0.0], [1.0, 0.0, 0.0]], 'class 1 has features of width 3'),
-])
+@pytest.mark.parametrize(
+    'feats, words',
+    [
+        ([np.zeros((0, 2))], 'class 0 needs'),
+        ([[1.0, 0.0], [1.0, np.inf]], 'class 1 is not finite'),
+        ([[1.0, 0.0], [1.0, 0.0, 0.0]], 'class 1 has features of width 3'),
+    ],
+)
 def test_ensemble_errors(feats, words):
     with pytest.raises(ValueError, match=words):
         ensemble_prompts(feats)

@@ -34,7 +34,8 @@ def test_box_sums_equal_a_fine_raster():
         y = np.sort(rng.integers(0, 6 * fine + 1, 2))
         box = [[x[0] / fine, y[0] / fine, x[1] / fine, y[1] / fine]]
         np.testing.assert_allclose(
-            box_sums(score_map, box)[0], raster[y[0]:y[1], x[0]:x[1]].sum(), atol=1e-9)
+            box_sums(score_map, box)[0], raster[y[0] : y[1], x[0] : x[1]].sum(), atol=1e-9
+        )
 
 
 def test_score_and_top1_by_hand():
@@ -119,7 +120,8 @@ def test_energy_by_hand():
 def test_constant_map_has_the_chance_energy():
     boxes = [[1, 2, 5, 6.5], [3, 3, 8, 8]]
     assert energy_inside(np.ones((10, 10)), boxes) == pytest.approx(
-        pointing_chance(boxes, (10, 10)))
+        pointing_chance(boxes, (10, 10))
+    )
 
 
 def test_right_candidates_and_chance():

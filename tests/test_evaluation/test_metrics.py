@@ -15,17 +15,28 @@ def test_image_text_retrieval_by_hand():
     samples = [sample('a', 5, 0), sample('a', 60, 0), sample('b', 100, 90), sample('c', 170, 180)]
     figures = run(dict(type='ImageTextRetrieval', topk=(1, 2), prefix='x'), samples)
     expected = {
-        'i2t_num_images': 4, 't2i_num_texts': 3,
-        'i2t_R@1': 3 / 4, 'i2t_R@1_chance': 1 / 3, 'i2t_R@2': 1, 'i2t_R@2_chance': 2 / 3,
+        'i2t_num_images': 4,
+        't2i_num_texts': 3,
+        'i2t_R@1': 3 / 4,
+        'i2t_R@1_chance': 1 / 3,
+        'i2t_R@2': 1,
+        'i2t_R@2_chance': 2 / 3,
         # text a finds the photo at 5, b that at 100, c that at 170
-        't2i_R@1': 1, 't2i_R@1_chance': (2 / 4 + 1 / 4 + 1 / 4) / 3,
-        't2i_R@2': 1, 't2i_R@2_chance': ((1 - 1 / 6) + 1 / 2 + 1 / 2) / 3}
+        't2i_R@1': 1,
+        't2i_R@1_chance': (2 / 4 + 1 / 4 + 1 / 4) / 3,
+        't2i_R@2': 1,
+        't2i_R@2_chance': ((1 - 1 / 6) + 1 / 2 + 1 / 2) / 3,
+    }
     assert figures == pytest.approx({f'x/{key}': value for key, value in expected.items()})
 
 
 def test_equal_texts_of_two_products_both_count():
-    samples = [sample('a', 0, 0, words='milk'), sample('b', 90, 10, words='milk'),
-               sample('b', 80, 90, words='fresh milk'), sample('c', 180, 180)]
+    samples = [
+        sample('a', 0, 0, words='milk'),
+        sample('b', 90, 10, words='milk'),
+        sample('b', 80, 90, words='fresh milk'),
+        sample('c', 180, 180),
+    ]
     figures = run(dict(type='ImageTextRetrieval', topk=(1,)), samples)
     # The picture of a finds its own text first, and "milk" of b would have been as right;
     # b's pictures find 'fresh milk' (90), by product_id.
@@ -41,8 +52,13 @@ def test_equal_texts_of_two_products_both_count():
 
 
 def test_product_retrieval_fine_by_hand():
-    samples = [sample('a', instance=0), sample('a', instance=20), sample('b', instance=25),
-               sample('b', instance=60), sample('c', instance=90)]
+    samples = [
+        sample('a', instance=0),
+        sample('a', instance=20),
+        sample('b', instance=25),
+        sample('b', instance=60),
+        sample('c', instance=90),
+    ]
     figures = run(dict(type='ProductRetrieval', topk=(1, 2)), samples)
     # nearest: a0 -> a20 right; a20 -> b25, then a0; b25 -> a20, then a0; b60 -> c90, then b25
     assert figures['product/fine_num_queries'] == 4 and figures['product/fine_num_unmatched'] == 1
@@ -56,11 +72,23 @@ def test_product_retrieval_fine_by_hand():
 
 
 def test_product_retrieval_m5_by_hand():
-    samples = [sample('a', 0, category='x'), sample('b', 10, category='y'),
-               sample('c', 25, category='x'), sample('d', 60, category='x'),
-               sample('e', 100, category=None)]
-    figures = run(dict(type='ProductRetrieval', protocol='m5', topk=(1, 2),
-                       feature='pred_image_feat', prefix='p'), samples)
+    samples = [
+        sample('a', 0, category='x'),
+        sample('b', 10, category='y'),
+        sample('c', 25, category='x'),
+        sample('d', 60, category='x'),
+        sample('e', 100, category=None),
+    ]
+    figures = run(
+        dict(
+            type='ProductRetrieval',
+            protocol='m5',
+            topk=(1, 2),
+            feature='pred_image_feat',
+            prefix='p',
+        ),
+        samples,
+    )
     # a: [b, c, d, e] -> . x x ; b: nothing relevant, 0; c: [b, a, d] -> . x x;
     # d: [c, e, b, a] -> x . . x ; e asks nothing
     assert figures['p/m5_num_queries'] == 4 and figures['p/m5_num_unmatched'] == 1
@@ -68,16 +96,28 @@ def test_product_retrieval_m5_by_hand():
     assert figures['p/m5_R@1'] == 1 / 4 and figures['p/m5_mAP@1'] == 1 / 4
     assert figures['p/m5_mAP@2'] == pytest.approx((1 / 2 + 0 + 1 / 2 + 1) / 4)
     assert figures['p/m5_mAP@2_chance'] == pytest.approx(
-        average_precision_chance([2, 0, 2, 2], 4, 2, 'm5').mean())
+        average_precision_chance([2, 0, 2, 2], 4, 2, 'm5').mean()
+    )
     assert figures['p/m5_R@2_chance'] == pytest.approx(recall_chance([2, 0, 2, 2], 4, 2).mean())
 
 
 def test_product_retrieval_between_sources():
-    samples = [sample('a', 0, source='merchant'), sample('b', 90, source='merchant'),
-               sample('a', 10, source='comment'), sample('b', 30, source='comment'),
-               sample('c', 200, source='video')]
-    figures = run(dict(type='ProductRetrieval', topk=(1,), query_sources=['comment'],
-                       gallery_sources=['merchant']), samples)
+    samples = [
+        sample('a', 0, source='merchant'),
+        sample('b', 90, source='merchant'),
+        sample('a', 10, source='comment'),
+        sample('b', 30, source='comment'),
+        sample('c', 200, source='video'),
+    ]
+    figures = run(
+        dict(
+            type='ProductRetrieval',
+            topk=(1,),
+            query_sources=['comment'],
+            gallery_sources=['merchant'],
+        ),
+        samples,
+    )
     assert figures['product/fine_num_queries'] == 2 and figures['product/fine_num_gallery'] == 2
     assert figures['product/fine_R@1'] == 1 / 2 and figures['product/fine_R@1_chance'] == 1 / 2
 
@@ -125,13 +165,19 @@ def test_grounding_with_a_registered_proposer():
             return [] if sample['product_id'] in self.nothing_for else np.array([LEFT, RIGHT])
 
     try:
-        metric = METRICS.build(dict(
-            type='ProductGrounding', iou_thrs=(0.5,),
-            candidates=dict(type='HalvesForTest', nothing_for=['b'])))
+        metric = METRICS.build(
+            dict(
+                type='ProductGrounding',
+                iou_thrs=(0.5,),
+                candidates=dict(type='HalvesForTest', nothing_for=['b']),
+            )
+        )
     finally:
         TASK_UTILS.module_dict.pop('HalvesForTest')
-    samples = [grounding_sample([[1, 0], [0, 0]], [LEFT], []),
-               grounding_sample([[1, 0], [0, 0]], [LEFT], [], product_id='b')]
+    samples = [
+        grounding_sample([[1, 0], [0, 0]], [LEFT], []),
+        grounding_sample([[1, 0], [0, 0]], [LEFT], [], product_id='b'),
+    ]
     images = torch.arange(2 * 2 * 3 * 8 * 8).reshape(2, 2, 3, 8, 8)
     figures = run([metric], samples, data_batch=dict(inputs=dict(images=images)))
     assert figures['grounding/acc@0.5'] == 0.5, 'no proposal is a miss'
@@ -147,10 +193,13 @@ def test_grounding_without_any_box_field_is_counted(warnings):
     assert any('none of 2 photos has boxes' in message for message in warnings)
 
 
-@pytest.mark.parametrize('score_map, error, words', [
-    ([[1.0, float('nan')]], ValueError, "product 'a': .*not finite"),
-    ([[1.0, -1.0]], ValueError, "product 'a': .*non-negative"),
-])
+@pytest.mark.parametrize(
+    'score_map, error, words',
+    [
+        ([[1.0, float('nan')]], ValueError, "product 'a': .*not finite"),
+        ([[1.0, -1.0]], ValueError, "product 'a': .*non-negative"),
+    ],
+)
 def test_grounding_names_the_product_of_a_bad_map(score_map, error, words):
     with pytest.raises(error, match=words):
         run(dict(type='ProductGrounding'), [grounding_sample(score_map, [LEFT], [LEFT])])
@@ -167,9 +216,18 @@ def test_an_empty_split_is_a_warning_and_a_zero_count(config, warnings):
 def test_split_and_batch_size_select_the_same(config):
     rng = np.random.default_rng(0)
     samples = [
-        grounding_sample(rng.random((2, 2)), [LEFT], [LEFT, RIGHT], f'p{i % 4}', image=37 * i,
-                         text=53 * (i % 4), category='xy'[i % 2],
-                         split='photos' if i % 3 else 'other') for i in range(12)]
+        grounding_sample(
+            rng.random((2, 2)),
+            [LEFT],
+            [LEFT, RIGHT],
+            f'p{i % 4}',
+            image=37 * i,
+            text=53 * (i % 4),
+            category='xy'[i % 2],
+            split='photos' if i % 3 else 'other',
+        )
+        for i in range(12)
+    ]
     config = dict(config, num_bootstrap=50)
     chosen = run(dict(config, split='photos'), samples, batch_size=5)
     alone = run(config, [s for s in samples if s.split == 'photos'], batch_size=1)
@@ -182,14 +240,17 @@ def test_split_and_batch_size_select_the_same(config):
     assert figures and all(f'{key}_low' in chosen for key in figures)
 
 
-@pytest.mark.parametrize('config, words', [
-    (dict(type='ProductRetrieval', protocol='map'), 'unknown protocol'),
-    (dict(type='ProductRetrieval', query_sources='comment'), 'query_sources is a list'),
-    (dict(type='ImageTextRetrieval', topk=(0, 1)), 'topk'),
-    (dict(type='ProductGrounding', candidates='rpn'), 'candidates'),
-    (dict(type='ProductGrounding', iou_thrs=(50,)), 'iou_thrs'),
-    (dict(type='ProductGrounding', iou_thr=0.5), 'iou_thr'),
-])
+@pytest.mark.parametrize(
+    'config, words',
+    [
+        (dict(type='ProductRetrieval', protocol='map'), 'unknown protocol'),
+        (dict(type='ProductRetrieval', query_sources='comment'), 'query_sources is a list'),
+        (dict(type='ImageTextRetrieval', topk=(0, 1)), 'topk'),
+        (dict(type='ProductGrounding', candidates='rpn'), 'candidates'),
+        (dict(type='ProductGrounding', iou_thrs=(50,)), 'iou_thrs'),
+        (dict(type='ProductGrounding', iou_thr=0.5), 'iou_thr'),
+    ],
+)
 def test_a_wrong_config_fails_at_build(config, words):
     with pytest.raises((ValueError, TypeError), match=words):
         METRICS.build(config)

@@ -14,10 +14,19 @@ NUM_SAMPLES = 9  # odd: the sampler repeats the first sample at the end
 def make_samples():
     generator = torch.Generator().manual_seed(0)
     # Splits lie so that the two ranks hold different numbers of each.
-    return [grounding_sample(
-        torch.rand(2, 2, generator=generator).tolist(), [LEFT], [LEFT, RIGHT], f'p{i % 3}',
-        image=41 * i % 360, text=120 * (i % 3), category='xy'[i % 2],
-        split='photos' if i in (0, 2, 3, 4, 6, 8) else 'other') for i in range(NUM_SAMPLES)]
+    return [
+        grounding_sample(
+            torch.rand(2, 2, generator=generator).tolist(),
+            [LEFT],
+            [LEFT, RIGHT],
+            f'p{i % 3}',
+            image=41 * i % 360,
+            text=120 * (i % 3),
+            category='xy'[i % 2],
+            split='photos' if i in (0, 2, 3, 4, 6, 8) else 'other',
+        )
+        for i in range(NUM_SAMPLES)
+    ]
 
 
 def evaluate(rank, world_size):
@@ -31,7 +40,8 @@ def evaluate(rank, world_size):
 def worker(rank, port, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+    )
     torch.save(evaluate(rank, 2), f'{folder}/{rank}.pt')
     torch.distributed.destroy_process_group()
 

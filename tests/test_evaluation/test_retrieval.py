@@ -33,7 +33,8 @@ def test_topk_equals_brute_force():
     scores, indices = topk_similarity(query, gallery, 10, tile=(7, 11))
     np.testing.assert_array_equal(indices, expected)
     cosine = (query * gallery[expected[:, 0]]).sum(1) / (
-        np.linalg.norm(query, axis=1) * np.linalg.norm(gallery[expected[:, 0]], axis=1))
+        np.linalg.norm(query, axis=1) * np.linalg.norm(gallery[expected[:, 0]], axis=1)
+    )
     np.testing.assert_allclose(scores[:, 0], cosine, atol=1e-7)
 
 
@@ -43,8 +44,9 @@ def test_topk_drops_the_query_itself():
     itself = np.arange(31)
     itself[::3] = -1
     _, indices = topk_similarity(feats, feats, 4, tile=8, exclude=itself)
-    np.testing.assert_array_equal(indices, brute_force(feats.astype(float), feats.astype(float),
-                                                       4, itself))
+    np.testing.assert_array_equal(
+        indices, brute_force(feats.astype(float), feats.astype(float), 4, itself)
+    )
     assert (indices[::3, 0] == np.arange(31)[::3]).all()
 
 
@@ -61,7 +63,7 @@ def test_ties_go_to_the_lowest_index_for_every_tile(tile):
     np.testing.assert_array_equal(scores, expected_scores)  # bit for bit
     for query in range(4):
         own = np.nonzero(which == query)[0]
-        np.testing.assert_array_equal(indices[query, :len(own)], own)
+        np.testing.assert_array_equal(indices[query, : len(own)], own)
 
 
 def test_collapsed_features_rank_by_index():
@@ -92,12 +94,15 @@ def test_topk_edges():
     assert topk_similarity(feats, np.zeros((0, 3)), 2)[1].shape == (3, 0)
 
 
-@pytest.mark.parametrize('change, words', [
-    (dict(k=0), 'at least 1'),
-    (dict(gallery=np.ones((3, 4))), 'features are'),
-    (dict(exclude=[0, 1, 3]), 'exclude'),
-    (dict(gallery=np.array([[0, 0, 1], [0, np.nan, 1], [1, 0, 0]])), 'gallery feature 1'),
-])
+@pytest.mark.parametrize(
+    'change, words',
+    [
+        (dict(k=0), 'at least 1'),
+        (dict(gallery=np.ones((3, 4))), 'features are'),
+        (dict(exclude=[0, 1, 3]), 'exclude'),
+        (dict(gallery=np.array([[0, 0, 1], [0, np.nan, 1], [1, 0, 0]])), 'gallery feature 1'),
+    ],
+)
 def test_topk_errors(change, words):
     args = dict(query=np.eye(3), gallery=np.eye(3), k=1)
     with pytest.raises(ValueError, match=words):
@@ -146,18 +151,21 @@ def test_average_precision_by_hand():
     # with |P| = 3, m5 looks at ranks 1 to 3: hits at 2 and 3
     assert average_precision_at_k(relevant, 3, 5, 'm5') == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert average_precision_at_k(relevant, 9, 5, 'm5') == pytest.approx(
-        (1 / 2 + 2 / 3 + 3 / 5) / 3)
+        (1 / 2 + 2 / 3 + 3 / 5) / 3
+    )
     assert average_precision_at_k(relevant, 9, 2, 'm5') == pytest.approx(1 / 2)
     assert average_precision_at_k(relevant, 9, 1, 'm5') == 0
     assert average_precision_at_k(relevant, 3, 5, 'ir') == pytest.approx(
-        (1 / 2 + 2 / 3 + 3 / 5) / 3)
+        (1 / 2 + 2 / 3 + 3 / 5) / 3
+    )
     assert average_precision_at_k(relevant, 3, 2, 'ir') == pytest.approx(1 / 2 / 3)
     # several queries at once; none relevant is 0, never NaN
     both = average_precision_at_k([relevant, [0] * 5], [3, 0], 5, 'm5')
     np.testing.assert_allclose(both, [(1 / 2 + 2 / 3) / 2, 0])
     # AP@5 may exceed AP@1 under m5, as the paper's table does
     assert average_precision_at_k(relevant, 9, 5, 'm5') > average_precision_at_k(
-        relevant, 9, 1, 'm5')
+        relevant, 9, 1, 'm5'
+    )
 
 
 def test_ir_over_the_whole_list_equals_sklearn():
@@ -191,9 +199,11 @@ def test_chance_equals_the_mean_over_all_rankings(size, positives):
         assert recall_chance(positives, size, k) == pytest.approx(recall_at_k(rankings, k).mean())
         for protocol in ('m5', 'fine', 'ir'):
             mean = average_precision_at_k(
-                rankings, np.full(len(rankings), positives), k, protocol).mean()
+                rankings, np.full(len(rankings), positives), k, protocol
+            ).mean()
             assert average_precision_chance(positives, size, k, protocol) == pytest.approx(
-                mean, abs=1e-12), (k, protocol)
+                mean, abs=1e-12
+            ), (k, protocol)
 
 
 def test_recall_chance_of_many_queries():

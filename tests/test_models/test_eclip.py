@@ -28,10 +28,22 @@ def test_all_terms_are_there_and_train_the_right_weights():
     model = build()
     terms = losses(model, fake_batch())
     assert {k for k in terms if 'loss' in k} == {
-        'loss_itc', 'loss_inter', 'loss_itm', 'loss_intra', 'loss_entropy'}
+        'loss_itc',
+        'loss_inter',
+        'loss_itm',
+        'loss_intra',
+        'loss_entropy',
+    }
     assert {k for k in terms if 'loss' not in k} == {
-        'itc_acc', 'inter_acc', 'itm_acc', 'intra_acc', 'logit_scale', 'slot_mass',
-        'slot_entropy', 'slot_dead'}
+        'itc_acc',
+        'inter_acc',
+        'itm_acc',
+        'intra_acc',
+        'logit_scale',
+        'slot_mass',
+        'slot_entropy',
+        'slot_dead',
+    }
     sum(v for k, v in terms.items() if 'loss' in k).backward()
     for name, param in model.named_parameters():
         if name.startswith('teacher.'):
@@ -40,9 +52,15 @@ def test_all_terms_are_there_and_train_the_right_weights():
             assert param.grad is not None and param.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize('off, gone', [
-    ('inter', {'loss_inter'}), ('itm', {'loss_itm'}), ('intra', {'loss_intra', 'loss_entropy'}),
-    ('itc', {'loss_itc'})])
+@pytest.mark.parametrize(
+    'off, gone',
+    [
+        ('inter', {'loss_inter'}),
+        ('itm', {'loss_itm'}),
+        ('intra', {'loss_intra', 'loss_entropy'}),
+        ('itc', {'loss_itc'}),
+    ],
+)
 def test_each_pretext_task_can_be_switched_off(off, gone):
     heads = heads_of(*({'itc', 'inter', 'itm', 'intra'} - {off}))
     terms = losses(build(pretext_heads=heads), fake_batch())
@@ -74,21 +92,27 @@ def test_a_misspelt_argument_names_itself():
     with pytest.raises(TypeError, match='num_block'):
         build(decoder=dict(type='InstanceDecoder', num_block=2))
     with pytest.raises(KeyError, match='hidden_sise'):
-        build(image_encoder=dict(type='TransformersImageEncoder', model_type='vit',
-                                 config=dict(hidden_sise=8)))
+        build(
+            image_encoder=dict(
+                type='TransformersImageEncoder', model_type='vit', config=dict(hidden_sise=8)
+            )
+        )
 
 
 def test_predictions_do_not_depend_on_the_batch():
     model = build().eval()
     batch = fake_batch(num_images=1)
     together = [copy.deepcopy(s) for s in model(**model.data_preprocessor(batch), mode='predict')]
-    one = dict(inputs={k: v[2:3] for k, v in batch['inputs'].items()},
-               data_samples=batch['data_samples'][2:3])
+    one = dict(
+        inputs={k: v[2:3] for k, v in batch['inputs'].items()},
+        data_samples=batch['data_samples'][2:3],
+    )
     alone = model(**model.data_preprocessor(one), mode='predict')[0]
     for name in ('pred_image_feat', 'pred_text_feat', 'pred_instance_feat', 'pred_score_map'):
         # float32, other blocking of the matrix products
-        torch.testing.assert_close(getattr(alone, name), getattr(together[2], name),
-                                   rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            getattr(alone, name), getattr(together[2], name), rtol=1e-4, atol=1e-5
+        )
     assert alone.pred_instance_feat.norm().item() == pytest.approx(1, abs=1e-5)
 
 
@@ -98,8 +122,11 @@ def test_padding_of_texts_changes_nothing():
     inputs = model.data_preprocessor(batch)['inputs']
     feats = model(inputs)[1]
     pad = torch.nn.functional.pad
-    wider = dict(inputs, input_ids=pad(inputs['input_ids'], (0, 5)),
-                 attention_mask=pad(inputs['attention_mask'], (0, 5)))
+    wider = dict(
+        inputs,
+        input_ids=pad(inputs['input_ids'], (0, 5)),
+        attention_mask=pad(inputs['attention_mask'], (0, 5)),
+    )
     torch.testing.assert_close(model(wider)[1], feats, rtol=1e-4, atol=1e-5)
 
 
@@ -110,8 +137,9 @@ def test_prompts_follow_the_step_and_the_step_is_saved():
     assert first['loss_intra'] != second['loss_intra']
     fresh = build()
     fresh.load_state_dict(model.state_dict())
-    torch.testing.assert_close(losses(fresh, batch)['loss_intra'],
-                               losses(model, batch)['loss_intra'], rtol=0, atol=0)
+    torch.testing.assert_close(
+        losses(fresh, batch)['loss_intra'], losses(model, batch)['loss_intra'], rtol=0, atol=0
+    )
 
 
 def test_teacher_follows_by_the_formula():
@@ -151,3 +179,32 @@ def test_bf16_autocast_stays_close():
             assert rough[name].dtype == torch.float32
             # bf16 has 8 bits: 0.4% a rounding, a few dozen in a row
             torch.testing.assert_close(rough[name], exact[name], rtol=0.05, atol=0.05)
+
+
+def test_the_logit_scale_comes_back_from_its_limit():
+    """Past a clamp in the forward pass the gradient would be 0 for ever."""
+    model = build(init_logit_scale=500.0)
+    terms = losses(model, fake_batch())
+    assert terms['logit_scale'].item() == pytest.approx(100)
+    terms['loss_itc'].backward()
+    assert model.logit_scale.grad.abs() > 0
+
+
+def test_accuracy_counts_the_products_other_samples_as_right():
+    from eclip_mm.models.heads.base import accuracy
+
+    logits, same = torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[True, True, False]])
+    assert accuracy(logits, torch.tensor([0])) == 0
+    assert accuracy(logits, torch.tensor([0]), same) == 1
+
+
+def test_score_map_blocks_are_checked_at_build():
+    with pytest.raises(ValueError, match='score_map_blocks'):
+        build(score_map_blocks=[2])
+
+
+def test_boxes_stay_on_the_cpu():
+    """Metrics read them there; the preprocessor moves pictures and texts only."""
+    batch = fake_batch()
+    out = build().data_preprocessor(batch)
+    assert out['data_samples'][0] is batch['data_samples'][0]

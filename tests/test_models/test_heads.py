@@ -24,11 +24,16 @@ def outputs():
     torch.manual_seed(0)
     unit = lambda *shape: F.normalize(torch.randn(*shape), dim=-1)  # noqa: E731
     return PretrainOutputs(
-        image_feats=unit(B, D), text_feats=unit(B, D), id_hash=torch.arange(B),
-        logit_scale=torch.tensor(5.0), uniform=torch.rand(B),
+        image_feats=unit(B, D),
+        text_feats=unit(B, D),
+        id_hash=torch.arange(B),
+        logit_scale=torch.tensor(5.0),
+        uniform=torch.rand(B),
         instance_feats=torch.randn(B, T, D),
         assign_maps=[torch.randn(B, N, T).softmax(dim=2)],
-        positive_index=torch.tensor([0, 2, 1, 1]), teacher_instance_feats=unit(B, D))
+        positive_index=torch.tensor([0, 2, 1, 1]),
+        teacher_instance_feats=unit(B, D),
+    )
 
 
 def test_itc_is_equations_6_and_7(outputs):
@@ -44,8 +49,9 @@ def test_inter_product_is_equation_8(outputs):
     total = 0
     for i in range(B):
         positive = (5 * h[i] @ outputs.teacher_instance_feats[i]).exp()
-        negatives = sum((5 * h[i] @ outputs.teacher_instance_feats[k]).exp()
-                        for k in range(B) if k != i)
+        negatives = sum(
+            (5 * h[i] @ outputs.teacher_instance_feats[k]).exp() for k in range(B) if k != i
+        )
         total -= math.log(positive / (positive + negatives))
     loss = InterProductHead().loss(outputs)['loss_inter']
     assert loss.item() == pytest.approx(total / B, rel=1e-5)

@@ -20,7 +20,8 @@ def test_info_nce_by_hand():
     loss = info_nce(logits, torch.tensor([0, 1]))
     assert loss.item() == pytest.approx((math.log(4) + math.log(4 / 3)) / 2, rel=1e-6)
     assert InfoNCELoss(loss_weight=2.0)(logits, torch.tensor([0, 1])).item() == pytest.approx(
-        2 * loss.item())
+        2 * loss.item()
+    )
 
 
 def test_info_nce_leaves_other_samples_of_the_product_out():
@@ -34,8 +35,9 @@ def test_entropy_by_hand():
     # one query spread over both tokens, one on a single token
     m = torch.tensor([[[0.3, 0.0], [0.3, 0.8]]])
     # 1e-6: the epsilon inside the logarithm
-    torch.testing.assert_close(query_entropy(m), torch.tensor([[math.log(2), 0.0]]),
-                               rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        query_entropy(m), torch.tensor([[math.log(2), 0.0]]), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize('reduce_negatives', ['sum', 'mean'])

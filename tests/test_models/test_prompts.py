@@ -52,7 +52,8 @@ def test_steps_differ_and_repeat():
 
 def test_fixed_index_and_text_only():
     plan = PromptSampler(num_queries=5, positive_index='first', image_prob=0.0)(
-        torch.arange(9), slice(0, 9), 0)
+        torch.arange(9), slice(0, 9), 0
+    )
     assert (plan.positive_index == 0).all() and not (plan.modality == IMAGE).any()
 
 
@@ -63,7 +64,7 @@ def test_too_small_a_batch_says_what_to_do():
 
 def test_prompts_have_the_norm_of_gaussian_noise():
     prompts = scale_prompts(torch.randn(3, 400))
-    torch.testing.assert_close(prompts.norm(dim=-1), torch.full((3, ), 20.0))
+    torch.testing.assert_close(prompts.norm(dim=-1), torch.full((3,), 20.0))
     noise = GaussianNegatives(400)(['a', 'b'], torch.arange(2), 50).norm(dim=-1)
     assert (noise - 20).abs().max() < 4  # standard deviation of the norm is 0.7
 

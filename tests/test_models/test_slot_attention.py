@@ -17,8 +17,10 @@ def slow_slot_attention(layer, z, q, h):
     wv, wo = layer.proj_v.weight, layer.proj_o.weight
     out, maps = [], []
     for b in range(batch):
-        m = [[(wz @ z[b, i]) @ (wq @ query[b, t]) / math.sqrt(dims) for t in range(num_queries)]
-             for i in range(num_tokens)]  # Eq. 2
+        m = [
+            [(wz @ z[b, i]) @ (wq @ query[b, t]) / math.sqrt(dims) for t in range(num_queries)]
+            for i in range(num_tokens)
+        ]  # Eq. 2
         m = [[torch.exp(x) / sum(torch.exp(y) for y in row) for x in row] for row in m]  # Eq. 3
         rows = []
         for t in range(num_queries):

@@ -16,6 +16,7 @@ def project(repo_root):
     with pytest.MonkeyPatch.context() as patch:  # as PYTHONPATH=. does
         patch.syspath_prepend(str(repo_root))
         from projects.example_head import sigmoid_head
+
         yield sigmoid_head
 
 
@@ -23,8 +24,12 @@ def test_the_loss_by_hand(project):
     logits = torch.tensor([[2.0, -1.0], [0.5, -3.0]])
     none = torch.zeros(2, 2, dtype=torch.bool)
     # questions of image 0: yes to text 0, no to text 1; of image 1: no to 0, yes to 1
-    expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1))
-                + math.log(1 + math.exp(0.5)) + math.log(1 + math.exp(3))) / 2
+    expected = (
+        math.log(1 + math.exp(-2))
+        + math.log(1 + math.exp(-1))
+        + math.log(1 + math.exp(0.5))
+        + math.log(1 + math.exp(3))
+    ) / 2
     loss = project.sigmoid_contrastive_loss(logits, torch.tensor([0, 1]), none)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
@@ -48,8 +53,12 @@ def test_other_rows_of_the_product_are_no_questions(project):
 
 def test_the_head_scales_shifts_and_weighs(project):
     eye = torch.eye(2)
-    outputs = PretrainOutputs(image_feats=eye, text_feats=eye, id_hash=torch.tensor([5, 6]),
-                              logit_scale=torch.tensor(99.0))
+    outputs = PretrainOutputs(
+        image_feats=eye,
+        text_feats=eye,
+        id_hash=torch.tensor([5, 6]),
+        logit_scale=torch.tensor(99.0),
+    )
     head = MODELS.build(dict(type='SigmoidHead', loss_weight=2.0, init_scale=4.0, init_bias=-1.0))
     terms = head.loss(outputs)
     # matches: 4 - 1, others: -1
@@ -66,8 +75,12 @@ def test_it_takes_the_place_of_a_pretext_task(project):
     terms = model(**model.data_preprocessor(fake_batch()), mode='loss')
     assert 'loss_sigmoid' in terms and 'loss_itc' not in terms and 'loss_intra' in terms
     terms['loss_sigmoid'].backward()
-    for name in ('heads.mine.log_scale', 'heads.mine.bias', 'network.image_proj.weight',
-                 'network.text_proj.weight'):
+    for name in (
+        'heads.mine.log_scale',
+        'heads.mine.bias',
+        'network.image_proj.weight',
+        'network.text_proj.weight',
+    ):
         assert model.get_parameter(name).grad.abs().sum() > 0, name
     with pytest.raises(TypeError, match='init_skale'):
         MODELS.build(dict(type='SigmoidHead', init_skale=1.0))
@@ -75,11 +88,14 @@ def test_it_takes_the_place_of_a_pretext_task(project):
 
 def test_its_config_trains(workplace):
     config = workplace.shrink(
-        workplace.root / 'projects/example_head/eclip_tiny_sigmoid.py', 'sigmoid.py')
-    workplace.wait('sigmoid', workplace.train(
-        'sigmoid', '--cfg-options', 'train_cfg.max_epochs=1', config=config))
+        workplace.root / 'projects/example_head/eclip_tiny_sigmoid.py', 'sigmoid.py'
+    )
+    workplace.wait(
+        'sigmoid',
+        workplace.train('sigmoid', '--cfg-options', 'train_cfg.max_epochs=1', config=config),
+    )
     folder = workplace.folder / 'sigmoid'
-    (path, ) = folder.glob('*/vis_data/scalars.json')
+    (path,) = folder.glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     steps = [row for row in rows if 'loss' in row]
     assert len(steps) == 8

@@ -27,8 +27,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(workplace, runs):
     text = workplace.wait('killed', workplace.train('killed', '--resume'))
     assert 'resumed epoch: 1, iter: 9' in text
 
-    ours, theirs = (torch.load(path / 'iter_16.pth', weights_only=True)
-                    for path in (folder, runs['uninterrupted']))
+    ours, theirs = (
+        torch.load(path / 'iter_16.pth', weights_only=True)
+        for path in (folder, runs['uninterrupted'])
+    )
     for part in ('state_dict', 'optimizer', 'param_schedulers'):
         assert_same(ours[part], theirs[part], part)
     for key in ('epoch', 'iter', 'seed'):
@@ -38,15 +40,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(workplace, runs):
     for key in ('train/loss', 'train/loss_intra', 'train/lr', 'val/photos/right_box'):
         assert_same(hub[key], other[key], key)
     assert len(hub['train/loss']['log']) == 16
-    assert (ours['message_hub']['runtime_info']['best_score']
-            == theirs['message_hub']['runtime_info']['best_score'])
+    assert (
+        ours['message_hub']['runtime_info']['best_score']
+        == theirs['message_hub']['runtime_info']['best_score']
+    )
 
 
 def test_the_comparison_can_fail(trained):
     """Steps change weights, optimiser, teacher and schedule: equality above means something."""
     late, early = (torch.load(trained / f'iter_{n}.pth', weights_only=True) for n in (16, 12))
-    for name in ('network.image_proj.weight', 'teacher.network.image_proj.weight',
-                 'logit_scale'):
+    for name in ('network.image_proj.weight', 'teacher.network.image_proj.weight', 'logit_scale'):
         assert not torch.equal(late['state_dict'][name], early['state_dict'][name])
     assert late['param_schedulers'] != early['param_schedulers']
     states = [c['optimizer']['state'][0]['exp_avg'] for c in (late, early)]

@@ -6,13 +6,13 @@ import pytest
 
 from eclip_mm.utils.config import load_config, naming_config
 
-BASE = '''
+BASE = """
 size = 32
 pipeline = [dict(type='Resize', size=size)]
 notes = 'nothing reads this here'
 val_dataloader = dict(batch_size=2, dataset=dict(type='A', pipeline=pipeline), many=[dict(x=1)])
 work_dir = 'here'
-'''
+"""
 
 
 @pytest.fixture
@@ -32,8 +32,9 @@ def test_what_is_fine(write):
     cfg = load_config(write("work_dir = 'there'\nown = 3\nnotes = 'mine'"))
     assert (cfg.work_dir, cfg.own, cfg.notes) == ('there', 3, 'mine')
     # a variable of the base that the child reads itself
-    cfg = load_config(write(
-        'pipeline = []\nval_dataloader = dict(dataset=dict(pipeline=pipeline))'))
+    cfg = load_config(
+        write('pipeline = []\nval_dataloader = dict(dataset=dict(pipeline=pipeline))')
+    )
     assert cfg.val_dataloader.dataset.pipeline == []
 
 
@@ -55,12 +56,16 @@ def test_a_misspelt_top_level_key_is_an_error(write):
         load_config(write('val_dataloder = dict()'))
 
 
-@pytest.mark.parametrize('option, message', [
-    ('val_dataloader.batch_sise', "'batch_sise'; did you mean 'batch_size'"),
-    ('val_dataloadr.batch_size', "'val_dataloadr'; did you mean 'val_dataloader'"),
-    ('val_dataloader.many.1.x', "is a list of 1, it has no item '1'"),
-    ('val_dataloader.many.first.x', "it has no item 'first'"),
-    ('pipeline', 'this is a variable of the config file')])
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        ('val_dataloader.batch_sise', "'batch_sise'; did you mean 'batch_size'"),
+        ('val_dataloadr.batch_size', "'val_dataloadr'; did you mean 'val_dataloader'"),
+        ('val_dataloader.many.1.x', "is a list of 1, it has no item '1'"),
+        ('val_dataloader.many.first.x', "it has no item 'first'"),
+        ('pipeline', 'this is a variable of the config file'),
+    ],
+)
 def test_a_misspelt_option_is_an_error(write, option, message):
     path = write('')
     with pytest.raises(KeyError) as error:
@@ -69,19 +74,28 @@ def test_a_misspelt_option_is_an_error(write, option, message):
 
 
 def test_options_are_merged(write):
-    cfg = load_config(write(''), {
-        'val_dataloader.batch_size': 7, 'val_dataloader.many.0.x': 5,
-        'val_dataloader.dataset.new': 1,  # a component checks its own arguments
-        'train_cfg.max_epochs': 2})
+    cfg = load_config(
+        write(''),
+        {
+            'val_dataloader.batch_size': 7,
+            'val_dataloader.many.0.x': 5,
+            'val_dataloader.dataset.new': 1,  # a component checks its own arguments
+            'train_cfg.max_epochs': 2,
+        },
+    )
     assert cfg.val_dataloader.batch_size == 7 and cfg.val_dataloader.many[0].x == 5
     assert cfg.val_dataloader.dataset.new == 1 and cfg.train_cfg.max_epochs == 2
 
 
 def test_the_text_is_formatted_once_and_follows_changes(write, monkeypatch):
     from yapf.yapflib import yapf_api
+
     calls, format_code = [], yapf_api.FormatCode
-    monkeypatch.setattr(yapf_api, 'FormatCode', lambda *args, **kwargs: (
-        calls.append(0), format_code(*args, **kwargs))[1])
+    monkeypatch.setattr(
+        yapf_api,
+        'FormatCode',
+        lambda *args, **kwargs: (calls.append(0), format_code(*args, **kwargs))[1],
+    )
     cfg = load_config(write("work_dir = 'once'"))
     text = cfg.pretty_text
     assert copy.deepcopy(cfg).pretty_text == text and len(calls) == 1

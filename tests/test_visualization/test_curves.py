@@ -17,13 +17,28 @@ from eclip_mm.visualization.curves import (
 
 
 def train_row(iteration, loss, epoch=1):
-    return dict(lr=0.1, data_time=0.1, loss=loss, loss_itc=loss / 2, time=0.2, epoch=epoch,
-                iter=iteration, step=iteration)
+    return dict(
+        lr=0.1,
+        data_time=0.1,
+        loss=loss,
+        loss_itc=loss / 2,
+        time=0.2,
+        epoch=epoch,
+        iter=iteration,
+        step=iteration,
+    )
 
 
 def val_row(step, right_box):
-    return {'photos/right_box': right_box, 'photos/right_box_chance': 0.25, 'photos/R@5': 0.5,
-            'photos/R@5_chance': 0.1, 'photos/num_photos': 8, 'data_time': 0.1, 'step': step}
+    return {
+        'photos/right_box': right_box,
+        'photos/right_box_chance': 0.25,
+        'photos/R@5': 0.5,
+        'photos/R@5_chance': 0.1,
+        'photos/num_photos': 8,
+        'data_time': 0.1,
+        'step': step,
+    }
 
 
 def write_log(work_dir, name, rows):
@@ -38,9 +53,18 @@ def as_lists(curve):
 
 
 def test_validation_by_epoch_lands_on_iterations(tmp_path):
-    path = write_log(tmp_path, '1', [train_row(4, 2.0), train_row(8, 1.0), val_row(1, 0.5),
-                                     train_row(12, 0.5, 2), train_row(16, 0.25, 2),
-                                     val_row(2, 0.75)])
+    path = write_log(
+        tmp_path,
+        '1',
+        [
+            train_row(4, 2.0),
+            train_row(8, 1.0),
+            val_row(1, 0.5),
+            train_row(12, 0.5, 2),
+            train_row(16, 0.25, 2),
+            val_row(2, 0.75),
+        ],
+    )
     curves = load_curves(path)
     assert as_lists(curves['loss']) == ([4, 8, 12, 16], [2, 1, 0.5, 0.25])
     assert as_lists(curves['photos/right_box']) == ([8, 16], [0.5, 0.75])
@@ -53,8 +77,18 @@ def test_validation_by_iteration_keeps_its_own(tmp_path):
 
 
 def test_a_resumed_run_replaces_what_it_repeats(tmp_path):
-    write_log(tmp_path, '20240101_000000', [train_row(4, 4.0), val_row(1, 0.1), train_row(8, 3.0),
-                                            val_row(2, 0.2), train_row(12, 9.0), val_row(3, 0.9)])
+    write_log(
+        tmp_path,
+        '20240101_000000',
+        [
+            train_row(4, 4.0),
+            val_row(1, 0.1),
+            train_row(8, 3.0),
+            val_row(2, 0.2),
+            train_row(12, 9.0),
+            val_row(3, 0.9),
+        ],
+    )
     write_log(tmp_path, '20240102_000000', [train_row(12, 2.0), val_row(3, 0.3)])
     assert len(find_scalars(tmp_path)) == 2
     curves = load_curves(tmp_path)
@@ -88,8 +122,11 @@ def test_pictures_of_two_runs(tmp_path):
         write_log(tmp_path / name, '1', [train_row(4, loss), val_row(1, loss / 4)])
     curves = {name: load_curves(tmp_path / name) for name in 'ab'}
     assert default_keys(curves) == ['loss', 'loss_itc', 'photos/right_box']
-    out = plot_curves({'ECLIP': tmp_path / 'a', 'CLIP': tmp_path / 'b'},
-                      tmp_path / 'new' / 'curves.png', smoothing=0.5)
+    out = plot_curves(
+        {'ECLIP': tmp_path / 'a', 'CLIP': tmp_path / 'b'},
+        tmp_path / 'new' / 'curves.png',
+        smoothing=0.5,
+    )
     with Image.open(out) as image:
         pixels = np.asarray(image.convert('RGB')).reshape(-1, 3)
     for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):  # both runs are drawn

@@ -66,8 +66,10 @@ def test_sheet_accepts_every_kind_of_picture(tmp_path):
     Image.fromarray(PHOTO).save(tmp_path / 'a.png')
     tensor = torch.from_numpy(PHOTO).permute(2, 0, 1)
     kinds = [PHOTO, tensor, tmp_path / 'a.png', Image.fromarray(PHOTO)]
-    items = [dict(image=kind, score_map=torch.from_numpy(MAP), prompt='a prompt ' * 40)
-             for kind in kinds]
+    items = [
+        dict(image=kind, score_map=torch.from_numpy(MAP), prompt='a prompt ' * 40)
+        for kind in kinds
+    ]
     sheet = score_map_sheet(items, columns=2, title='Title', target_size=64)
     cells = [draw_score_map(target_size=64, **item).tobytes() for item in items]
     assert len(set(cells)) == 1

@@ -5,26 +5,35 @@ import pytest
 from eclip_mm.visualization import format_table, metrics_table
 
 RUNS = {
-    'ECLIP': {'p/R@1': 0.8125, 'p/R@1_chance': 0.25, 'p/R@1_low': 0.75, 'p/R@1_high': 0.875,
-              'p/pointing': 0.5, 'p/pointing_chance': 0.125, 'p/num_photos': 32},
-    'CLIP': {'p/R@1': 0.5, 'p/R@1_chance': 0.25, 'p/pointing': 0.25, 'p/pointing_chance': 0.5,
-             'p/num_photos': 32}}
+    'ECLIP': {
+        'p/R@1': 0.8125,
+        'p/R@1_chance': 0.25,
+        'p/R@1_low': 0.75,
+        'p/R@1_high': 0.875,
+        'p/pointing': 0.5,
+        'p/pointing_chance': 0.125,
+        'p/num_photos': 32,
+    },
+    'CLIP': {
+        'p/R@1': 0.5,
+        'p/R@1_chance': 0.25,
+        'p/pointing': 0.25,
+        'p/pointing_chance': 0.5,
+        'p/num_photos': 32,
+    },
+}
 
 
 def test_plain():
     assert format_table(['name', 'x'], [['a', 0.12345], ['long name', None], ['c', 7]]) == (
-        'name           x\n'
-        '----------------\n'
-        'a          0.123\n'
-        'long name      -\n'
-        'c              7')
+        'name           x\n----------------\na          0.123\nlong name      -\nc              7'
+    )
 
 
 def test_markdown():
     assert format_table(['name', 'x'], [['a|b', 0.5]], markdown=True, digits=1) == (
-        '| name |   x |\n'
-        '| ---- | --: |\n'
-        '| a\\|b | 0.5 |')
+        '| name |   x |\n| ---- | --: |\n| a\\|b | 0.5 |'
+    )
 
 
 def test_rows_of_another_width_fail():

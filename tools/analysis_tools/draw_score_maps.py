@@ -1,6 +1,6 @@
 """Draw where a checkpoint looks for each product of a config's test set.
 
-    python tools/analysis_tools/draw_score_maps.py CONFIG CHECKPOINT sheet.png
+python tools/analysis_tools/draw_score_maps.py CONFIG CHECKPOINT sheet.png
 """
 
 import argparse
@@ -30,8 +30,13 @@ def main():
     init_default_scope('eclip_mm')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model = load_model(cfg, args.checkpoint)
-    sheet = draw_score_maps(model, dataset, spread_indices(len(dataset), args.num),
-                            title=args.checkpoint, columns=args.columns)
+    sheet = draw_score_maps(
+        model,
+        dataset,
+        spread_indices(len(dataset), args.num),
+        title=args.checkpoint,
+        columns=args.columns,
+    )
     sheet.save(args.out)
     print(f'{args.out}: {args.num} of {len(dataset)} photos')
 

@@ -15,24 +15,33 @@ def main() -> None:
     parser.add_argument('image_root', help='folder that file_name is relative to')
     parser.add_argument('target', help='.parquet (pictures inside) or .jsonl (paths) to write')
     parser.add_argument(
-        '--products', help='JSON list of {product_id, name, ...}; name is the category name '
-        '(default: the category id is the product id)')
+        '--products',
+        help='JSON list of {product_id, name, ...}; name is the category name '
+        '(default: the category id is the product id)',
+    )
     parser.add_argument(
-        '--text', default='{name}', help="template of the product text (default: '{name}')")
+        '--text', default='{name}', help="template of the product text (default: '{name}')"
+    )
     parser.add_argument('--source', default='video', help='where the pictures come from')
     parser.add_argument(
-        '--crops', action='store_true', help='store a cut-out per box instead of whole frames')
+        '--crops', action='store_true', help='store a cut-out per box instead of whole frames'
+    )
     parser.add_argument(
-        '--min-crop', type=int, default=16, help='shortest side of a cut-out (default: 16)')
+        '--min-crop', type=int, default=16, help='shortest side of a cut-out (default: 16)'
+    )
     parser.add_argument(
-        '--max-size', type=int, default=0,
-        help='longest side of the stored pictures; 0 keeps them as they are (default: 0)')
+        '--max-size',
+        type=int,
+        default=0,
+        help='longest side of the stored pictures; 0 keeps them as they are (default: 0)',
+    )
     parser.add_argument('--quality', type=int, default=90, help='JPEG quality (default: 90)')
     args = vars(parser.parse_args())
     args['max_size'] = args['max_size'] or None
     try:
         report = convert_coco(
-            **args, progress=lambda products: tqdm(products, unit=' products', mininterval=1))
+            **args, progress=lambda products: tqdm(products, unit=' products', mininterval=1)
+        )
     except CatalogueError as error:
         sys.exit(f'error: {error}')
     print(f'{args["target"]}: {report}')

@@ -14,14 +14,21 @@ def main() -> None:
     parser.add_argument('root', help='folder GroceryStoreDataset (or its folder dataset)')
     parser.add_argument('out_dir', help='where the .parquet files go')
     parser.add_argument(
-        '--max-size', type=int, default=256,
-        help='longest side of the stored pictures; 0 keeps them as they are (default: 256)')
+        '--max-size',
+        type=int,
+        default=256,
+        help='longest side of the stored pictures; 0 keeps them as they are (default: 256)',
+    )
     parser.add_argument('--quality', type=int, default=90, help='JPEG quality (default: 90)')
     args = parser.parse_args()
     try:
         report = convert_grocery_store(
-            args.root, args.out_dir, max_size=args.max_size or None, quality=args.quality,
-            progress=lambda products: tqdm(products, unit=' products', mininterval=1))
+            args.root,
+            args.out_dir,
+            max_size=args.max_size or None,
+            quality=args.quality,
+            progress=lambda products: tqdm(products, unit=' products', mininterval=1),
+        )
     except CatalogueError as error:
         sys.exit(f'error: {error}')
     print(report)

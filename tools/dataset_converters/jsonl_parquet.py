@@ -14,15 +14,21 @@ def main() -> None:
     parser.add_argument('source', help='catalogue: .jsonl, .parquet or a folder of .parquet')
     parser.add_argument('target', help='.jsonl or .parquet file to write')
     parser.add_argument(
-        '--image-dir', help='where pictures go when the target is JSON Lines '
-        '(default: {stem}_images beside it)')
+        '--image-dir',
+        help='where pictures go when the target is JSON Lines (default: {stem}_images beside it)',
+    )
     parser.add_argument(
-        '--strict', action='store_true', help='stop at the first row that cannot be used')
+        '--strict', action='store_true', help='stop at the first row that cannot be used'
+    )
     args = parser.parse_args()
     try:
         report = convert_carrier(
-            args.source, args.target, image_dir=args.image_dir, strict=args.strict,
-            progress=lambda rows: tqdm(rows, unit=' products', mininterval=1))
+            args.source,
+            args.target,
+            image_dir=args.image_dir,
+            strict=args.strict,
+            progress=lambda rows: tqdm(rows, unit=' products', mininterval=1),
+        )
     except CatalogueError as error:
         sys.exit(f'error: {error}')
     print(f'{args.target}: {report}')

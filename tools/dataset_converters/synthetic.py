@@ -14,15 +14,20 @@ from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_syntheti
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument('out_dir', help='gets train.parquet, photos.parquet, products.parquet')
     parser.add_argument('--num-workers', type=int, default=2, help='rendering processes')
     for field in dataclasses.fields(SyntheticCatalogueConfig):
         several = isinstance(field.default, tuple)
         kind = type(field.default[0]) if several else type(field.default)
-        parser.add_argument('--' + field.name.replace('_', '-'), type=kind,
-                            default=field.default, nargs='*' if several else None,
-                            help=' ')
+        parser.add_argument(
+            '--' + field.name.replace('_', '-'),
+            type=kind,
+            default=field.default,
+            nargs='*' if several else None,
+            help=' ',
+        )
     return parser.parse_args()
 
 
@@ -30,8 +35,11 @@ def main():
     values = vars(parse_args())
     out_dir, num_workers = values.pop('out_dir'), values.pop('num_workers')
     paths = write_synthetic_catalogue(
-        SyntheticCatalogueConfig(**values), out_dir, num_workers,
-        progress=lambda rows: tqdm(rows, desc='products', unit='row'))
+        SyntheticCatalogueConfig(**values),
+        out_dir,
+        num_workers,
+        progress=lambda rows: tqdm(rows, desc='products', unit='row'),
+    )
     print('\n'.join(map(str, paths.values())))
 
 

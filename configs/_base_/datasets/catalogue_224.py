@@ -25,7 +25,8 @@ train_dataloader = dict(
     drop_last=True,
     sampler=dict(type='ResumableSampler', shuffle=True),
     collate_fn=dict(type='collate_products'),
-    dataset=dict(type='ProductDataset', catalogue=catalogue, pipeline=train_pipeline))
+    dataset=dict(type='ProductDataset', catalogue=catalogue, pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=100,
     num_workers=8,
@@ -34,8 +35,9 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='collate_products'),
     dataset=dict(
-        type='ProductImageDataset', catalogue=val_catalogue, split='val',
-        pipeline=test_pipeline))
+        type='ProductImageDataset', catalogue=val_catalogue, split='val', pipeline=test_pipeline
+    ),
+)
 test_dataloader = val_dataloader
 
 val_evaluator = [

@@ -3,16 +3,17 @@ model = dict(
     type='ECLIP',
     embed_dims=512,
     data_preprocessor=dict(
-        type='ProductDataPreprocessor', mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
+        type='ProductDataPreprocessor', mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)
+    ),
     image_encoder=dict(
         type='TransformersImageEncoder',
         model_type='vit',
         pretrained='google/vit-base-patch16-224-in21k',
-        config=dict(image_size=224, patch_size=16)),
+        config=dict(image_size=224, patch_size=16),
+    ),
     text_encoder=dict(
-        type='TransformersTextEncoder',
-        model_type='bert',
-        pretrained='bert-base-uncased'),
+        type='TransformersTextEncoder', model_type='bert', pretrained='bert-base-uncased'
+    ),
     queries=dict(type='InstanceQueries', num_queries=20),
     decoder=dict(type='InstanceDecoder', num_blocks=6, num_heads=8, ffn_ratio=4),
     prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
@@ -22,5 +23,7 @@ model = dict(
         itc=dict(type='ITCHead'),
         inter=dict(type='InterProductHead'),
         itm=dict(type='ITMHead', embed_dims=512),
-        intra=dict(type='IntraProductHead', entropy=dict(type='AssignmentEntropyLoss'))),
-    score_map_blocks='mean')
+        intra=dict(type='IntraProductHead', entropy=dict(type='AssignmentEntropyLoss')),
+    ),
+    score_map_blocks='mean',
+)

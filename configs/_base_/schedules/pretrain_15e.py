@@ -7,10 +7,26 @@ optim_wrapper = dict(
     type='BF16OptimWrapper',
     constructor='PretrainOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05),
-    clip_grad=dict(max_norm=1.0))
+    clip_grad=dict(max_norm=1.0, error_if_nonfinite=True),
+)
 
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=2000),
-    dict(type='PolyLR', power=1.0, eta_min=0, by_epoch=True, begin=0, end=15,
-         convert_to_iter_based=True),
+    # one of the 15 epochs: 2,344 steps at the paper's size, and never the whole of a small run
+    dict(
+        type='LinearLR',
+        start_factor=0.01,
+        by_epoch=True,
+        begin=0,
+        end=1,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='PolyLR',
+        power=1.0,
+        eta_min=0,
+        by_epoch=True,
+        begin=1,
+        end=15,
+        convert_to_iter_based=True,
+    ),
 ]

@@ -9,11 +9,12 @@ from ..writers import ParquetCatalogueWriter, write_jsonl
 
 
 def convert_carrier(
-        source: str | Path,
-        target: str | Path,
-        image_dir: str | Path | None = None,
-        strict: bool = False,
-        progress: Callable[[Iterable], Iterable] = lambda rows: rows) -> CatalogueReport:
+    source: str | Path,
+    target: str | Path,
+    image_dir: str | Path | None = None,
+    strict: bool = False,
+    progress: Callable[[Iterable], Iterable] = lambda rows: rows,
+) -> CatalogueReport:
     """Write a catalogue in the other carrier, or anew in the same one.
 
     Row by row, in little memory. Parquet takes the pictures into the file,
@@ -39,14 +40,17 @@ def convert_carrier(
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):
         raise CatalogueError(
             f'{target}: the suffix {target.suffix!r} is not one of a catalogue; '
-            f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}')
+            f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}'
+        )
     if source.resolve() == target.resolve():
         raise CatalogueError(f'{target}: is the source itself; name another target')
     catalogue = read_catalogue(source, strict=strict)
     if target.suffix == PARQUET_SUFFIX:
         if image_dir is not None:
-            raise CatalogueError(f"{target}: 'image_dir' is for JSON Lines; Parquet takes the "
-                                 'pictures into the file')
+            raise CatalogueError(
+                f"{target}: 'image_dir' is for JSON Lines; Parquet takes the "
+                'pictures into the file'
+            )
         with ParquetCatalogueWriter(target) as writer:
             for row in progress(catalogue):
                 writer.write(row)

@@ -30,28 +30,32 @@ class CocoReport:
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = (f'{self.num_products} products, {self.num_pictures} pictures, '
-                f'{self.num_boxes} boxes')
+        text = (
+            f'{self.num_products} products, {self.num_pictures} pictures, {self.num_boxes} boxes'
+        )
         if self.left_out_products:
-            text += (f'\n{len(self.left_out_products)} products without a picture left out: '
-                     + ', '.join(self.left_out_products))
+            text += (
+                f'\n{len(self.left_out_products)} products without a picture left out: '
+                + ', '.join(self.left_out_products)
+            )
         text += ''.join(f'\n  - {problem}' for problem in self.problems[:20])
         more = len(self.problems) - 20
         return text + (f'\n  - and {more} more' if more > 0 else '')
 
 
 def convert_coco(
-        annotations: str | Path,
-        image_root: str | Path,
-        target: str | Path,
-        products: str | Path | None = None,
-        text: str = '{name}',
-        source: str = 'video',
-        crops: bool = False,
-        min_crop: int = 16,
-        max_size: int | None = None,
-        quality: int = 90,
-        progress: Callable[[Iterable], Iterable] = lambda rows: rows) -> CocoReport:
+    annotations: str | Path,
+    image_root: str | Path,
+    target: str | Path,
+    products: str | Path | None = None,
+    text: str = '{name}',
+    source: str = 'video',
+    crops: bool = False,
+    min_crop: int = 16,
+    max_size: int | None = None,
+    quality: int = 90,
+    progress: Callable[[Iterable], Iterable] = lambda rows: rows,
+) -> CocoReport:
     """Write a catalogue from a COCO detection file.
 
     A frame in which several products are seen becomes a picture of each of
@@ -82,8 +86,10 @@ def convert_coco(
     """
     target = Path(target)
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):
-        raise CatalogueError(f'{target}: the suffix {target.suffix!r} is not one of a catalogue; '
-                             f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}')
+        raise CatalogueError(
+            f'{target}: the suffix {target.suffix!r} is not one of a catalogue; '
+            f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}'
+        )
     report = CocoReport()
     data = _read_json(annotations, ('images', 'annotations', 'categories'))
     catalogue_products = _products(data['categories'], annotations, products, text)
@@ -120,26 +126,36 @@ def _products(categories: list[dict], annotations, products, text: str) -> dict[
         entry = dict(product_id=str(category['id']), name=category['name'])
         if entries is not None:
             if category['name'] not in entries:
-                raise CatalogueError(f"{products}: no product has the name {category['name']!r} "
-                                     f'of category {category["id"]} in {annotations}; add it')
+                raise CatalogueError(
+                    f'{products}: no product has the name {category["name"]!r} '
+                    f'of category {category["id"]} in {annotations}; add it'
+                )
             entry = entries[category['name']]
         try:
             title = text.format(**entry)
         except KeyError as error:
-            raise CatalogueError(f'the text template {text!r} uses {error}, which the product '
-                                 f'{entry} does not have') from error
+            raise CatalogueError(
+                f'the text template {text!r} uses {error}, which the product {entry} does not have'
+            ) from error
         result[category['id']] = dict(
-            product_id=entry['product_id'], text=title, category=category.get('supercategory'))
+            product_id=entry['product_id'], text=title, category=category.get('supercategory')
+        )
     return result
 
 
-def _frames(data: dict, annotations, image_root: Path, source: str, products: dict,
-            report: CocoReport) -> list[dict]:
+def _frames(
+    data: dict, annotations, image_root: Path, source: str, products: dict, report: CocoReport
+) -> list[dict]:
     """Catalogue images, one per frame with boxes, in the order of the file."""
     frames = {
-        image['id']: dict(path=str(image_root / image['file_name']), source=source, boxes=[],
-                          size=(image['width'], image['height']))
-        for image in data['images']}
+        image['id']: dict(
+            path=str(image_root / image['file_name']),
+            source=source,
+            boxes=[],
+            size=(image['width'], image['height']),
+        )
+        for image in data['images']
+    }
     for annotation in data['annotations']:
         where = f'{annotations}, annotation {annotation.get("id")}'
         frame = frames.get(annotation['image_id'])
@@ -157,14 +173,16 @@ def _frames(data: dict, annotations, image_root: Path, source: str, products: di
             report.problems.append(f'{where}: the box {annotation["bbox"]} is empty')
             continue
         frame['boxes'].append(
-            dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id']))
+            dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id'])
+        )
     for frame in frames.values():
         del frame['size']
     return [frame for frame in frames.values() if frame['boxes']]
 
 
-def _rows(products: Iterable[dict], frames: list[dict], options: dict,
-          report: CocoReport) -> Iterator[dict]:
+def _rows(
+    products: Iterable[dict], frames: list[dict], options: dict, report: CocoReport
+) -> Iterator[dict]:
     for product in products:
         product_id = product['product_id']
         images = []
@@ -173,8 +191,11 @@ def _rows(products: Iterable[dict], frames: list[dict], options: dict,
             if not own:
                 continue
             try:
-                images += _cut_out(frame, own, options, report) if options['crops'] \
+                images += (
+                    _cut_out(frame, own, options, report)
+                    if options['crops']
                     else _whole(frame, options)
+                )
             except ImageDecodeError as error:
                 report.problems.append(str(error))
         if not images:
@@ -198,9 +219,15 @@ def _cut_out(frame: dict, boxes: list[dict], options: dict, report: CocoReport) 
         x1, y1, x2, y2 = box['bbox']
         if min(x2 - x1, y2 - y1) < options['min_crop']:
             report.problems.append(
-                f'{frame["path"]}: the box {box["bbox"]} is too small to be cut out')
+                f'{frame["path"]}: the box {box["bbox"]} is too small to be cut out'
+            )
             continue
-        crops.append(shrink_picture(
-            dict(path=frame['path'], source=frame['source']), options['max_size'],
-            options['quality'], crop=(x1, y1, x2, y2)))
+        crops.append(
+            shrink_picture(
+                dict(path=frame['path'], source=frame['source']),
+                options['max_size'],
+                options['quality'],
+                crop=(x1, y1, x2, y2),
+            )
+        )
     return crops

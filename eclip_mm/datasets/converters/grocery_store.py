@@ -31,9 +31,14 @@ class GroceryStoreReport:
     def __str__(self) -> str:
         lines = [
             f'{split}.parquet: {count} products, {self.num_photos[split]} phone photos'
-            + (f' ({len(self.left_out[split])} products without one left out: '
-               f'{", ".join(self.left_out[split][:10])})' if self.left_out[split] else '')
-            for split, count in self.num_products.items()]
+            + (
+                f' ({len(self.left_out[split])} products without one left out: '
+                f'{", ".join(self.left_out[split][:10])})'
+                if self.left_out[split]
+                else ''
+            )
+            for split, count in self.num_products.items()
+        ]
         if self.missing:
             lines.append(f'{len(self.missing)} files of the data set are missing here:')
             lines += [f'  - {name}' for name in self.missing[:20]]
@@ -42,11 +47,12 @@ class GroceryStoreReport:
 
 
 def convert_grocery_store(
-        root: str | Path,
-        out_dir: str | Path,
-        max_size: int | None = 256,
-        quality: int = 90,
-        progress: Callable[[Iterable], Iterable] = lambda rows: rows) -> GroceryStoreReport:
+    root: str | Path,
+    out_dir: str | Path,
+    max_size: int | None = 256,
+    quality: int = 90,
+    progress: Callable[[Iterable], Iterable] = lambda rows: rows,
+) -> GroceryStoreReport:
     """Write ``train.parquet`` and ``val.parquet`` (and ``test.parquet``, where listed).
 
     A product is one of the 81 fine classes; its text is its name and
@@ -75,7 +81,8 @@ def convert_grocery_store(
     if not (root / 'classes.csv').is_file():
         raise CatalogueError(
             f'{root.parent}: there is no classes.csv in it or in its folder `dataset`; give the '
-            'folder of a clone of github.com/marcusklasson/GroceryStoreDataset')
+            'folder of a clone of github.com/marcusklasson/GroceryStoreDataset'
+        )
     report = GroceryStoreReport()
     products = _read_products(root, report)
     for split in ('train', 'val', 'test'):
@@ -90,17 +97,22 @@ def convert_grocery_store(
                 images = []
                 if split == 'train':
                     images += _pictures(
-                        root, [product['iconic']], 'merchant', max_size, quality, report)
-                comments = _pictures(
-                    root, photos[class_id], 'comment', max_size, quality, report)
+                        root, [product['iconic']], 'merchant', max_size, quality, report
+                    )
+                comments = _pictures(root, photos[class_id], 'comment', max_size, quality, report)
                 images += comments
                 if not images:
                     report.left_out[split].append(product['product_id'])
                     continue
                 report.num_photos[split] += len(comments)
-                writer.write(dict(
-                    product_id=product['product_id'], text=product['text'],
-                    category=product['category'], images=images))
+                writer.write(
+                    dict(
+                        product_id=product['product_id'],
+                        text=product['text'],
+                        category=product['category'],
+                        images=images,
+                    )
+                )
             report.num_products[split] = writer.num_rows
     return report
 
@@ -113,7 +125,8 @@ def _read_products(root: Path, report: GroceryStoreReport) -> list[dict]:
         if len(row) < 6 or not row[1].isdigit() or int(row[1]) != len(products):
             raise CatalogueError(
                 f'{root / "classes.csv"}, row {number}: {row} is not (name, id, coarse name, '
-                'coarse id, iconic picture, description) in the order of the ids')
+                'coarse id, iconic picture, description) in the order of the ids'
+            )
         name, _, coarse, _, iconic, description_file = (cell.strip() for cell in row[:6])
         words = name.replace('-', ' ')
         description_path = root / description_file.lstrip('/')
@@ -123,9 +136,14 @@ def _read_products(root: Path, report: GroceryStoreReport) -> list[dict]:
             text = f'{text} {" ".join(description.split())}'.strip()
         else:
             report.missing.append(description_file.lstrip('/'))
-        products.append(dict(
-            product_id=name, text=text, category=coarse.replace('-', ' '),
-            iconic=iconic.lstrip('/')))
+        products.append(
+            dict(
+                product_id=name,
+                text=text,
+                category=coarse.replace('-', ' '),
+                iconic=iconic.lstrip('/'),
+            )
+        )
     return products
 
 
@@ -139,19 +157,26 @@ def _read_list(path: Path, num_classes: int) -> list[list[str]]:
         if len(cells) != 3 or not cells[1].isdigit() or int(cells[1]) >= num_classes:
             raise CatalogueError(
                 f'{path}, row {number}: {line!r} is not `photo, fine class id, coarse class id` '
-                f'with an id below {num_classes}')
+                f'with an id below {num_classes}'
+            )
         photos[int(cells[1])].append(cells[0])
     return photos
 
 
 def _pictures(
-        root: Path, names: list[str], source: str, max_size: int | None, quality: int,
-        report: GroceryStoreReport) -> list[dict]:
+    root: Path,
+    names: list[str],
+    source: str,
+    max_size: int | None,
+    quality: int,
+    report: GroceryStoreReport,
+) -> list[dict]:
     images = []
     for name in names:
         try:
-            images.append(shrink_picture(
-                dict(path=str(root / name), source=source), max_size, quality))
+            images.append(
+                shrink_picture(dict(path=str(root / name), source=source), max_size, quality)
+            )
         except ImageDecodeError:
             report.missing.append(name)
     return images

@@ -11,8 +11,11 @@ _load = LoadProductImages()
 
 
 def shrink_picture(
-        image: dict, max_size: int | None, quality: int = 90,
-        crop: tuple[float, float, float, float] | None = None) -> dict:
+    image: dict,
+    max_size: int | None,
+    quality: int = 90,
+    crop: tuple[float, float, float, float] | None = None,
+) -> dict:
     """Scale a catalogue image down, its boxes with it.
 
     A picture that is small enough and needs no cropping keeps its bytes.
@@ -45,9 +48,12 @@ def shrink_picture(
     if 'boxes' in shrunk:
         sx, sy = size[0] / picture.width, size[1] / picture.height
         shrunk['boxes'] = [
-            dict(bbox=[float(v) * s for v, s in zip(xyxy, (sx, sy, sx, sy), strict=True)],
-                 product_id=box['product_id'])
-            for xyxy, box in zip(boxes, image['boxes'], strict=True)]
+            dict(
+                bbox=[float(v) * s for v, s in zip(xyxy, (sx, sy, sx, sy), strict=True)],
+                product_id=box['product_id'],
+            )
+            for xyxy, box in zip(boxes, image['boxes'], strict=True)
+        ]
     file = io.BytesIO()
     picture.resize(size, Image.Resampling.LANCZOS).save(file, 'JPEG', quality=quality)
     shrunk['bytes'] = file.getvalue()

@@ -1,12 +1,19 @@
 from .attributes import ProductSpec
 from .generate import (
-                       SyntheticCatalogueConfig,
-                       generate_row,
-                       iter_rows,
-                       product_spec,
-                       write_synthetic_catalogue,
+    SyntheticCatalogueConfig,
+    generate_row,
+    iter_rows,
+    product_spec,
+    write_synthetic_catalogue,
 )
 from .scenes import render_picture
 
-__all__ = ['ProductSpec', 'SyntheticCatalogueConfig', 'generate_row', 'iter_rows',
-           'product_spec', 'render_picture', 'write_synthetic_catalogue']
+__all__ = [
+    'ProductSpec',
+    'SyntheticCatalogueConfig',
+    'generate_row',
+    'iter_rows',
+    'product_spec',
+    'render_picture',
+    'write_synthetic_catalogue',
+]

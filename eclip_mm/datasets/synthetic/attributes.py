@@ -40,12 +40,32 @@ COLOURS = {
 
 PATTERNS = ('plain', 'striped', 'dotted', 'checked', 'banded', 'halved', 'diagonal')
 
-MARKS = ('dot', 'hoop', 'bar', 'pole', 'plus', 'saltire', 'triangle', 'square', 'diamond',
-         'frame', 'arc', 'chevron')
+MARKS = (
+    'dot',
+    'hoop',
+    'bar',
+    'pole',
+    'plus',
+    'saltire',
+    'triangle',
+    'square',
+    'diamond',
+    'frame',
+    'arc',
+    'chevron',
+)
 
 _OPENERS = ('', '', 'new ', 'genuine ', 'premium ', 'classic ', 'best price ', 'original ')
-_CLOSERS = ('', '', ', gift idea', ', fast delivery', ', limited edition', ', for home and office',
-            ', 2 year warranty', ', free returns')
+_CLOSERS = (
+    '',
+    '',
+    ', gift idea',
+    ', fast delivery',
+    ', limited edition',
+    ', for home and office',
+    ', 2 year warranty',
+    ', free returns',
+)
 
 _SHAPE_NAMES = tuple(SHAPES)
 _COLOUR_NAMES = tuple(COLOURS)
@@ -60,13 +80,19 @@ def _radix(attributes: tuple[str, ...], num_shapes: int, num_colours: int) -> tu
     its colour (0 is no mark).
     """
     others = len(COLOURS) - 1
-    return (num_shapes, num_colours,
-            1 + (len(PATTERNS) - 1) * others if 'pattern' in attributes else 1,
-            1 + len(MARKS) * others if 'mark' in attributes else 1)
+    return (
+        num_shapes,
+        num_colours,
+        1 + (len(PATTERNS) - 1) * others if 'pattern' in attributes else 1,
+        1 + len(MARKS) * others if 'mark' in attributes else 1,
+    )
 
 
-def num_combinations(attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES,
-                     num_shapes: int = len(SHAPES), num_colours: int = len(COLOURS)) -> int:
+def num_combinations(
+    attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES,
+    num_shapes: int = len(SHAPES),
+    num_colours: int = len(COLOURS),
+) -> int:
     """How many different products exist: with everything in use, 1.3 million."""
     return math.prod(_radix(attributes, num_shapes, num_colours))
 
@@ -94,9 +120,14 @@ def _other_colour(colour: int, offset: int) -> str:
     return _COLOUR_NAMES[offset if offset < colour else offset + 1]
 
 
-def build_spec(product_id: str, combination: int, rng: np.random.Generator,
-               attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES,
-               num_shapes: int = len(SHAPES), num_colours: int = len(COLOURS)) -> ProductSpec:
+def build_spec(
+    product_id: str,
+    combination: int,
+    rng: np.random.Generator,
+    attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES,
+    num_shapes: int = len(SHAPES),
+    num_colours: int = len(COLOURS),
+) -> ProductSpec:
     """The product of one attribute combination.
 
     Args:
@@ -128,5 +159,13 @@ def build_spec(product_id: str, combination: int, rng: np.random.Generator,
     if mark_name:
         title += f' with {mark_colour} {mark_name} logo'
     title += _CLOSERS[rng.integers(len(_CLOSERS))]
-    return ProductSpec(product_id, noun, _COLOUR_NAMES[colour], pattern_name, second, mark_name,
-                       mark_colour, title)
+    return ProductSpec(
+        product_id,
+        noun,
+        _COLOUR_NAMES[colour],
+        pattern_name,
+        second,
+        mark_name,
+        mark_colour,
+        title,
+    )

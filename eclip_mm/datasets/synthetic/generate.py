@@ -86,15 +86,18 @@ class SyntheticCatalogueConfig:
         if not 2 <= self.num_others[0] <= self.num_others[1]:
             raise ValueError(f'num_others must be 2 <= fewest <= most, got {self.num_others}')
         if not 0.1 <= self.object_scale[0] <= self.object_scale[1] <= 0.6:
-            raise ValueError('object_scale must be 0.1 <= smallest <= largest <= 0.6, got '
-                             f'{self.object_scale}')
+            raise ValueError(
+                f'object_scale must be 0.1 <= smallest <= largest <= 0.6, got {self.object_scale}'
+            )
         for name, most in (('num_shapes', len(SHAPES)), ('num_colours', len(COLOURS))):
             if not 2 <= getattr(self, name) <= most:
                 raise ValueError(f'{name} must be 2 to {most}, got {getattr(self, name)}')
         exist = num_combinations(*self._attribute_space)
         if self.num_products + self.num_heldout_products > exist:
-            raise ValueError(f'only {exist} products differ in shape, colour and '
-                             f'{self.attributes}; lower num_products or add attributes')
+            raise ValueError(
+                f'only {exist} products differ in shape, colour and '
+                f'{self.attributes}; lower num_products or add attributes'
+            )
         if self.image_format not in ('png', 'jpeg'):
             raise ValueError(f"image_format must be 'png' or 'jpeg', got {self.image_format!r}")
         if self.image_size < 48:
@@ -123,8 +126,7 @@ def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
     heldout = index >= config.num_products
     name = f'heldout-{index - config.num_products:07d}' if heldout else f'product-{index:07d}'
     rng = np.random.default_rng([config.seed, 11, index])
-    return build_spec(name, int(_combinations(config)[index]), rng,
-                      *config._attribute_space)
+    return build_spec(name, int(_combinations(config)[index]), rng, *config._attribute_space)
 
 
 def _split_plan(config, split):
@@ -133,8 +135,9 @@ def _split_plan(config, split):
         sources = ['comment' if k % 2 == 0 else 'video' for k in range(config.heldout_photos)]
         products = min(config.num_products, config.max_photo_products)
         return range(products if sources else 0), sources
-    sources = (['merchant'] * config.merchant + ['comment'] * config.comment
-               + ['video'] * config.video)
+    sources = (
+        ['merchant'] * config.merchant + ['comment'] * config.comment + ['video'] * config.video
+    )
     if split == 'train':
         return range(config.num_products), sources
     total = config.num_products + config.num_heldout_products
@@ -159,17 +162,21 @@ def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> di
             other = int(rng.integers(pool))
             if other != index:
                 others[other] = product_spec(config, other)
-        pixels, boxes = render_picture(rng, spec, list(others.values()), source,
-                                       config.image_size, config.object_scale)
+        pixels, boxes = render_picture(
+            rng, spec, list(others.values()), source, config.image_size, config.object_scale
+        )
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, config.image_format.upper(), quality=92)
         images.append(dict(bytes=buffer.getvalue(), source=source, boxes=boxes))
-    return dict(product_id=spec.product_id, text=spec.title, category=spec.category,
-                images=images)
+    return dict(product_id=spec.product_id, text=spec.title, category=spec.category, images=images)
 
 
-def iter_rows(config: SyntheticCatalogueConfig, split: str, pool: Executor | None = None,
-              num_pending: int = 8) -> Iterator[dict]:
+def iter_rows(
+    config: SyntheticCatalogueConfig,
+    split: str,
+    pool: Executor | None = None,
+    num_pending: int = 8,
+) -> Iterator[dict]:
     """Rows of a split in order.
 
     Args:
@@ -186,7 +193,7 @@ def iter_rows(config: SyntheticCatalogueConfig, split: str, pool: Executor | Non
         return
     pending: deque[Future] = deque()
     for start in range(0, len(indices), _CHUNK):
-        pending.append(pool.submit(_make_rows, make, indices[start:start + _CHUNK]))
+        pending.append(pool.submit(_make_rows, make, indices[start : start + _CHUNK]))
         if len(pending) > num_pending:
             yield from pending.popleft().result()
     while pending:
@@ -197,8 +204,12 @@ def _make_rows(make, indices) -> list[dict]:
     return [make(index) for index in indices]
 
 
-def write_synthetic_catalogue(config: SyntheticCatalogueConfig, out_dir: str | os.PathLike,
-                              num_workers: int = 0, progress=lambda rows: rows) -> dict[str, Path]:
+def write_synthetic_catalogue(
+    config: SyntheticCatalogueConfig,
+    out_dir: str | os.PathLike,
+    num_workers: int = 0,
+    progress=lambda rows: rows,
+) -> dict[str, Path]:
     """Write ``train``, ``photos`` and ``products`` as Parquet; reuse what is there.
 
     Args:
@@ -218,11 +229,16 @@ def write_synthetic_catalogue(config: SyntheticCatalogueConfig, out_dir: str | o
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     stamp, wanted = out_dir / 'config.json', json.dumps(vars(config), indent=2, sort_keys=True)
-    paths = {split: out_dir / f'{split}.parquet' for split in _SPLIT_KEYS
-             if len(_split_plan(config, split)[0])}
+    paths = {
+        split: out_dir / f'{split}.parquet'
+        for split in _SPLIT_KEYS
+        if len(_split_plan(config, split)[0])
+    }
     if stamp.exists() and stamp.read_text() != wanted:
-        raise FileExistsError(f'{out_dir} holds a catalogue of another config ({stamp}); '
-                              'name another folder or remove this one')
+        raise FileExistsError(
+            f'{out_dir} holds a catalogue of another config ({stamp}); '
+            'name another folder or remove this one'
+        )
     stamp.write_text(wanted)
     missing = [split for split, path in paths.items() if not path.exists()]
     with _start_pool(num_workers if missing else 0) as pool:

@@ -43,7 +43,7 @@ def _render_product(canvas, owner, item: _Placed, index: int):
     u, v = dx * cos + dy * sin, dy * cos - dx * sin
 
     mask = silhouette(item.spec.shape, u, v)
-    colour = np.empty(mask.shape + (3, ), dtype=np.int32)
+    colour = np.empty(mask.shape + (3,), dtype=np.int32)
     colour[:] = COLOURS[item.spec.colour]
     if item.spec.second_colour:
         colour[pattern_mask(item.spec.pattern, u, v)] = COLOURS[item.spec.second_colour]
@@ -90,7 +90,7 @@ def _background(rng, size, clean):
         w, h = 1 + (rng.random(2) * size * 0.22).astype(int)
         if rng.random() < 0.5:
             w = max(1, w // 6)
-        canvas[y:y + h, x:x + w] = 60 + 140 * rng.random() + 50 * (rng.random(3) - 0.5)
+        canvas[y : y + h, x : x + w] = 60 + 140 * rng.random() + 50 * (rng.random(3) - 0.5)
     return canvas
 
 
@@ -103,11 +103,17 @@ def _place(rng, size, specs, small, large):
             half = size * (small + (large - small) * rng.random()) / 2
             margin = 0.85 * half
             x, y = margin + (size - 2 * margin) * rng.random(2)
-            item = _Placed(spec, float(x), float(y), float(half),
-                           float((rng.random() - 0.5) * 1.4))
+            item = _Placed(
+                spec, float(x), float(y), float(half), float((rng.random() - 0.5) * 1.4)
+            )
             # gap between the two circles, in units of their radii; negative overlaps
-            gap = min((max(abs(item.x - o.x), abs(item.y - o.y)) / (item.half + o.half) - 1
-                       for o in placed), default=1.0)
+            gap = min(
+                (
+                    max(abs(item.x - o.x), abs(item.y - o.y)) / (item.half + o.half) - 1
+                    for o in placed
+                ),
+                default=1.0,
+            )
             if gap > best_gap:
                 best, best_gap = item, gap
             if gap > -0.15:
@@ -128,12 +134,12 @@ def _banner(rng, canvas, owner, index):
     size = len(canvas)
     height = int(size * (0.08 + 0.08 * rng.random()))
     top = 0 if rng.random() < 0.5 else size - height
-    canvas[top:top + height] = 255 * rng.random(3)
-    owner[top:top + height] = index
+    canvas[top : top + height] = 255 * rng.random(3)
+    owner[top : top + height] = index
     ink, x = 255 * rng.random(3), 2
     while x < size - 4:
         w = int(rng.integers(1, 5))
-        canvas[top + height // 3:top + height - height // 3, x:x + w] = ink
+        canvas[top + height // 3 : top + height - height // 3, x : x + w] = ink
         x += w + int(rng.integers(1, 4))
 
 
@@ -176,15 +182,23 @@ def _draw(rng, target, others, source, size, scale):
             continue
         if item.spec is target and visible < MIN_TARGET_VISIBLE:
             continue
-        boxes.append(dict(
-            bbox=[float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)],
-            product_id=item.spec.product_id))
+        boxes.append(
+            dict(
+                bbox=[float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)],
+                product_id=item.spec.product_id,
+            )
+        )
     return pixels, boxes
 
 
-def render_picture(rng: np.random.Generator, target: ProductSpec, others: list[ProductSpec],
-                   source: str, size: int, object_scale: tuple[float, float] = (0.27, 0.42)
-                   ) -> tuple[np.ndarray, list[dict]]:
+def render_picture(
+    rng: np.random.Generator,
+    target: ProductSpec,
+    others: list[ProductSpec],
+    source: str,
+    size: int,
+    object_scale: tuple[float, float] = (0.27, 0.42),
+) -> tuple[np.ndarray, list[dict]]:
     """A picture of ``target`` as ``source`` would take it.
 
     Args:
@@ -209,5 +223,7 @@ def render_picture(rng: np.random.Generator, target: ProductSpec, others: list[P
         pixels, boxes = _draw(rng, target, others, source, size, object_scale)
         if len(boxes) >= wanted and any(b['product_id'] == target.product_id for b in boxes):
             return pixels, boxes
-    raise RuntimeError(f'no scene of {size} pixels shows {target.product_id} and two of '
-                       f'{len(others)} other products; use a larger image_size')
+    raise RuntimeError(
+        f'no scene of {size} pixels shows {target.product_id} and two of '
+        f'{len(others)} other products; use a larger image_size'
+    )

@@ -21,6 +21,7 @@ def polar(angle: float, radius: float = 1.0) -> tuple[float, float]:
 
 def _polygon(vertices):
     """Even-odd test against a closed polygon given as [(u, v), ...]."""
+
     def inside(u, v):
         mask = np.zeros(u.shape, dtype=bool)
         for (x1, y1), (x2, y2) in zip(vertices, vertices[1:] + vertices[:1], strict=True):
@@ -29,6 +30,7 @@ def _polygon(vertices):
             crosses = (y1 > v) != (y2 > v)
             mask ^= crosses & (u < (x2 - x1) * (v - y1) / (y2 - y1) + x1)
         return mask
+
     return inside
 
 
@@ -47,19 +49,33 @@ def _heart(u, v):
     return a * a * a - x * x * y * y * y <= 0
 
 
-_STAR = _polygon([polar(-math.pi / 2 + k * math.pi / 5, 1.0 if k % 2 == 0 else 0.45)
-                  for k in range(10)])
+_STAR = _polygon(
+    [polar(-math.pi / 2 + k * math.pi / 5, 1.0 if k % 2 == 0 else 0.45) for k in range(10)]
+)
 _HEXAGON = _polygon([polar(k * math.pi / 3, 0.95) for k in range(6)])
 _CONE = _polygon([(0.0, -0.95), (0.9, 0.9), (-0.9, 0.9)])
-_SHIRT = _polygon([(-0.35, -0.9), (0.35, -0.9), (0.98, -0.5), (0.75, 0.05), (0.5, -0.1),
-                   (0.5, 0.95), (-0.5, 0.95), (-0.5, -0.1), (-0.75, 0.05), (-0.98, -0.5)])
+_SHIRT = _polygon(
+    [
+        (-0.35, -0.9),
+        (0.35, -0.9),
+        (0.98, -0.5),
+        (0.75, 0.05),
+        (0.5, -0.1),
+        (0.5, 0.95),
+        (-0.5, 0.95),
+        (-0.5, -0.1),
+        (-0.75, 0.05),
+        (-0.98, -0.5),
+    ]
+)
 
 _SILHOUETTES = {
     'ball': lambda u, v: _disc(u, v, 0, 0, 0.92),
     'box': lambda u, v: _box(u, v, 0, 0, 0.82, 0.82),
     'bottle': lambda u, v: _box(u, v, 0, 0.35, 0.5, 0.6) | _box(u, v, 0, -0.6, 0.2, 0.4),
-    'mug': lambda u, v: _box(u, v, -0.2, 0, 0.6, 0.8) | (
-        _disc(u, v, 0.45, 0, 0.5) & ~_disc(u, v, 0.45, 0, 0.28)),
+    'mug': lambda u, v: (
+        _box(u, v, -0.2, 0, 0.6, 0.8) | (_disc(u, v, 0.45, 0, 0.5) & ~_disc(u, v, 0.45, 0, 0.28))
+    ),
     'ring': lambda u, v: _disc(u, v, 0, 0, 0.95) & ~_disc(u, v, 0, 0, 0.42),
     'star': _STAR,
     'heart': _heart,
@@ -88,8 +104,9 @@ _MARKS = {
 _PATTERNS = {
     'plain': lambda u, v: np.zeros(u.shape, dtype=bool),
     'striped': lambda u, v: np.floor(u * 3.0) % 2 == 0,
-    'dotted': lambda u, v: _disc(u * 2.5 - np.floor(u * 2.5), v * 2.5 - np.floor(v * 2.5),
-                                 0.5, 0.5, 0.36),
+    'dotted': lambda u, v: _disc(
+        u * 2.5 - np.floor(u * 2.5), v * 2.5 - np.floor(v * 2.5), 0.5, 0.5, 0.36
+    ),
     'checked': lambda u, v: (np.floor(u * 2.5) + np.floor(v * 2.5)) % 2 == 0,
     'banded': lambda u, v: np.abs(v) <= 0.3,
     'halved': lambda u, v: u > 0,

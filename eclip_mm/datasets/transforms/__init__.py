@@ -7,6 +7,13 @@ from .loading import ImageDecodeError, LoadProductImages
 from .text import TokenizeText
 
 __all__ = [
-    'ColorJitter', 'ImageDecodeError', 'LoadProductImages', 'PackProductInputs', 'RandomFlip',
-    'RandomGray', 'RandomResizedCrop', 'Resize', 'TokenizeText',
+    'ColorJitter',
+    'ImageDecodeError',
+    'LoadProductImages',
+    'PackProductInputs',
+    'RandomFlip',
+    'RandomGray',
+    'RandomResizedCrop',
+    'Resize',
+    'TokenizeText',
 ]

@@ -23,15 +23,22 @@ class ColorJitter:
     """
 
     def __init__(
-            self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0,
-            hue: float = 0.0, prob: float = 1.0) -> None:
+        self,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        prob: float = 1.0,
+    ) -> None:
         bounds = dict(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5, prob=1.0)
         values = dict(
-            brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, prob=prob)
+            brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, prob=prob
+        )
         for name, value in values.items():
             if not 0 <= value <= bounds[name]:
-                raise ValueError(f"ColorJitter: '{name}' is {value}; "
-                                 f'give a number from 0 to {bounds[name]}')
+                raise ValueError(
+                    f"ColorJitter: '{name}' is {value}; give a number from 0 to {bounds[name]}"
+                )
         self.prob = values.pop('prob')
         self.strengths = values
 
@@ -58,8 +65,10 @@ class ColorJitter:
 
 
 _ENHANCERS = dict(
-    brightness=ImageEnhance.Brightness, contrast=ImageEnhance.Contrast,
-    saturation=ImageEnhance.Color)
+    brightness=ImageEnhance.Brightness,
+    contrast=ImageEnhance.Contrast,
+    saturation=ImageEnhance.Color,
+)
 
 
 def shift_hue(image: Image.Image, shift: float) -> Image.Image:

@@ -23,17 +23,21 @@ class PackProductInputs:
         if any(a.shape != arrays[0].shape for a in arrays):
             raise ValueError(
                 f"PackProductInputs: the pictures of product '{results['product_id']}' differ in "
-                f'size, {[a.shape[:2] for a in arrays]}; put RandomResizedCrop or Resize before')
+                f'size, {[a.shape[:2] for a in arrays]}; put RandomResizedCrop or Resize before'
+            )
         images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
-        data_sample = ProductDataSample(metainfo=dict(
-            product_id=results['product_id'],
-            text=results['text'],
-            category=results['category'],
-            sources=tuple(record['source'] for record in records),
-            image_ids=tuple(record['image_id'] for record in records),
-            ori_shape=tuple(results['ori_shape']),
-            img_shape=arrays[0].shape[:2],
-            split=results['split']))
+        data_sample = ProductDataSample(
+            metainfo=dict(
+                product_id=results['product_id'],
+                text=results['text'],
+                category=results['category'],
+                sources=tuple(record['source'] for record in records),
+                image_ids=tuple(record['image_id'] for record in records),
+                ori_shape=tuple(results['ori_shape']),
+                img_shape=arrays[0].shape[:2],
+                split=results['split'],
+            )
+        )
         if 'boxes' in records[0]:
             ids = results['box_product_ids'][0]
             boxes = torch.from_numpy(results['boxes'][0].astype(np.float32).reshape(-1, 4))
@@ -42,7 +46,8 @@ class PackProductInputs:
             data_sample.set_field(boxes[of_product], 'gt_bboxes', dtype=torch.Tensor)
             data_sample.set_field(boxes, 'object_bboxes', dtype=torch.Tensor)
         inputs = dict(
-            images=images, input_ids=torch.tensor(results['input_ids'], dtype=torch.long))
+            images=images, input_ids=torch.tensor(results['input_ids'], dtype=torch.long)
+        )
         return dict(inputs=inputs, data_samples=data_sample)
 
     def __repr__(self) -> str:

@@ -28,7 +28,8 @@ class _Resizing:
         if interpolation not in _RESAMPLE:
             raise ValueError(
                 f"{type(self).__name__}: 'interpolation' is {interpolation!r}; "
-                f'use one of {", ".join(_RESAMPLE)}')
+                f'use one of {", ".join(_RESAMPLE)}'
+            )
         self.height, self.width = height, width
         self.interpolation = interpolation
 
@@ -36,10 +37,13 @@ class _Resizing:
         """Replace picture i by a region (xyxy, whole pixels) of it, resized."""
         x1, y1, x2, y2 = region
         results['images'][i] = results['images'][i].resize(
-            (self.width, self.height), _RESAMPLE[self.interpolation], box=region,
+            (self.width, self.height),
+            _RESAMPLE[self.interpolation],
+            box=region,
             # Shrink by averaging first where there is much to shrink: faster,
             # and no visible difference (PIL's own advice is 2 to 3).
-            reducing_gap=3.0)
+            reducing_gap=3.0,
+        )
         boxes = results['boxes'][i]
         if len(boxes) == 0:
             return
@@ -49,7 +53,8 @@ class _Resizing:
         visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         results['boxes'][i] = boxes[visible].astype(np.float32)
         results['box_product_ids'][i] = [
-            p for p, seen in zip(results['box_product_ids'][i], visible, strict=True) if seen]
+            p for p, seen in zip(results['box_product_ids'][i], visible, strict=True) if seen
+        ]
 
 
 @TRANSFORMS.register_module()
@@ -70,8 +75,10 @@ class Resize(_Resizing):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(size=({self.height}, {self.width}), '
-                f'interpolation={self.interpolation!r})')
+        return (
+            f'{type(self).__name__}(size=({self.height}, {self.width}), '
+            f'interpolation={self.interpolation!r})'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -91,16 +98,19 @@ class RandomResizedCrop(_Resizing):
     """
 
     def __init__(
-            self,
-            size: int | Sequence[int],
-            scale: tuple[float, float] = (0.08, 1.0),
-            ratio: tuple[float, float] = (3 / 4, 4 / 3),
-            interpolation: str = 'bicubic') -> None:
+        self,
+        size: int | Sequence[int],
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: str = 'bicubic',
+    ) -> None:
         super().__init__(size, interpolation)
         for name, (low, high) in (('scale', scale), ('ratio', ratio)):
             if not 0 < low <= high:
-                raise ValueError(f"RandomResizedCrop: '{name}' is {(low, high)}; "
-                                 'give (low, high) with 0 < low <= high')
+                raise ValueError(
+                    f"RandomResizedCrop: '{name}' is {(low, high)}; "
+                    'give (low, high) with 0 < low <= high'
+                )
         self.scale, self.ratio = tuple(scale), tuple(ratio)
 
     def __call__(self, results: dict) -> dict:
@@ -109,8 +119,8 @@ class RandomResizedCrop(_Resizing):
         return results
 
     def draw_region(
-            self, width: int, height: int,
-            rng: np.random.Generator) -> tuple[int, int, int, int]:
+        self, width: int, height: int, rng: np.random.Generator
+    ) -> tuple[int, int, int, int]:
         """Draw a region (x1, y1, x2, y2) of a picture, in whole pixels."""
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):
@@ -126,8 +136,10 @@ class RandomResizedCrop(_Resizing):
         return x, y, x + w, y + h
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(size=({self.height}, {self.width}), scale={self.scale}, '
-                f'ratio={self.ratio}, interpolation={self.interpolation!r})')
+        return (
+            f'{type(self).__name__}(size=({self.height}, {self.width}), scale={self.scale}, '
+            f'ratio={self.ratio}, interpolation={self.interpolation!r})'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -149,8 +161,7 @@ class RandomFlip:
                 continue
             results['images'][i] = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             x1, y1, x2, y2 = results['boxes'][i].T
-            results['boxes'][i] = np.stack(
-                [image.width - x2, y1, image.width - x1, y2], axis=1)
+            results['boxes'][i] = np.stack([image.width - x2, y1, image.width - x1, y2], axis=1)
         return results
 
     def __repr__(self) -> str:

@@ -65,13 +65,16 @@ class LoadProductImages:
                 raise ImageDecodeError(
                     f"picture '{record.get('image_id', i)}' of product "
                     f"'{results.get('product_id', '?')}' ({where}) cannot be decoded: "
-                    f'{_reason(error)}', image_index=i) from error
+                    f'{_reason(error)}',
+                    image_index=i,
+                ) from error
             images.append(image)
             boxes.append(xyxy)
             box_product_ids.append([box['product_id'] for box in record.get('boxes') or ()])
             shapes.append((stored_size[1], stored_size[0]))
-        results.update(images=images, boxes=boxes, box_product_ids=box_product_ids,
-                       ori_shape=shapes[0])
+        results.update(
+            images=images, boxes=boxes, box_product_ids=box_product_ids, ori_shape=shapes[0]
+        )
         return results
 
     def _load(self, record: dict) -> tuple[Image.Image, tuple[int, int], np.ndarray]:
@@ -89,16 +92,16 @@ class LoadProductImages:
                 image.draft('RGB', (self.draft_size, self.draft_size))
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
             rgb = _to_rgb(image)
-        xyxy *= np.array([rgb.width / stored_size[0], rgb.height / stored_size[1]] * 2,
-                         dtype=np.float32)
+        xyxy *= np.array(
+            [rgb.width / stored_size[0], rgb.height / stored_size[1]] * 2, dtype=np.float32
+        )
         if orientation in _TRANSPOSITIONS:
             xyxy = _orient_boxes(xyxy, orientation, *rgb.size)
             rgb = rgb.transpose(_TRANSPOSITIONS[orientation])
         return rgb, stored_size, xyxy
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(draft_size={self.draft_size}, '
-                f'max_pixels={self.max_pixels})')
+        return f'{type(self).__name__}(draft_size={self.draft_size}, max_pixels={self.max_pixels})'
 
 
 def _open_image(source, max_pixels: int) -> Image.Image:
@@ -110,8 +113,10 @@ def _open_image(source, max_pixels: int) -> Image.Image:
     if image.width * image.height > max_pixels:
         size = f'{image.width} x {image.height}'
         image.close()
-        raise ValueError(f'it has {size} pixels, more than {max_pixels}; store it smaller, or '
-                         'raise `max_pixels` of LoadProductImages')
+        raise ValueError(
+            f'it has {size} pixels, more than {max_pixels}; store it smaller, or '
+            'raise `max_pixels` of LoadProductImages'
+        )
     return image
 
 
@@ -130,8 +135,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 _T = Image.Transpose
 _TRANSPOSITIONS = {
-    2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE,
-    6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
+    2: _T.FLIP_LEFT_RIGHT,
+    3: _T.ROTATE_180,
+    4: _T.FLIP_TOP_BOTTOM,
+    5: _T.TRANSPOSE,
+    6: _T.ROTATE_270,
+    7: _T.TRANSVERSE,
+    8: _T.ROTATE_90,
+}
 
 
 def _orient_boxes(xyxy: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
@@ -139,9 +150,14 @@ def _orient_boxes(xyxy: np.ndarray, orientation: int, width: int, height: int) -
     x1, y1, x2, y2 = xyxy.T
     left, right, top, bottom = width - x2, width - x1, height - y2, height - y1
     columns = {
-        2: (left, y1, right, y2), 3: (left, top, right, bottom), 4: (x1, top, x2, bottom),
-        5: (y1, x1, y2, x2), 6: (top, x1, bottom, x2), 7: (top, left, bottom, right),
-        8: (y1, left, y2, right)}[orientation]
+        2: (left, y1, right, y2),
+        3: (left, top, right, bottom),
+        4: (x1, top, x2, bottom),
+        5: (y1, x1, y2, x2),
+        6: (top, x1, bottom, x2),
+        7: (top, left, bottom, right),
+        8: (y1, left, y2, right),
+    }[orientation]
     return np.stack(columns, axis=1)
 
 

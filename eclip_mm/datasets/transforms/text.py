@@ -19,8 +19,10 @@ class TokenizeText:
 
     def __init__(self, tokenizer, max_length: int = 55) -> None:
         if max_length < 3:
-            raise ValueError(f"TokenizeText: 'max_length' is {max_length}; give at least 3, "
-                             'two of them are the special tokens')
+            raise ValueError(
+                f"TokenizeText: 'max_length' is {max_length}; give at least 3, "
+                'two of them are the special tokens'
+            )
         self.tokenizer = build_tokenizer(tokenizer)
         self.max_length = max_length
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 
-def bootstrap_interval(scores, level: float = 0.95, num_resamples: int = 1000,
-                       seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    scores, level: float = 0.95, num_resamples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of per-query scores.
 
     Queries are drawn with replacement. Only how often each distinct value
@@ -38,6 +39,6 @@ def bootstrap_interval(scores, level: float = 0.95, num_resamples: int = 1000,
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
         drawn = rng.multinomial(len(scores), counts / len(scores), size=size)
-        means[start:start + size] = drawn @ values / len(scores)
+        means[start : start + size] = drawn @ values / len(scores)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -30,8 +30,10 @@ def as_boxes(boxes) -> np.ndarray:
     bad = ~np.isfinite(boxes).all(1) | (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
     if bad.any():
         row = int(bad.argmax())
-        raise ValueError(f'box {row} is not finite xyxy with x1 <= x2, y1 <= y2: '
-                         f'{boxes[row].tolist()}; is it xywh?')
+        raise ValueError(
+            f'box {row} is not finite xyxy with x1 <= x2, y1 <= y2: '
+            f'{boxes[row].tolist()}; is it xywh?'
+        )
     return boxes
 
 
@@ -99,8 +101,11 @@ def union_rectangles(boxes) -> np.ndarray:
     x1, y1 = np.meshgrid(xs[:-1], ys[:-1])
     x2, y2 = np.meshgrid(xs[1:], ys[1:])
     cells = np.stack([x1, y1, x2, y2], -1).reshape(-1, 4)
-    covered = ((cells[:, None, :2] >= boxes[None, :, :2])
-               & (cells[:, None, 2:] <= boxes[None, :, 2:])).all(-1).any(1)
+    covered = (
+        ((cells[:, None, :2] >= boxes[None, :, :2]) & (cells[:, None, 2:] <= boxes[None, :, 2:]))
+        .all(-1)
+        .any(1)
+    )
     return cells[covered]
 
 

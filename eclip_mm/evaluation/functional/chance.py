@@ -30,7 +30,8 @@ def recall_chance(num_relevant, gallery_size, k) -> np.ndarray:
         ndarray: (...,) float64; 0 where P or k is 0.
     """
     num_relevant, size, k = np.broadcast_arrays(
-        np.asarray(num_relevant, float), np.asarray(gallery_size, float), np.asarray(k, float))
+        np.asarray(num_relevant, float), np.asarray(gallery_size, float), np.asarray(k, float)
+    )
     miss = np.ones(num_relevant.shape)
     for i in range(int(k.max(initial=0))):
         drawn = (i < k) & (i < size)
@@ -58,7 +59,8 @@ def average_precision_chance(num_relevant, gallery_size, k: int, protocol: str) 
         ndarray: (...,) float64; 0 where P is 0.
     """
     num_relevant, size = np.broadcast_arrays(
-        np.asarray(num_relevant, np.int64), np.asarray(gallery_size, np.int64))
+        np.asarray(num_relevant, np.int64), np.asarray(gallery_size, np.int64)
+    )
     depth = np.minimum(ap_depth(num_relevant, k, k, protocol), size)
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, k + 1))])[depth]
     share = np.divide(num_relevant, size, out=np.zeros(depth.shape), where=size > 0)
@@ -68,8 +70,9 @@ def average_precision_chance(num_relevant, gallery_size, k: int, protocol: str) 
         return np.divide(total, num_relevant, out=np.zeros_like(total), where=num_relevant > 0)
     any_hit = recall_chance(num_relevant, size, depth)
     at_one = np.divide(harmonic, depth, out=np.zeros_like(harmonic), where=depth > 0)
-    slope = np.divide(depth - harmonic, depth * (depth - 1), out=np.zeros_like(harmonic),
-                      where=depth > 1)
+    slope = np.divide(
+        depth - harmonic, depth * (depth - 1), out=np.zeros_like(harmonic), where=depth > 1
+    )
     return any_hit * at_one + (depth * share - any_hit) * slope
 
 

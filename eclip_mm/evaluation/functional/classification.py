@@ -33,13 +33,17 @@ def ensemble_prompts(feats) -> np.ndarray:
             item = item.detach().cpu().double().numpy()
         item = np.atleast_2d(np.asarray(item, dtype=np.float64))
         if item.ndim != 2 or item.size == 0:
-            raise ValueError(f'class {index} needs (T, D) prompt features, T >= 1, got an array '
-                             f'of shape {item.shape}')
+            raise ValueError(
+                f'class {index} needs (T, D) prompt features, T >= 1, got an array '
+                f'of shape {item.shape}'
+            )
         if not np.isfinite(item).all():
             raise ValueError(f'a prompt feature of class {index} is not finite')
         if rows and rows[0].shape != item.shape[1:]:
-            raise ValueError(f'class {index} has features of width {item.shape[1]}, the classes '
-                             f'before it {len(rows[0])}')
+            raise ValueError(
+                f'class {index} has features of width {item.shape[1]}, the classes '
+                f'before it {len(rows[0])}'
+            )
         rows.append(_normalise(_normalise(item).mean(0)))
     return np.stack(rows).astype(np.float32)
 
@@ -75,8 +79,9 @@ def topk_correct(ranked, labels, k: int) -> np.ndarray:
     return ((ranked == labels[:, None]) & (labels[:, None] >= 0)).any(1).astype(np.float64)
 
 
-def per_category_table(scores: dict[str, Sequence[float]], categories: Sequence[str],
-                       names: Sequence[str] = ()) -> list[dict]:
+def per_category_table(
+    scores: dict[str, Sequence[float]], categories: Sequence[str], names: Sequence[str] = ()
+) -> list[dict]:
     """Mean scores of each category.
 
     Args:

@@ -70,8 +70,9 @@ def box_sums(score_map, boxes) -> np.ndarray:
         col = np.minimum(x.astype(int), width - 1)
         row = np.minimum(y.astype(int), height - 1)
         dx, dy = x - col, y - row
-        return ((1 - dy) * ((1 - dx) * integral[row, col] + dx * integral[row, col + 1])
-                + dy * ((1 - dx) * integral[row + 1, col] + dx * integral[row + 1, col + 1]))
+        return (1 - dy) * ((1 - dx) * integral[row, col] + dx * integral[row, col + 1]) + dy * (
+            (1 - dx) * integral[row + 1, col] + dx * integral[row + 1, col + 1]
+        )
 
     x1, y1, x2, y2 = boxes.T
     return at(x2, y2) - at(x1, y2) - at(x2, y1) + at(x1, y1)

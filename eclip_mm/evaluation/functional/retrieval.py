@@ -47,8 +47,9 @@ def _row_topk(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]
     return values, columns.gather(1, order)
 
 
-def topk_similarity(query, gallery, k: int, *, tile: int | tuple[int, int] = (1024, 8192),
-                    exclude=None):
+def topk_similarity(
+    query, gallery, k: int, *, tile: int | tuple[int, int] = (1024, 8192), exclude=None
+):
     """The k nearest gallery items of each query by cosine similarity, exactly.
 
     Works in tiles: memory above the features is a few tiles of float64, never
@@ -76,8 +77,10 @@ def topk_similarity(query, gallery, k: int, *, tile: int | tuple[int, int] = (10
             gallery, or a feature is not finite.
     """
     if len(query.shape) != 2 or len(gallery.shape) != 2 or query.shape[1] != gallery.shape[1]:
-        raise ValueError(f'features are (Nq, D) and (Ng, D), got {tuple(query.shape)} and '
-                         f'{tuple(gallery.shape)}')
+        raise ValueError(
+            f'features are (Nq, D) and (Ng, D), got {tuple(query.shape)} and '
+            f'{tuple(gallery.shape)}'
+        )
     if k < 1:
         raise ValueError(f'k is at least 1, got {k}')
     num_query, num_gallery = len(query), len(gallery)
@@ -88,10 +91,15 @@ def topk_similarity(query, gallery, k: int, *, tile: int | tuple[int, int] = (10
         device = query.device
     if exclude is not None:
         exclude = torch.as_tensor(exclude, dtype=torch.long, device=device)
-        if exclude.shape != (num_query,) or num_query and (
-                exclude.min() < -1 or exclude.max() >= num_gallery):
-            raise ValueError(f'exclude has one index below {num_gallery} (or -1) for each of '
-                             f'{num_query} queries')
+        if (
+            exclude.shape != (num_query,)
+            or num_query
+            and (exclude.min() < -1 or exclude.max() >= num_gallery)
+        ):
+            raise ValueError(
+                f'exclude has one index below {num_gallery} (or -1) for each of '
+                f'{num_query} queries'
+            )
 
     scores = torch.full((num_query, k), -torch.inf, dtype=torch.float64, device=device)
     indices = torch.full((num_query, k), -1, dtype=torch.long, device=device)

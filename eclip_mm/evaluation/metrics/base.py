@@ -44,9 +44,15 @@ class ProductMetric(BaseMetric):
         collect_dir (str, optional): Likewise.
     """
 
-    def __init__(self, split: str | None = None, num_bootstrap: int = 0, seed: int = 0,
-                 collect_device: str = 'cpu', prefix: str | None = None,
-                 collect_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        split: str | None = None,
+        num_bootstrap: int = 0,
+        seed: int = 0,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.split = split
         self.num_bootstrap = num_bootstrap
@@ -98,9 +104,14 @@ class ProductMetric(BaseMetric):
         records = [item for item in results if not isinstance(item, str)]
         if not records:
             seen = Counter(item for item in results if isinstance(item, str))
-            self.warn(f'no sample of split {self.split!r}; seen: {dict(seen)}. Its figures are '
-                      'left out.')
-        return self.measure(records)
+            self.warn(
+                f'no sample of split {self.split!r}; seen: {dict(seen)}. Its figures are left out.'
+            )
+        # plain numbers: mmengine writes numpy's integers as null into its logs
+        return {
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in self.measure(records).items()
+        }
 
     def warn(self, message: str) -> None:
         """Log a warning that names the metric."""
@@ -121,7 +132,8 @@ class ProductMetric(BaseMetric):
         figures[f'{name}_chance'] = float(np.mean(chance))
         if self.num_bootstrap:
             low, high = bootstrap_interval(
-                scores, num_resamples=self.num_bootstrap, seed=self.seed)
+                scores, num_resamples=self.num_bootstrap, seed=self.seed
+            )
             figures[f'{name}_low'], figures[f'{name}_high'] = low, high
 
 
@@ -141,10 +153,15 @@ def get_field(sample: dict, key: str, metric: str):
             product and says who should have written it.
     """
     if sample.get(key) is None:
-        source = ("the model's predict()" if key.startswith('pred_')
-                  else 'the pipeline (PackProductInputs)')
-        raise KeyError(f'{metric} needs the field {key!r} of every data sample, product '
-                       f'{sample.get("product_id")!r} has none; {source} writes it')
+        source = (
+            "the model's predict()"
+            if key.startswith('pred_')
+            else 'the pipeline (PackProductInputs)'
+        )
+        raise KeyError(
+            f'{metric} needs the field {key!r} of every data sample, product '
+            f'{sample.get("product_id")!r} has none; {source} writes it'
+        )
     return sample[key]
 
 
@@ -160,8 +177,10 @@ def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
         feat = feat.detach().cpu().float().numpy()
     feat = np.array(feat, dtype=np.float32)  # a copy: a view would keep the batch alive
     if feat.ndim != 1 or not np.isfinite(feat).all():
-        raise ValueError(f'{metric}: {key} of product {sample.get("product_id")!r} is not a '
-                         f'finite vector (shape {feat.shape}): has the training diverged?')
+        raise ValueError(
+            f'{metric}: {key} of product {sample.get("product_id")!r} is not a '
+            f'finite vector (shape {feat.shape}): has the training diverged?'
+        )
     return feat
 
 

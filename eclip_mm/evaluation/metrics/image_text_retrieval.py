@@ -36,8 +36,9 @@ class ImageTextRetrieval(ProductMetric):
 
     default_prefix = 'image_text'
 
-    def __init__(self, split: str | None = None, topk: Sequence[int] = (1, 5, 10),
-                 **kwargs) -> None:
+    def __init__(
+        self, split: str | None = None, topk: Sequence[int] = (1, 5, 10), **kwargs
+    ) -> None:
         super().__init__(split=split, **kwargs)
         self.topk = check_topk(topk, type(self).__name__)
 
@@ -48,7 +49,8 @@ class ImageTextRetrieval(ProductMetric):
             product_id=get_field(sample, 'product_id', name),
             text=get_field(sample, 'text', name),
             image_feat=get_feature(sample, 'pred_image_feat', name),
-            text_feat=get_feature(sample, 'pred_text_feat', name))
+            text_feat=get_feature(sample, 'pred_text_feat', name),
+        )
 
     def measure(self, records: list[dict]) -> dict:
         """Recall both ways."""
@@ -62,9 +64,10 @@ class ImageTextRetrieval(ProductMetric):
         text_feats = np.stack(list(texts.values()))
         # Codes are given over pictures and texts together, so that equal means equal.
         keys = [(record['product_id'], record['text']) for record in records] + list(texts)
-        codes = np.stack([encode([key[0] for key in keys]), encode([key[1] for key in keys]),
-                          encode(keys)])
-        images, texts = codes[:, :len(records)], codes[:, len(records):]
+        codes = np.stack(
+            [encode([key[0] for key in keys]), encode([key[1] for key in keys]), encode(keys)]
+        )
+        images, texts = codes[:, : len(records)], codes[:, len(records) :]
         self._recall(figures, 'i2t', image_feats, text_feats, images, texts)
         self._recall(figures, 't2i', text_feats, image_feats, texts, images)
         return figures
@@ -75,7 +78,12 @@ class ImageTextRetrieval(ProductMetric):
         # |same product or same text| = |same product| + |same text| - |both|
         num_relevant = sum(
             sign * np.bincount(gallery[row], minlength=query[row].max() + 1)[query[row]]
-            for row, sign in enumerate((1, 1, -1)))
+            for row, sign in enumerate((1, 1, -1))
+        )
         for k in self.topk:
-            self.add_figure(figures, f'{name}_R@{k}', recall_at_k(relevant, k),
-                            recall_chance(num_relevant, len(gallery_feats), k))
+            self.add_figure(
+                figures,
+                f'{name}_R@{k}',
+                recall_at_k(relevant, k),
+                recall_chance(num_relevant, len(gallery_feats), k),
+            )

@@ -56,14 +56,21 @@ class ProductGrounding(ProductMetric):
 
     default_prefix = 'grounding'
 
-    def __init__(self, split: str | None = None, alpha: float = 0.5,
-                 candidates: str | dict = 'objects', iou_thrs: Sequence[float] = (0.5, 0.7),
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        split: str | None = None,
+        alpha: float = 0.5,
+        candidates: str | dict = 'objects',
+        iou_thrs: Sequence[float] = (0.5, 0.7),
+        **kwargs,
+    ) -> None:
         super().__init__(split=split, **kwargs)
         name = type(self).__name__
         if isinstance(candidates, str) and candidates != 'objects':
-            raise ValueError(f"{name}: candidates is 'objects' or the config of a proposer "
-                             f'(a dict with type), got {candidates!r}')
+            raise ValueError(
+                f"{name}: candidates is 'objects' or the config of a proposer "
+                f'(a dict with type), got {candidates!r}'
+            )
         if not iou_thrs or not all(0 < thr <= 1 for thr in iou_thrs):
             raise ValueError(f'{name}: iou_thrs lie in (0, 1], got {iou_thrs!r}')
         self.alpha = alpha
@@ -86,26 +93,34 @@ class ProductGrounding(ProductMetric):
             score_map = upsample_score_map(patch_map, img_shape)
             energy = energy_inside(score_map, gt_bboxes)
         except ValueError as error:
-            raise ValueError(f'{name}: pred_score_map of product {sample.get("product_id")!r}: '
-                             f'{error}') from error
+            raise ValueError(
+                f'{name}: pred_score_map of product {sample.get("product_id")!r}: {error}'
+            ) from error
         right = [right_candidates(boxes, gt_bboxes, thr) for thr in self.iou_thrs]
         top1 = top1_box(score_map, boxes, self.alpha) if len(boxes) else None
         return dict(
-            without_boxes=False, num_candidates=len(boxes), energy=energy,
+            without_boxes=False,
+            num_candidates=len(boxes),
+            energy=energy,
             hits=[top1 is not None and bool(each[top1]) for each in right],
             hits_chance=[right_box_chance(each) for each in right],
             pointing=pointing_hit(patch_map, gt_bboxes, img_shape),
-            area=pointing_chance(gt_bboxes, img_shape))
+            area=pointing_chance(gt_bboxes, img_shape),
+        )
 
     def measure(self, records: list[dict]) -> dict:
         """Means over the photos that have boxes."""
         photos = [record for record in records if not record['without_boxes']]
-        figures = {'grounding_num_photos': len(photos),
-                   'grounding_num_without_boxes': len(records) - len(photos)}
+        figures = {
+            'grounding_num_photos': len(photos),
+            'grounding_num_without_boxes': len(records) - len(photos),
+        }
         if not photos:
             if records:
-                self.warn(f'none of {len(records)} photos has boxes of its product. Its figures '
-                          'are left out.')
+                self.warn(
+                    f'none of {len(records)} photos has boxes of its product. Its figures '
+                    'are left out.'
+                )
             return figures
 
         def column(key):
@@ -116,8 +131,9 @@ class ProductGrounding(ProductMetric):
             key = f'acc@{thr}'
             if self.proposer is None:
                 key = 'right_box' if index == 0 else f'right_box@{thr}'
-            self.add_figure(figures, key, column('hits')[:, index],
-                            column('hits_chance')[:, index])
+            self.add_figure(
+                figures, key, column('hits')[:, index], column('hits_chance')[:, index]
+            )
         self.add_figure(figures, 'pointing', column('pointing'), column('area'))
         self.add_figure(figures, 'energy', column('energy'), column('area'))
         return figures

@@ -59,10 +59,16 @@ class ProductRetrieval(ProductMetric):
 
     default_prefix = 'product'
 
-    def __init__(self, protocol: str = 'fine', split: str | None = None,
-                 topk: Sequence[int] = (1, 5, 10), feature: str = 'pred_instance_feat',
-                 query_sources: Sequence[str] | None = None,
-                 gallery_sources: Sequence[str] | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        protocol: str = 'fine',
+        split: str | None = None,
+        topk: Sequence[int] = (1, 5, 10),
+        feature: str = 'pred_instance_feat',
+        query_sources: Sequence[str] | None = None,
+        gallery_sources: Sequence[str] | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(split=split, **kwargs)
         name = type(self).__name__
         if protocol not in RELEVANCE:
@@ -81,21 +87,32 @@ class ProductRetrieval(ProductMetric):
         name = type(self).__name__
         source = get_source(sample, name)
         # A category may be missing; a product_id may not.
-        label = (sample.get('category') if self.protocol == 'm5'
-                 else get_field(sample, 'product_id', name))
+        label = (
+            sample.get('category')
+            if self.protocol == 'm5'
+            else get_field(sample, 'product_id', name)
+        )
         is_query = self.query_sources is None or source in self.query_sources
         in_gallery = self.gallery_sources is None or source in self.gallery_sources
         feat = get_feature(sample, self.feature, name) if is_query or in_gallery else None
-        return dict(label=label, source=source, feat=feat,
-                    is_query=is_query and label is not None, in_gallery=in_gallery)
+        return dict(
+            label=label,
+            source=source,
+            feat=feat,
+            is_query=is_query and label is not None,
+            in_gallery=in_gallery,
+        )
 
     def measure(self, records: list[dict]) -> dict:
         """Rank the gallery for each query."""
         queries = [i for i, record in enumerate(records) if record['is_query']]
         gallery = [i for i, record in enumerate(records) if record['in_gallery']]
         name = self.protocol
-        figures = {f'{name}_num_queries': 0, f'{name}_num_unmatched': 0,
-                   f'{name}_num_gallery': len(gallery)}
+        figures = {
+            f'{name}_num_queries': 0,
+            f'{name}_num_unmatched': 0,
+            f'{name}_num_gallery': len(gallery),
+        }
         labels = encode([record['label'] for record in records])
         place = {sample: index for index, sample in enumerate(gallery)}
         itself = np.array([place.get(sample, -1) for sample in queries], dtype=np.int64)
@@ -106,8 +123,10 @@ class ProductRetrieval(ProductMetric):
         used = np.ones_like(matched) if self.protocol == 'm5' else matched
         if not used.any() or not gallery:
             sources = sorted({record['source'] for record in records})
-            self.warn(f'no query can be answered ({len(queries)} queries, {len(gallery)} in the '
-                      f'gallery; sources seen: {sources}). Its figures are left out.')
+            self.warn(
+                f'no query can be answered ({len(queries)} queries, {len(gallery)} in the '
+                f'gallery; sources seen: {sources}). Its figures are left out.'
+            )
             return figures
         queries = [sample for sample, keep in zip(queries, used, strict=True) if keep]
         itself, num_relevant = itself[used], num_relevant[used]
@@ -115,15 +134,24 @@ class ProductRetrieval(ProductMetric):
 
         _, ranked = topk_similarity(
             np.stack([records[i]['feat'] for i in queries]),
-            np.stack([records[i]['feat'] for i in gallery]), max(self.topk), exclude=itself)
+            np.stack([records[i]['feat'] for i in gallery]),
+            max(self.topk),
+            exclude=itself,
+        )
         found = labels[gallery][ranked] == labels[queries][:, None]
         relevant = found & (ranked >= 0)
         size = len(gallery) - (itself >= 0)
         for k in self.topk:
-            self.add_figure(figures, f'{name}_R@{k}', recall_at_k(relevant, k),
-                            recall_chance(num_relevant, size, k))
             self.add_figure(
-                figures, f'{name}_mAP@{k}',
+                figures,
+                f'{name}_R@{k}',
+                recall_at_k(relevant, k),
+                recall_chance(num_relevant, size, k),
+            )
+            self.add_figure(
+                figures,
+                f'{name}_mAP@{k}',
                 average_precision_at_k(relevant, num_relevant, k, self.protocol),
-                average_precision_chance(num_relevant, size, k, self.protocol))
+                average_precision_chance(num_relevant, size, k, self.protocol),
+            )
         return figures

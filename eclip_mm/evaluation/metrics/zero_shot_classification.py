@@ -62,23 +62,37 @@ class ZeroShotClassification(ProductMetric):
 
     default_prefix = 'zero_shot'
 
-    def __init__(self, split: str | None = None, topk: Sequence[int] = (1, 5),
-                 feature: str = 'pred_image_feat', target: str = 'product', catalogue=None,
-                 templates: Sequence[str] = ('{}',), **kwargs) -> None:
+    def __init__(
+        self,
+        split: str | None = None,
+        topk: Sequence[int] = (1, 5),
+        feature: str = 'pred_image_feat',
+        target: str = 'product',
+        catalogue=None,
+        templates: Sequence[str] = ('{}',),
+        **kwargs,
+    ) -> None:
         super().__init__(split=split, **kwargs)
         name = type(self).__name__
         if target not in ('product', 'category'):
             raise ValueError(f"{name}: target is 'product' or 'category', got {target!r}")
         if target == 'category' and catalogue is None:
-            raise ValueError(f"{name}: target='category' needs catalogue=PATH to list the "
-                             'categories')
+            raise ValueError(
+                f"{name}: target='category' needs catalogue=PATH to list the categories"
+            )
         if target == 'product' and feature == 'pred_instance_feat':
-            raise ValueError(f"{name}: with target='product' the instance feature is prompted "
-                             "with the answer; use feature='pred_image_feat'")
-        if isinstance(templates, str) or not templates or any(
-                t.count('{}') != 1 for t in templates):
-            raise ValueError(f"{name}: templates is a list of strings with '{{}}' once each, got "
-                             f'{templates!r}')
+            raise ValueError(
+                f"{name}: with target='product' the instance feature is prompted "
+                "with the answer; use feature='pred_image_feat'"
+            )
+        if (
+            isinstance(templates, str)
+            or not templates
+            or any(t.count('{}') != 1 for t in templates)
+        ):
+            raise ValueError(
+                f"{name}: templates is a list of strings with '{{}}' once each, got {templates!r}"
+            )
         self.topk = check_topk(topk, name)
         self.feature = feature
         self.target = target
@@ -133,19 +147,28 @@ class ZeroShotClassification(ProductMetric):
             raise ValueError(
                 f'{type(self).__name__}.set_class_feats: one feature for each class of '
                 f'class_prompts is needed, got {len(names)} names and {len(feats)} features; '
-                f'missing {sorted(missing)[:5]}, unknown {sorted(extra)[:5]}')
+                f'missing {sorted(missing)[:5]}, unknown {sorted(extra)[:5]}'
+            )
         self._class_feats = (names, ensemble_prompts(feats))
 
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep label, category and features, (D,) float32 each."""
         name = type(self).__name__
-        label = (get_field(sample, 'product_id', name) if self.target == 'product'
-                 else sample.get('category'))
-        record = dict(label=label, category=sample.get('category') or '(none)',
-                      feat=get_feature(sample, self.feature, name))
+        label = (
+            get_field(sample, 'product_id', name)
+            if self.target == 'product'
+            else sample.get('category')
+        )
+        record = dict(
+            label=label,
+            category=sample.get('category') or '(none)',
+            feat=get_feature(sample, self.feature, name),
+        )
         if self._prompts is None and self._class_feats is None:
-            record.update(text=get_field(sample, 'text', name),
-                          text_feat=get_feature(sample, 'pred_text_feat', name))
+            record.update(
+                text=get_field(sample, 'text', name),
+                text_feat=get_feature(sample, 'pred_text_feat', name),
+            )
         return record
 
     def evaluate(self, size: int) -> dict:
@@ -164,7 +187,8 @@ class ZeroShotClassification(ProductMetric):
             raise RuntimeError(
                 f'{type(self).__name__} lists its classes from a catalogue, but set_class_feats() '
                 'was not called before this evaluation: encode metric.class_prompts with the '
-                "model's text encoder and hand the features over (a hook's work)")
+                "model's text encoder and hand the features over (a hook's work)"
+            )
         class_of_text: dict[str, str] = {}
         class_of: dict[str, str] = {}
         feats = {}
@@ -184,19 +208,24 @@ class ZeroShotClassification(ProductMetric):
         index = {name: i for i, name in enumerate(names)}
         labels = np.array([index.get(class_of.get(record['label']), -1) for record in records])
         missing = int((labels < 0).sum())
-        figures.update({f'{target}_num_classes': len(names),
-                        f'{target}_num_without_prompt': missing})
+        figures.update(
+            {f'{target}_num_classes': len(names), f'{target}_num_without_prompt': missing}
+        )
         if missing:
             first = records[int((labels < 0).argmax())]['label']
-            self.warn(f'{missing} of {len(records)} samples have a {target} without prompt (the '
-                      f'first is {first!r}) and count as wrong.')
-        ranked = classify(np.stack([record['feat'] for record in records]), class_feats,
-                          max(self.topk))
+            self.warn(
+                f'{missing} of {len(records)} samples have a {target} without prompt (the '
+                f'first is {first!r}) and count as wrong.'
+            )
+        ranked = classify(
+            np.stack([record['feat'] for record in records]), class_feats, max(self.topk)
+        )
         scores = {}
         for k in self.topk:
             scores[f'top{k}'] = topk_correct(ranked, labels, k)
-            self.add_figure(figures, f'{target}_top{k}', scores[f'top{k}'],
-                            topk_chance(len(names), k))
+            self.add_figure(
+                figures, f'{target}_top{k}', scores[f'top{k}'], topk_chance(len(names), k)
+            )
         listed = names if target == 'category' else ()
         self.table = per_category_table(scores, [r['category'] for r in records], listed)
         self._log_table()
@@ -205,8 +234,13 @@ class ZeroShotClassification(ProductMetric):
     def _log_table(self) -> None:
         lines = [f'{type(self).__name__} (prefix {self.prefix!r}) by category:']
         for row in self.table:
-            values = ['-' if value is None else f'{value:.4f}'
-                      for key, value in row.items() if key not in ('category', 'count')]
-            lines.append(f'  {row["category"]}: {row["count"]} samples, '
-                         f'top-{"/".join(map(str, self.topk))} {" / ".join(values)}')
+            values = [
+                '-' if value is None else f'{value:.4f}'
+                for key, value in row.items()
+                if key not in ('category', 'count')
+            ]
+            lines.append(
+                f'  {row["category"]}: {row["count"]} samples, '
+                f'top-{"/".join(map(str, self.topk))} {" / ".join(values)}'
+            )
         print_log('\n'.join(lines), logger='current')

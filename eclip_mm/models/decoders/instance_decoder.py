@@ -18,8 +18,11 @@ class InstanceDecoderBlock(nn.Module):
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout, batch_first=True)
         self.norm_ffn = nn.LayerNorm(embed_dims)
         self.ffn = nn.Sequential(
-            nn.Linear(embed_dims, ffn_ratio * embed_dims), nn.GELU(),
-            nn.Dropout(dropout), nn.Linear(ffn_ratio * embed_dims, embed_dims))
+            nn.Linear(embed_dims, ffn_ratio * embed_dims),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(ffn_ratio * embed_dims, embed_dims),
+        )
 
     def forward(self, patch_tokens, queries, instance_feats):
         h, assign_map = self.slot_attn(patch_tokens, queries, instance_feats)
@@ -44,13 +47,20 @@ class InstanceDecoder(nn.Module):
         dropout: of self-attention and FFN.
     """
 
-    def __init__(self, embed_dims: int = 512, num_blocks: int = 6, num_heads: int = 8,
-                 ffn_ratio: int = 4, dropout: float = 0.0):
+    def __init__(
+        self,
+        embed_dims: int = 512,
+        num_blocks: int = 6,
+        num_heads: int = 8,
+        ffn_ratio: int = 4,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.norm_tokens = nn.LayerNorm(embed_dims)
         self.blocks = nn.ModuleList(
             InstanceDecoderBlock(embed_dims, num_heads, ffn_ratio, dropout)
-            for _ in range(num_blocks))
+            for _ in range(num_blocks)
+        )
         self.norm_out = nn.LayerNorm(embed_dims)
 
     def forward(self, patch_tokens: Tensor, queries: Tensor) -> tuple[Tensor, list[Tensor]]:

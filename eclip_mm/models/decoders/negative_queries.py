@@ -52,8 +52,10 @@ class GaussianNegatives(NegativeQueries):
     """q ~ N(0, I), the paper's choice."""
 
     def forward(self, product_ids, id_hash, num_negatives):
-        rows = [torch.randn(num_negatives, self.embed_dims, generator=self._generator(i))
-                for i in product_ids]
+        rows = [
+            torch.randn(num_negatives, self.embed_dims, generator=self._generator(i))
+            for i in product_ids
+        ]
         return torch.stack(rows).to(id_hash.device)
 
 
@@ -65,9 +67,8 @@ class TextNegatives(NegativeQueries):
     with the checkpoint. A product draws T - 1 different other products from
     it; where the ring holds fewer, Gaussian noise fills up.
 
-    A small model told apart better with these than with noise: the queries of
-    other products take the background, noise leaves it to the positive query
-    (right box 0.85 against 0.63 with the same weights, CHANGELOG).
+    The queries of other products have learned to take the background; noise
+    leaves more of it to the positive query (figures: docs/experiments.md).
 
     Args:
         size: texts in the ring.
@@ -101,5 +102,7 @@ class TextNegatives(NegativeQueries):
                 chosen.setdefault(ids[place], place)
             places = list(chosen.values())[1:]
             noise = torch.randn(num_negatives - len(places), self.embed_dims, generator=generator)
-            rows.append(torch.cat([scale_prompts(self.ring_feats[places]), noise.to(id_hash.device)]))
+            rows.append(
+                torch.cat([scale_prompts(self.ring_feats[places]), noise.to(id_hash.device)])
+            )
         return torch.stack(rows)

@@ -36,8 +36,9 @@ class SlotAttention(nn.Module):
         for proj in (self.proj_z, self.proj_q, self.proj_v, self.proj_o):
             nn.init.xavier_uniform_(proj.weight)
 
-    def forward(self, patch_tokens: Tensor, queries: Tensor, instance_feats: Tensor
-                ) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, patch_tokens: Tensor, queries: Tensor, instance_feats: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """
         Args:
             patch_tokens: Z (B, N, D).

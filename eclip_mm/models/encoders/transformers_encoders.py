@@ -9,8 +9,9 @@ from transformers import AutoConfig, AutoModel
 from eclip_mm.registry import MODELS
 
 
-def build_transformers_model(model_type: str | None, config: dict | None, pretrained: str | None,
-                             allow_download: bool) -> nn.Module:
+def build_transformers_model(
+    model_type: str | None, config: dict | None, pretrained: str | None, allow_download: bool
+) -> nn.Module:
     """A bare model of any ``transformers`` Auto class, without pooling layer.
 
     Args:
@@ -41,12 +42,16 @@ def build_transformers_model(model_type: str | None, config: dict | None, pretra
                 '`allow_download=True`, or `pretrained=None` to start from random weights.'
             ) from error
         if model_type is not None and base.model_type != model_type:
-            raise ValueError(f'{pretrained!r} is a {base.model_type!r} model, but the config says '
-                             f'model_type={model_type!r}')
+            raise ValueError(
+                f'{pretrained!r} is a {base.model_type!r} model, but the config says '
+                f'model_type={model_type!r}'
+            )
     unknown = [key for key in fields if not hasattr(base, key)]
     if unknown:
-        raise KeyError(f'{type(base).__name__} of model_type {base.model_type!r} has no field '
-                       f'{unknown}; check the spelling in `config`')
+        raise KeyError(
+            f'{type(base).__name__} of model_type {base.model_type!r} has no field '
+            f'{unknown}; check the spelling in `config`'
+        )
     if pretrained is None:  # again, since some fields follow from others
         base = AutoConfig.for_model(model_type, **fields)
     else:
@@ -62,19 +67,27 @@ def build_transformers_model(model_type: str | None, config: dict | None, pretra
         pass
     if pretrained is None:
         return AutoModel.from_config(base, **kwargs)
-    return AutoModel.from_pretrained(pretrained, config=base,
-                                     local_files_only=not allow_download, **kwargs)
+    # float32 whatever the file holds: autocast decides what is computed in bf16
+    return AutoModel.from_pretrained(
+        pretrained, config=base, dtype=torch.float32, local_files_only=not allow_download, **kwargs
+    )
 
 
 class _TransformersEncoder(nn.Module):
-
-    def __init__(self, model_type=None, config=None, pretrained=None, allow_download=False,
-                 gradient_checkpointing=False):
+    def __init__(
+        self,
+        model_type=None,
+        config=None,
+        pretrained=None,
+        allow_download=False,
+        gradient_checkpointing=False,
+    ):
         super().__init__()
         self.model = build_transformers_model(model_type, config, pretrained, allow_download)
         if gradient_checkpointing:
             self.model.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs=dict(use_reentrant=False))
+                gradient_checkpointing_kwargs=dict(use_reentrant=False)
+            )
 
 
 class ConvStem(nn.Sequential):
@@ -93,8 +106,11 @@ class ConvStem(nn.Sequential):
         layers = []
         for before, after in zip((3, *channels), channels, strict=False):
             # GroupNorm: the same in training, evaluation and the momentum model
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
-                       nn.GroupNorm(4, after), nn.ReLU(inplace=True)]
+            layers += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(4, after),
+                nn.ReLU(inplace=True),
+            ]
         super().__init__(*layers, nn.Conv2d(channels[-1], embed_dims, 1))
 
     @property
@@ -114,10 +130,12 @@ def replace_patch_projection(model: nn.Module, channels: tuple[int, ...]) -> Non
     projection = getattr(embeddings, 'projection', None)
     if not isinstance(projection, nn.Conv2d):
         raise ValueError(f'conv_stem: {type(model).__name__} has no patch projection to replace')
-    if projection.kernel_size != (2**len(channels), ) * 2:
-        raise ValueError(f'conv_stem: {len(channels)} convolutions of stride 2 make patches of '
-                         f'{2**len(channels)} pixels, but patch_size is '
-                         f'{projection.kernel_size[0]}')
+    if projection.kernel_size != (2 ** len(channels),) * 2:
+        raise ValueError(
+            f'conv_stem: {len(channels)} convolutions of stride 2 make patches of '
+            f'{2 ** len(channels)} pixels, but patch_size is '
+            f'{projection.kernel_size[0]}'
+        )
     embeddings.projection = ConvStem(channels, projection.out_channels)
 
 
@@ -137,16 +155,26 @@ class TransformersImageEncoder(_TransformersEncoder):
         embed_dims (int): width of class and patch tokens.
     """
 
-    def __init__(self, model_type: str | None = 'vit', config: dict | None = None,
-                 pretrained: str | None = None, allow_download: bool = False,
-                 gradient_checkpointing: bool = False,
-                 conv_stem: tuple[int, ...] | None = None):
+    def __init__(
+        self,
+        model_type: str | None = 'vit',
+        config: dict | None = None,
+        pretrained: str | None = None,
+        allow_download: bool = False,
+        gradient_checkpointing: bool = False,
+        conv_stem: tuple[int, ...] | None = None,
+    ):
         super().__init__(model_type, config, pretrained, allow_download, gradient_checkpointing)
         cfg = self.model.config
         if conv_stem:
             replace_patch_projection(self.model, conv_stem)
         sizes = getattr(cfg, 'hidden_sizes', None)
         self.embed_dims = sizes[-1] if sizes else cfg.hidden_size
+        for name, param in self.model.named_parameters():
+            # of masked pretraining and of pooling: nothing here uses them, and
+            # DDP waits for the gradient of every trained parameter
+            if name.endswith('mask_token') or (sizes and name.startswith('layernorm.')):
+                param.requires_grad_(False)
         patch_size = getattr(cfg, 'patch_size', None)
         self.patch_size = patch_size if isinstance(patch_size, int) else None
 
@@ -172,9 +200,11 @@ class TransformersImageEncoder(_TransformersEncoder):
             num_prefix, side = 0, math.isqrt(num_tokens)
             grid = (side, side)
             if side * side != num_tokens or images.shape[-2] != images.shape[-1]:
-                raise ValueError(f'{type(self.model).__name__} gave {num_tokens} tokens for '
-                                 f'pictures of {tuple(images.shape[-2:])}; only square pictures '
-                                 'work with this model')
+                raise ValueError(
+                    f'{type(self.model).__name__} gave {num_tokens} tokens for '
+                    f'pictures of {tuple(images.shape[-2:])}; only square pictures '
+                    'work with this model'
+                )
         patch_tokens = tokens[:, num_prefix:]
         class_token = tokens[:, 0] if num_prefix else patch_tokens.mean(dim=1)
         return class_token, patch_tokens, grid
@@ -191,9 +221,14 @@ class TransformersTextEncoder(_TransformersEncoder):
         vocab_size (int): token ids must be below it.
     """
 
-    def __init__(self, model_type: str | None = 'bert', config: dict | None = None,
-                 pretrained: str | None = None, allow_download: bool = False,
-                 gradient_checkpointing: bool = False):
+    def __init__(
+        self,
+        model_type: str | None = 'bert',
+        config: dict | None = None,
+        pretrained: str | None = None,
+        allow_download: bool = False,
+        gradient_checkpointing: bool = False,
+    ):
         super().__init__(model_type, config, pretrained, allow_download, gradient_checkpointing)
         self.embed_dims = self.model.config.hidden_size
         self.vocab_size = self.model.config.vocab_size

@@ -4,10 +4,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eclip_mm.engine.dist import gather
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import PretextHead, accuracy
+from .base import PretextHead, accuracy, similarity_logits
 
 
 @MODELS.register_module()
@@ -31,9 +32,10 @@ class InterProductHead(PretextHead):
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_inter``, ``inter_acc``."""
-        h = F.normalize(outputs.positive_feats, dim=-1)
+        h = F.normalize(at_least_float32(outputs.positive_feats), dim=-1)
         keys = gather(outputs.teacher_instance_feats)  # (G, D), no gradient
-        logits = outputs.logit_scale * h @ keys.T
+        logits = similarity_logits(h, keys, outputs.logit_scale)
         return dict(
             loss_inter=self.criterion(logits, outputs.targets, outputs.same_product),
-            inter_acc=accuracy(logits, outputs.targets))
+            inter_acc=accuracy(logits, outputs.targets, outputs.same_product),
+        )

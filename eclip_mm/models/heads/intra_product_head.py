@@ -1,9 +1,9 @@
 """Intra-product contrastive learning and entropy regularisation (Eq. 9 and 10)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
@@ -27,12 +27,14 @@ class IntraProductHead(PretextHead):
         self.entropy = MODELS.build(entropy) if entropy else None
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
-        """Terms ``loss_intra``, ``intra_acc``, ``loss_entropy``, and slot health."""
-        h = F.normalize(outputs.instance_feats, dim=-1)  # (B, T, D)
-        logits = outputs.logit_scale * torch.einsum('btd,bd->bt', h, outputs.text_feats)
+        """Terms ``loss_intra``, ``intra_acc`` and, unless it is off, ``loss_entropy``."""
+        h = F.normalize(at_least_float32(outputs.instance_feats), dim=-1)  # (B, T, D)
+        # a product and a sum: no matrix product that autocast would round to bf16
+        logits = outputs.logit_scale * (h * outputs.text_feats[:, None]).sum(dim=-1)
         terms = dict(
             loss_intra=self.criterion(logits, outputs.positive_index),
-            intra_acc=accuracy(logits, outputs.positive_index))
+            intra_acc=accuracy(logits, outputs.positive_index),
+        )
         if self.entropy is not None:
             terms['loss_entropy'] = self.entropy(outputs.assign_maps[-1], outputs.positive_index)
         return terms

@@ -5,7 +5,7 @@ from torch import Tensor
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import PretextHead, accuracy
+from .base import PretextHead, accuracy, similarity_logits
 
 
 @MODELS.register_module()
@@ -23,9 +23,14 @@ class ITCHead(PretextHead):
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_itc``, ``itc_acc``."""
         scale, targets = outputs.logit_scale, outputs.targets
-        i2t = scale * outputs.image_feats @ outputs.all_text_feats.T  # (B, G)
-        t2i = scale * outputs.text_feats @ outputs.all_image_feats.T
-        loss = (self.criterion(i2t, targets, outputs.same_product)
-                + self.criterion(t2i, targets, outputs.same_product)) / 2
-        acc = (accuracy(i2t, targets) + accuracy(t2i, targets)) / 2
+        i2t = similarity_logits(outputs.image_feats, outputs.all_text_feats, scale)  # (B, G)
+        t2i = similarity_logits(outputs.text_feats, outputs.all_image_feats, scale)
+        loss = (
+            self.criterion(i2t, targets, outputs.same_product)
+            + self.criterion(t2i, targets, outputs.same_product)
+        ) / 2
+        acc = (
+            accuracy(i2t, targets, outputs.same_product)
+            + accuracy(t2i, targets, outputs.same_product)
+        ) / 2
         return dict(loss_itc=loss, itc_acc=acc)

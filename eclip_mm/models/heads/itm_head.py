@@ -9,7 +9,7 @@ from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import PretextHead, accuracy
+from .base import PretextHead, accuracy, similarity_logits
 
 
 def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tensor) -> Tensor:
@@ -28,7 +28,9 @@ def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tenso
     probs = at_least_float32(similarity).masked_fill(same_product, float('-inf')).softmax(dim=1)
     cumulative = probs.cumsum(dim=1)
     # scaled by the row's own total: rounding must not leave a draw past the end
-    index = torch.searchsorted(cumulative, (uniform.to(cumulative) * cumulative[:, -1])[:, None], right=True)
+    index = torch.searchsorted(
+        cumulative, (uniform.to(cumulative) * cumulative[:, -1])[:, None], right=True
+    )
     return index.squeeze(1).clamp_(max=probs.shape[1] - 1)
 
 
@@ -55,12 +57,14 @@ class ITMHead(PretextHead):
         """Terms ``loss_itm``, ``itm_acc``."""
         h, texts = outputs.positive_feats, outputs.all_text_feats
         with torch.no_grad():
-            similarity = outputs.logit_scale * F.normalize(h, dim=-1) @ texts.T
+            similarity = similarity_logits(F.normalize(h, dim=-1), texts, outputs.logit_scale)
             negatives = draw_hard_negatives(similarity, outputs.same_product, outputs.uniform)
-        pairs = torch.cat([h * scale_prompts(outputs.text_feats),
-                           h * scale_prompts(texts[negatives])])
+        pairs = torch.cat(
+            [h * scale_prompts(outputs.text_feats), h * scale_prompts(texts[negatives])]
+        )
         logits = at_least_float32(self.classifier(pairs))
         labels = torch.arange(2, device=h.device).flip(0).repeat_interleave(len(h))  # 1..1 0..0
         return dict(
             loss_itm=self.loss_weight * F.cross_entropy(logits, labels),
-            itm_acc=accuracy(logits, labels))
+            itm_acc=accuracy(logits, labels),
+        )

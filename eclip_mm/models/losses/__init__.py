@@ -1,5 +1,10 @@
 from .assignment_entropy import AssignmentEntropyLoss, assignment_entropy_loss, query_entropy
 from .info_nce import InfoNCELoss, info_nce
 
-__all__ = ['AssignmentEntropyLoss', 'InfoNCELoss', 'assignment_entropy_loss', 'info_nce',
-           'query_entropy']
+__all__ = [
+    'AssignmentEntropyLoss',
+    'InfoNCELoss',
+    'assignment_entropy_loss',
+    'info_nce',
+    'query_entropy',
+]

@@ -24,8 +24,9 @@ def query_entropy(assign_map: Tensor, eps: float = 1e-8) -> Tensor:
     return -(m * (m + eps).log()).sum(dim=1)
 
 
-def assignment_entropy_loss(assign_map: Tensor, positive_index: Tensor,
-                            reduce_negatives: str = 'sum') -> Tensor:
+def assignment_entropy_loss(
+    assign_map: Tensor, positive_index: Tensor, reduce_negatives: str = 'sum'
+) -> Tensor:
     """L_R = H_r + sum over t != r of (log N - H_t), mean over the batch (Eq. 10).
 
     Args:
@@ -40,8 +41,9 @@ def assignment_entropy_loss(assign_map: Tensor, positive_index: Tensor,
     entropy = query_entropy(assign_map)  # (B, T)
     num_tokens, num_queries = assign_map.shape[1:]
     positive = torch.zeros_like(entropy, dtype=torch.bool).scatter(
-        1, positive_index[:, None], True)
-    sharp = entropy[positive]  # (B,) of the positive query
+        1, positive_index[:, None], True
+    )
+    sharp = entropy.gather(1, positive_index[:, None])[:, 0]  # (B,) of the positive query
     flat = (math.log(num_tokens) - entropy).masked_fill(positive, 0).sum(dim=1)
     if reduce_negatives == 'mean':
         flat = flat / max(num_queries - 1, 1)
@@ -55,11 +57,11 @@ class AssignmentEntropyLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0, reduce_negatives: str = 'sum'):
         super().__init__()
         if reduce_negatives not in ('sum', 'mean'):
-            raise ValueError(
-                f"reduce_negatives must be 'sum' or 'mean', got {reduce_negatives!r}")
+            raise ValueError(f"reduce_negatives must be 'sum' or 'mean', got {reduce_negatives!r}")
         self.loss_weight = loss_weight
         self.reduce_negatives = reduce_negatives
 
     def forward(self, assign_map: Tensor, positive_index: Tensor) -> Tensor:
         return self.loss_weight * assignment_entropy_loss(
-            assign_map, positive_index, self.reduce_negatives)
+            assign_map, positive_index, self.reduce_negatives
+        )
