@@ -100,7 +100,8 @@ def shrink(model):
     """The same parts in the same places, a few thousand times smaller."""
     tower = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
     kept = {k: v for k, v in model.image_encoder.config.items() if k in ('use_mask_token',)}
-    model.image_encoder.config = dict(tower, image_size=32, patch_size=8, **kept)
+    if model.image_encoder.model_type != 'resnet':  # the demo's is small as it is
+        model.image_encoder.config = dict(tower, image_size=32, patch_size=8, **kept)
     model.text_encoder.config = dict(
         tower, intermediate_size=64, vocab_size=100, max_position_embeddings=64
     )
@@ -127,4 +128,4 @@ def test_a_small_one_trains(name):
     names = {k.removeprefix('loss_') for k in first if k.startswith('loss_')}
     assert names - {'entropy'} == tasks_of(name)
     assert ('entropy' in names) == ('intra' in names)
-    assert last['loss_itc'] < first['loss_itc']
+    assert last['loss'] < first['loss']

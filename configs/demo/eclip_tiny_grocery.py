@@ -71,14 +71,14 @@ test_evaluator = val_evaluator
 # 81 products x 80 passes / 64 = 101 steps an epoch
 train_cfg = dict(max_epochs=20, val_interval=4)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(
         type='PolyLR',
         power=1.0,
         eta_min=1e-5,
         by_epoch=True,
         begin=0,
-        end=10,
+        end=20,
         convert_to_iter_based=True,
     ),
 ]
