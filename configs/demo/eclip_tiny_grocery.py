@@ -69,7 +69,7 @@ val_evaluator = [
 test_evaluator = val_evaluator
 
 # 81 products x 80 passes / 64 = 101 steps an epoch
-train_cfg = dict(max_epochs=20, val_interval=4)
+train_cfg = dict(max_epochs=14, val_interval=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(
@@ -78,7 +78,7 @@ param_scheduler = [
         eta_min=1e-5,
         by_epoch=True,
         begin=0,
-        end=20,
+        end=14,
         convert_to_iter_based=True,
     ),
 ]
