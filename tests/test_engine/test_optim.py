@@ -76,7 +76,6 @@ def test_norms_biases_and_embeddings_of_positions_do_not_decay():
     [
         (SWIN, 'relative_position_bias_table'),
         (DINO, 'register_tokens'),
-        (DINO, 'mask_token'),
         (DINO, 'cls_token'),
     ],
 )
@@ -84,6 +83,12 @@ def test_position_parameters_of_other_encoders_do_not_decay(encoder, name):
     model = MODELS.build(tiny_model_config(image_encoder=encoder))
     decay, keep = groups(model)
     assert any(n.endswith(name) for n in keep) and not any(n.endswith(name) for n in decay)
+
+
+def test_what_nothing_uses_is_not_trained():
+    """The mask token of masked pretraining gets no gradient: DDP would wait for it."""
+    decay, keep = groups(MODELS.build(tiny_model_config(image_encoder=DINO)))
+    assert not any('mask_token' in name for name in decay | keep)
 
 
 def test_a_user_may_name_more_parameters():
