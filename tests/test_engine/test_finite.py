@@ -95,7 +95,7 @@ def test_all_ranks_stop_together(tmp_path):
         process.kill()
     assert finished, 'a rank hangs'
     good, bad = ((tmp_path / f'{rank}.txt').read_text() for rank in range(2))
-    assert 'a term of another rank' in good and "loss_bad of this rank's batch" in bad
-    assert good.count("'p0-") == bad.count("'p0-") == 4
+    assert 'loss on another rank' in good and "loss_bad of this rank's batch" in bad
+    assert bad.count("'p0-") == 4 and "'p0-" not in good  # its products are not to blame
     saved = torch.load(tmp_path / 'run/nonfinite_iter_1.pth', weights_only=True)
     assert all(value.isfinite().all() for value in saved['state_dict'].values())

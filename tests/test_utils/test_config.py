@@ -63,7 +63,7 @@ def test_a_misspelt_top_level_key_is_an_error(write):
         ('val_dataloadr.batch_size', "'val_dataloadr'; did you mean 'val_dataloader'"),
         ('val_dataloader.many.1.x', "is a list of 1, it has no item '1'"),
         ('val_dataloader.many.first.x', "it has no item 'first'"),
-        ('pipeline', 'this is a variable of the config file'),
+        ('pipeline', 'is a variable of the config file'),
     ],
 )
 def test_a_misspelt_option_is_an_error(write, option, message):

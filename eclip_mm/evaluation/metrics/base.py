@@ -107,11 +107,8 @@ class ProductMetric(BaseMetric):
             self.warn(
                 f'no sample of split {self.split!r}; seen: {dict(seen)}. Its figures are left out.'
             )
-        # plain numbers: mmengine writes numpy's integers as null into its logs
-        return {
-            key: value.item() if isinstance(value, np.generic) else value
-            for key, value in self.measure(records).items()
-        }
+        # counts as floats: mmengine's log passes through numpy, and its JSON file drops integers
+        return {key: float(value) for key, value in self.measure(records).items()}
 
     def warn(self, message: str) -> None:
         """Log a warning that names the metric."""
