@@ -10,7 +10,7 @@ import os.path as osp
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from eclip_mm.engine import prepare_cpu_launch
+from eclip_mm.engine import leave_process_group, prepare_cpu_launch
 from eclip_mm.utils.config import load_config, naming_config
 
 
@@ -42,6 +42,7 @@ def main():
     prepare_cpu_launch(cfg)
     with naming_config(args.config):
         Runner.from_cfg(cfg).test()
+    leave_process_group()
 
 
 if __name__ == '__main__':

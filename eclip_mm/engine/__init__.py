@@ -1,5 +1,5 @@
 from .checkpoint import PlainCheckpointHook, load_from_local
-from .dist import gather, local_rows, prepare_cpu_launch, world
+from .dist import gather, leave_process_group, local_rows, prepare_cpu_launch, world
 from .finite import NonFiniteLossError, check_finite
 from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
@@ -18,6 +18,7 @@ __all__ = [
     'check_finite',
     'gather',
     'load_from_local',
+    'leave_process_group',
     'local_rows',
     'prepare_cpu_launch',
     'world',

@@ -82,3 +82,13 @@ def prepare_cpu_launch(cfg) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
+
+
+def leave_process_group() -> None:
+    """End ``torch.distributed`` before the interpreter does.
+
+    Its threads may otherwise outlive what they use, and a run that went well
+    ends with "terminate called without an active exception".
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
