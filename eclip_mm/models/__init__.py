@@ -1,9 +1,11 @@
 from .data_preprocessor import ProductDataPreprocessor
 from .decoders import (
+    EMANegatives,
     GaussianNegatives,
     InstanceDecoder,
     InstanceQueries,
     SlotAttention,
+    SwitchableNegatives,
     TextNegatives,
 )
 from .eclip import ECLIP
@@ -17,6 +19,7 @@ from .prompts import PromptSampler
 
 __all__ = [
     'ECLIP',
+    'EMANegatives',
     'AssignmentEntropyLoss',
     'GaussianNegatives',
     'ITCHead',
@@ -33,6 +36,7 @@ __all__ = [
     'ProductDataPreprocessor',
     'PromptSampler',
     'SlotAttention',
+    'SwitchableNegatives',
     'TextNegatives',
     'TransformersImageEncoder',
     'TransformersTextEncoder',

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eclip_mm.models.decoders import IMAGE, GaussianNegatives, TextNegatives, scale_prompts
+from eclip_mm.models.decoders import IMAGE, GaussianNegatives, scale_prompts
 from eclip_mm.models.prompts import PromptSampler
 
 
@@ -67,38 +67,3 @@ def test_prompts_have_the_norm_of_gaussian_noise():
     torch.testing.assert_close(prompts.norm(dim=-1), torch.full((3,), 20.0))
     noise = GaussianNegatives(400)(['a', 'b'], torch.arange(2), 50).norm(dim=-1)
     assert (noise - 20).abs().max() < 4  # standard deviation of the norm is 0.7
-
-
-def test_gaussian_negatives_belong_to_the_product():
-    source, ids = GaussianNegatives(8, seed=3), torch.arange(2)
-    both = source(['a', 'b'], ids, 4)
-    assert torch.equal(source(['b'], ids[1:], 4)[0], both[1])
-    assert not torch.equal(both[0], both[1])
-    assert not torch.equal(GaussianNegatives(8, seed=4)(['a'], ids[:1], 4)[0], both[0])
-
-
-def test_text_negatives_are_different_other_products():
-    """Five products in the ring, product 2 twice: its own text is never drawn."""
-    source = TextNegatives(embed_dims=8, size=6)
-    feats = torch.nn.functional.normalize(torch.randn(6, 8), dim=-1)
-    ids = torch.tensor([0, 1, 2, 2, 3, 4])
-    source.observe(feats, ids)
-    for name in 'abcdefgh':
-        drawn = source([name], torch.tensor([2]), 4)[0]
-        found = [int((scale_prompts(feats) - q).abs().sum(dim=1).argmin()) for q in drawn]
-        assert sorted(ids[found].tolist()) == [0, 1, 3, 4]
-    # fewer than asked for: noise fills up, the same for the same product
-    short = source(['a'], torch.tensor([2]), 7)
-    assert short.shape == (1, 7, 8)
-    assert torch.equal(short, source(['a'], torch.tensor([2]), 7))
-
-
-def test_the_ring_of_texts_wraps_around_and_is_saved():
-    source = TextNegatives(embed_dims=1, size=4)
-    for k in range(3):  # 9 texts into 4 places
-        source.observe(torch.arange(3 * k, 3 * k + 3).float()[:, None], torch.arange(3) + 3 * k)
-    assert source.ring_ids.tolist() == [8, 5, 6, 7]
-    assert source.ring_feats.squeeze(1).tolist() == [8, 5, 6, 7]
-    other = TextNegatives(embed_dims=1, size=4)
-    other.load_state_dict(source.state_dict())
-    assert torch.equal(other(['a'], torch.tensor([0]), 3), source(['a'], torch.tensor([0]), 3))
