@@ -13,6 +13,7 @@ METRIC_CONFIGS = [
     dict(type='ImageTextRetrieval'),
     dict(type='ProductRetrieval'),
     dict(type='ProductRetrieval', protocol='m5'),
+    dict(type='ProductRetrieval', protocol='product1m'),
     dict(type='ProductGrounding'),
     dict(type='ZeroShotClassification'),
 ]

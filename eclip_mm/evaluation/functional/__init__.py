@@ -32,6 +32,14 @@ from eclip_mm.evaluation.functional.grounding import (
     top1_box,
     upsample_score_map,
 )
+from eclip_mm.evaluation.functional.instances import (
+    QueryLabels,
+    average_recall_at_n,
+    average_recall_chance,
+    expected_hits,
+    flatten_labels,
+    instance_relevance,
+)
 from eclip_mm.evaluation.functional.retrieval import (
     ap_depth,
     average_precision_at_k,
@@ -40,10 +48,13 @@ from eclip_mm.evaluation.functional.retrieval import (
 )
 
 __all__ = [
+    'QueryLabels',
     'ap_depth',
     'as_boxes',
     'average_precision_at_k',
     'average_precision_chance',
+    'average_recall_at_n',
+    'average_recall_chance',
     'bootstrap_interval',
     'box_area',
     'box_sums',
@@ -51,6 +62,9 @@ __all__ = [
     'clip_boxes',
     'energy_inside',
     'ensemble_prompts',
+    'expected_hits',
+    'flatten_labels',
+    'instance_relevance',
     'pairwise_iou',
     'peak_points',
     'per_category_table',

@@ -40,28 +40,34 @@ def recall_chance(num_relevant, gallery_size, k) -> np.ndarray:
     return 1 - miss
 
 
-def average_precision_chance(num_relevant, gallery_size, k: int, protocol: str) -> np.ndarray:
+def average_precision_chance(
+    num_relevant, gallery_size, k: int, protocol: str, num_listed=None
+) -> np.ndarray:
     """Expected AP@k of a random ranking, in closed form.
 
     With depth d, gallery G, P relevant and H_d = 1 + 1/2 + ... + 1/d. For
     ``ir``: E[rel_i hits_i] = P/G (1 + (i - 1)(P - 1)/(G - 1)), summed over i
-    with weight 1/i and divided by P. For ``m5`` and ``fine``: given h >= 1 hits
-    at random places the expectation is H_d/d + (h - 1)(d - H_d) / (d (d - 1)),
+    with weight 1/i and divided by P. For the others: given h >= 1 hits at random
+    places the expectation is H_d/d + (h - 1)(d - H_d) / (d (d - 1)),
     linear in h, so only P(h >= 1) and E[h] = d P / G are needed.
 
     Args:
         num_relevant (int or array-like): (...,) P of each query.
         gallery_size (int or array-like): (...,) G of each query.
         k (int): Cut-off.
-        protocol (str): ``m5``, ``fine`` or ``ir``.
+        protocol (str): As in
+            :func:`~eclip_mm.evaluation.functional.average_precision_at_k`.
+        num_listed (array-like, optional): (...,) |P| with duplicates, which
+            bounds the depth under ``product1m``. Defaults to ``num_relevant``.
 
     Returns:
         ndarray: (...,) float64; 0 where P is 0.
     """
+    num_listed = num_relevant if num_listed is None else num_listed
     num_relevant, size = np.broadcast_arrays(
         np.asarray(num_relevant, np.int64), np.asarray(gallery_size, np.int64)
     )
-    depth = np.minimum(ap_depth(num_relevant, k, k, protocol), size)
+    depth = np.minimum(ap_depth(num_listed, k, k, protocol), size)
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, k + 1))])[depth]
     share = np.divide(num_relevant, size, out=np.zeros(depth.shape), where=size > 0)
     if protocol == 'ir':

@@ -11,7 +11,7 @@ import torch
 # less than a float32 matrix product does.
 _GRID = 2.0**26
 
-PROTOCOLS = ('m5', 'fine', 'ir')
+PROTOCOLS = ('m5', 'fine', 'product1m', 'ir')
 
 
 def _grid_tile(feats, start: int, stop: int, name: str) -> np.ndarray:
@@ -146,7 +146,7 @@ def recall_at_k(relevant, k: int) -> np.ndarray:
 
 
 def ap_depth(num_relevant, num_ranked: int, k: int, protocol: str) -> np.ndarray:
-    """How deep AP@k looks: min(k, |P|, |R|) for ``m5`` and ``fine``, min(k, |R|) for ``ir``.
+    """How deep AP@k looks: min(k, |R|) for ``ir``, min(k, |P|, |R|) for the others.
 
     Raises:
         ValueError: Unknown protocol or k < 1.
@@ -166,8 +166,10 @@ def average_precision_at_k(relevant, num_relevant, k: int, protocol: str) -> np.
     With rel_i the relevance at rank i, hits_i the relevant items down to it,
     P the relevant set and R the ranked list:
 
-    - ``m5``, ``fine``: (1 / hits) * sum over i <= min(k, |P|, |R|) of
+    - ``m5``, ``fine``, ``product1m``: (1 / hits) * sum over i <= min(k, |P|, |R|) of
       rel_i * hits_i / i, hits being those among these ranks; 0 without a hit.
+      For ``product1m`` P is the concatenation of the gallery lists of all of
+      the query's labels: a label that it has twice counts twice in |P|.
     - ``ir``: (1 / |P|) * sum over i <= min(k, |R|) of rel_i * hits_i / i.
 
     Args:

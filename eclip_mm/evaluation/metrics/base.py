@@ -55,6 +55,7 @@ class ProductMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.split = split
+        self.splits = None if split is None else (split,)  #: those that are measured
         self.num_bootstrap = num_bootstrap
         self.seed = seed
 
@@ -93,7 +94,7 @@ class ProductMetric(BaseMetric):
         images = _images_of(data_batch)
         for index, sample in enumerate(data_samples):
             split = sample.get('split', '')
-            if self.split is not None and split != self.split:
+            if self.splits is not None and split not in self.splits:
                 self.results.append(split)
                 continue
             image = images[index, 0] if images is not None else None
@@ -105,7 +106,8 @@ class ProductMetric(BaseMetric):
         if not records:
             seen = Counter(item for item in results if isinstance(item, str))
             self.warn(
-                f'no sample of split {self.split!r}; seen: {dict(seen)}. Its figures are left out.'
+                f'no sample of split {" or ".join(map(repr, self.splits or [None]))}; seen: '
+                f'{dict(seen)}. Its figures are left out.'
             )
         # counts as floats: mmengine's log passes through numpy, and its JSON file drops integers
         return {key: float(value) for key, value in self.measure(records).items()}

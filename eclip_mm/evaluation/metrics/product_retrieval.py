@@ -1,4 +1,4 @@
-"""Retrieval of products by product (Table 2)."""
+"""Retrieval of products by product (Tables 2 and 3)."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,10 @@ import numpy as np
 from eclip_mm.evaluation.functional import (
     average_precision_at_k,
     average_precision_chance,
+    average_recall_at_n,
+    average_recall_chance,
+    flatten_labels,
+    instance_relevance,
     recall_at_k,
     recall_chance,
     topk_similarity,
@@ -21,39 +25,59 @@ from eclip_mm.evaluation.metrics.base import (
 )
 from eclip_mm.registry import METRICS
 
-RELEVANCE = {'m5': 'category', 'fine': 'product_id', 'ir': 'product_id'}
+#: default cut-offs
+TOPK = {'m5': (1, 5, 10), 'fine': (1, 5, 10), 'product1m': (10, 50), 'ir': (1, 5, 10)}
 
 
 @METRICS.register_module()
 class ProductRetrieval(ProductMetric):
-    """Recall@K and mAP@K of products searched by a picture (and its prompt).
+    """Products searched by a picture (and its prompt).
 
-    Relevant is an item of the same category (``m5``) or the same product_id
-    (``fine``, ``ir``); AP is the protocol's own, see
-    :func:`~eclip_mm.evaluation.functional.average_precision_at_k`. A query
-    that is itself in the gallery is dropped from it before ranking.
+    Relevant is a gallery item
+
+    - ``m5``: of the same category,
+    - ``fine``, ``ir``: of the same product_id,
+    - ``product1m``: of the product_id of any box annotated in the query photo
+      (``object_product_ids``; a photo without annotation asks for its own
+      product_id). Two boxes of one product are two labels.
+
+    AP and AR are the protocol's own, see
+    :func:`~eclip_mm.evaluation.functional.average_precision_at_k` and
+    :func:`~eclip_mm.evaluation.functional.average_recall_at_n`. A query that
+    is itself in the gallery is dropped from it before ranking.
 
     A query without any relevant item in the gallery is counted in
     ``num_unmatched``. Under ``m5`` it enters the means with 0, as in that
-    protocol's program; under ``fine`` and ``ir`` it is left out of them: a
-    product with one photo cannot be found. Under ``m5`` a picture without
-    category asks nothing (it is no query) but stays in the gallery.
+    protocol's program; under the others it is left out of them: a product with
+    one photo cannot be found. Under ``m5`` a picture without category asks
+    nothing (it is no query) but stays in the gallery.
 
-    Figures, P the protocol: ``P_R@K``, ``P_mAP@K`` with ``_chance`` (exact: a
-    random ranking); counts ``P_num_queries`` (that enter the means),
-    ``P_num_unmatched``, ``P_num_gallery``. Where no query enters the means,
-    a warning and the counts only.
+    Figures, P the protocol: ``P_R@K`` and ``P_mAP@K``, for ``product1m``
+    ``P_mAP@K`` and ``P_mAR@K``, with ``_chance`` (exact: a random ranking);
+    counts ``P_num_queries`` (that enter the means), ``P_num_unmatched``,
+    ``P_num_gallery``. ``product1m`` also counts ``num_unannotated`` (queries
+    without boxes), ``num_duplicated`` (with two boxes of one product),
+    ``num_lost_labels`` (boxes of the queries whose product is not in the
+    gallery: they count in no figure) and ``num_crowded@K`` (queries with more
+    boxes than K, of which mAR@K expects nothing: they enter it with 0). Where
+    no query enters the means, a warning and the counts only.
 
     Args:
-        protocol (str): ``m5``, ``fine`` or ``ir``. Defaults to ``fine``.
+        protocol (str): ``m5``, ``fine``, ``product1m`` or ``ir``. Defaults to
+            ``fine``.
         split (str, optional): As in :class:`ProductMetric`.
-        topk (Sequence[int]): Cut-offs K. Defaults to (1, 5, 10).
+        topk (Sequence[int], optional): Cut-offs K. Defaults to (10, 50) for
+            ``product1m`` and (1, 5, 10) for the others.
         feature (str): Field of the data sample to search with. Defaults to
             ``pred_instance_feat``.
         query_sources (Sequence[str], optional): Pictures of these sources are
             queries. Defaults to all.
         gallery_sources (Sequence[str], optional): Pictures of these sources
             are the gallery. Defaults to all.
+        query_split (str, optional): Samples of this split are queries: with
+            ``gallery_split``, and instead of ``split``, for queries and
+            gallery of two catalogues. Defaults to ``split``.
+        gallery_split (str, optional): Samples of this split are the gallery.
         **kwargs: Of :class:`ProductMetric`.
     """
 
@@ -63,27 +87,38 @@ class ProductRetrieval(ProductMetric):
         self,
         protocol: str = 'fine',
         split: str | None = None,
-        topk: Sequence[int] = (1, 5, 10),
+        topk: Sequence[int] | None = None,
         feature: str = 'pred_instance_feat',
         query_sources: Sequence[str] | None = None,
         gallery_sources: Sequence[str] | None = None,
+        query_split: str | None = None,
+        gallery_split: str | None = None,
         **kwargs,
     ) -> None:
         super().__init__(split=split, **kwargs)
         name = type(self).__name__
-        if protocol not in RELEVANCE:
-            raise ValueError(f'{name}: unknown protocol {protocol!r}, one of {tuple(RELEVANCE)}')
+        if protocol not in TOPK:
+            raise ValueError(f'{name}: unknown protocol {protocol!r}, one of {tuple(TOPK)}')
         for key, sources in (('query', query_sources), ('gallery', gallery_sources)):
             if isinstance(sources, str):
                 raise ValueError(f'{name}: {key}_sources is a list of sources, got {sources!r}')
+        one_missing = (query_split is None) != (gallery_split is None)
+        if one_missing or (split is not None and query_split is not None):
+            raise ValueError(
+                f'{name}: give split, or query_split and gallery_split both, got split={split!r}, '
+                f'query_split={query_split!r}, gallery_split={gallery_split!r}'
+            )
+        if query_split is not None:
+            self.splits = (query_split, gallery_split)
         self.protocol = protocol
-        self.topk = check_topk(topk, name)
+        self.topk = check_topk(TOPK[protocol] if topk is None else topk, name)
         self.feature = feature
+        self.query_split, self.gallery_split = query_split, gallery_split
         self.query_sources = query_sources
         self.gallery_sources = gallery_sources
 
     def describe_sample(self, sample: dict, image=None) -> dict:
-        """Keep source, label and feature ((D,) float32; None of a picture in neither role)."""
+        """Keep source, labels and feature ((D,) float32; None of a picture in neither role)."""
         name = type(self).__name__
         source = get_source(sample, name)
         # A category may be missing; a product_id may not.
@@ -92,11 +127,17 @@ class ProductRetrieval(ProductMetric):
             if self.protocol == 'm5'
             else get_field(sample, 'product_id', name)
         )
-        is_query = self.query_sources is None or source in self.query_sources
-        in_gallery = self.gallery_sources is None or source in self.gallery_sources
+        split = sample.get('split', '')
+        is_query = self.query_split in (None, split)
+        is_query &= self.query_sources is None or source in self.query_sources
+        in_gallery = self.gallery_split in (None, split)
+        in_gallery &= self.gallery_sources is None or source in self.gallery_sources
+        boxes = sample.get('object_product_ids') if self.protocol == 'product1m' else None
         feat = get_feature(sample, self.feature, name) if is_query or in_gallery else None
         return dict(
             label=label,
+            asks=tuple(boxes or (label,)),
+            annotated=bool(boxes),
             source=source,
             feat=feat,
             is_query=is_query and label is not None,
@@ -107,30 +148,28 @@ class ProductRetrieval(ProductMetric):
         """Rank the gallery for each query."""
         queries = [i for i, record in enumerate(records) if record['is_query']]
         gallery = [i for i, record in enumerate(records) if record['in_gallery']]
-        name = self.protocol
-        figures = {
-            f'{name}_num_queries': 0,
-            f'{name}_num_unmatched': 0,
-            f'{name}_num_gallery': len(gallery),
-        }
-        labels = encode([record['label'] for record in records])
+        of_gallery, labels = self._encode_labels(records, queries, gallery)
         place = {sample: index for index, sample in enumerate(gallery)}
         itself = np.array([place.get(sample, -1) for sample in queries], dtype=np.int64)
-        counts = np.bincount(labels[gallery], minlength=labels.max(initial=0) + 1)
-        num_relevant = counts[labels[queries]] - (itself >= 0)
+
+        # gallery items of each (query, label), the query itself not counted
+        counts = np.bincount(of_gallery, minlength=labels.label.max(initial=0) + 1)
+        own = itself[labels.query]
+        is_own = (own >= 0) & (np.append(of_gallery, -1)[own] == labels.label)
+        available = counts[labels.label] - is_own
+        num_relevant = np.bincount(labels.query, available, len(queries)).astype(np.int64)
         matched = num_relevant > 0
-        figures[f'{name}_num_unmatched'] = int((~matched).sum())
         used = np.ones_like(matched) if self.protocol == 'm5' else matched
+        figures = self._count([records[i] for i in queries], labels, available, matched, used)
+        figures[f'{self.protocol}_num_gallery'] = len(gallery)
         if not used.any() or not gallery:
+            figures[f'{self.protocol}_num_queries'] = 0
             sources = sorted({record['source'] for record in records})
             self.warn(
                 f'no query can be answered ({len(queries)} queries, {len(gallery)} in the '
                 f'gallery; sources seen: {sources}). Its figures are left out.'
             )
             return figures
-        queries = [sample for sample, keep in zip(queries, used, strict=True) if keep]
-        itself, num_relevant = itself[used], num_relevant[used]
-        figures[f'{name}_num_queries'] = len(queries)
 
         _, ranked = topk_similarity(
             np.stack([records[i]['feat'] for i in queries]),
@@ -138,20 +177,46 @@ class ProductRetrieval(ProductMetric):
             max(self.topk),
             exclude=itself,
         )
-        found = labels[gallery][ranked] == labels[queries][:, None]
-        relevant = found & (ranked >= 0)
+        ranked = np.where(ranked >= 0, of_gallery[ranked], -1)
         size = len(gallery) - (itself >= 0)
-        for k in self.topk:
-            self.add_figure(
-                figures,
-                f'{name}_R@{k}',
-                recall_at_k(relevant, k),
-                recall_chance(num_relevant, size, k),
-            )
-            self.add_figure(
-                figures,
-                f'{name}_mAP@{k}',
-                average_precision_at_k(relevant, num_relevant, k, self.protocol),
-                average_precision_chance(num_relevant, size, k, self.protocol),
-            )
+        for name, scores, chance in self._score(ranked, labels, available, size):
+            self.add_figure(figures, f'{self.protocol}_{name}', scores[used], chance[used])
         return figures
+
+    def _encode_labels(self, records, queries, gallery):
+        """Codes of the gallery's labels and the queries' labels, equal for equal labels."""
+        asked = [label for i in queries for label in records[i]['asks']]
+        codes = encode([records[i]['label'] for i in gallery] + asked)
+        ends = np.cumsum([len(gallery), *(len(records[i]['asks']) for i in queries)])
+        asks = [codes[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        return codes[: len(gallery)], flatten_labels(asks)
+
+    def _count(self, queries, labels, available, matched, used) -> dict:
+        counts = {'num_queries': used.sum(), 'num_unmatched': (~matched).sum()}
+        if self.protocol == 'product1m':
+            boxes = np.bincount(labels.query, labels.times, len(queries))
+            twice = np.bincount(labels.query, labels.times > 1, len(queries))
+            counts['num_unannotated'] = sum(not record['annotated'] for record in queries)
+            counts['num_duplicated'] = (twice > 0).sum()
+            counts['num_lost_labels'] = labels.times[available == 0].sum()
+            for k in self.topk:
+                counts[f'num_crowded@{k}'] = (used & (boxes > k)).sum()
+        return {f'{self.protocol}_{key}': int(value) for key, value in counts.items()}
+
+    def _score(self, ranked, labels, available, size):
+        """Yield name, scores and chance of each figure, (Q,) of all queries."""
+        relevant = instance_relevance(ranked, labels)
+        num_relevant = np.bincount(labels.query, available).astype(np.int64)
+        num_listed = np.bincount(labels.query, available * labels.times).astype(np.int64)
+        for k in self.topk:
+            if self.protocol != 'product1m':
+                recall, chance = recall_at_k(relevant, k), recall_chance(num_relevant, size, k)
+                yield f'R@{k}', recall, chance
+            yield (
+                f'mAP@{k}',
+                average_precision_at_k(relevant, num_listed, k, self.protocol),
+                average_precision_chance(num_relevant, size, k, self.protocol, num_listed),
+            )
+            if self.protocol == 'product1m':
+                recall = average_recall_at_n(ranked, labels, available, k)
+                yield f'mAR@{k}', recall, average_recall_chance(labels, available, size, k)
