@@ -14,8 +14,8 @@ from eclip_mm.utils.config import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 FILES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
-FULL = [name for name in FILES if not name.startswith('_base_')]
-#: those that a user trains on GPUs, on many at a time
+#: that train; those of configs/evaluation have no model
+FULL = [name for name in FILES if not name.startswith(('_base_', 'evaluation'))]
 TASKS = {'itc', 'inter', 'itm', 'intra'}
 
 
@@ -80,6 +80,61 @@ def test_schedules_end_with_the_training(name):
         assert all(size % config.patch_size == 0 for size in sizes)
 
 
+#: what an ablation's name says -> what it sets; nothing else may differ from its base
+ABLATIONS = {
+    **{
+        f'no-{tasks}': {f'pretext_heads.{t}': None for t in tasks.split('_no-')}
+        for tasks in ('inter', 'intra', 'itc', 'itm', 'inter_no-itm')
+    },
+    'no-entropy': {'pretext_heads.intra.entropy': None},
+    'prompts-text': {'prompts.image_prob': 0.0},
+    'prompts-image': {'prompts.image_prob': 1.0},
+    'index-first': {'prompts.positive_index': 'first'},
+}
+
+
+def set_in(node, key, value):
+    *path, last = key.split('.')
+    for part in path:
+        node = node[part]
+    node[last] = value
+
+
+@pytest.mark.parametrize('base', ['eclip_vitb16', 'ablation/tiny/eclip_tiny'])
+@pytest.mark.parametrize('what', ABLATIONS)
+def test_an_ablation_changes_one_thing(base, what):
+    folder = CONFIGS / 'ablation' / ('tiny' if 'tiny' in base else '')
+    child = Config.fromfile(folder / f'{Path(base).name}_{what}.py')
+    expected = Config.fromfile(CONFIGS / f'{base}.py')
+    for key, value in ABLATIONS[what].items():
+        set_in(expected.model, key, value)
+    assert child.to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize(
+    'name, kind',
+    [
+        ('eclip_vitb16.py', 'GaussianNegatives'),
+        ('ablation/eclip_vitb16_negatives-text.py', 'TextNegatives'),
+        ('ablation/eclip_vitb16_negatives-ema.py', 'EMANegatives'),
+        ('ablation/eclip_vitb16_negatives-all.py', 'GaussianNegatives'),
+        ('ablation/tiny/eclip_tiny.py', 'TextNegatives'),
+        ('ablation/tiny/eclip_tiny_negatives-gaussian.py', 'GaussianNegatives'),
+        ('ablation/tiny/eclip_tiny_negatives-ema.py', 'EMANegatives'),
+    ],
+)
+def test_table_6_has_its_three_kinds_of_negatives(name, kind):
+    cfg = load(name)
+    with torch.device('meta'):
+        source = MODELS.build(cfg.model).negative_queries
+    if cfg.model.negative_queries.type == 'SwitchableNegatives':
+        assert set(source.options) == {'gaussian', 'text', 'ema'}
+        source = source.options[source.use]
+    assert type(source).__name__ == kind
+    if kind == 'EMANegatives':  # as many averages as queries: one is always the product's own
+        assert len(source.averages) == cfg.model.queries.num_queries
+
+
 @pytest.mark.parametrize(
     'name, global_batch', [('eclip_vitb16.py', 6400), ('eclip_vitl16.py', 4096)]
 )
@@ -127,5 +182,5 @@ def test_a_small_one_trains(name):
     first, last = steps[0], steps[-1]
     names = {k.removeprefix('loss_') for k in first if k.startswith('loss_')}
     assert names - {'entropy'} == tasks_of(name)
-    assert ('entropy' in names) == ('intra' in names)
+    assert ('entropy' in names) == ('intra' in names and 'no-entropy' not in name)
     assert last['loss'] < first['loss']

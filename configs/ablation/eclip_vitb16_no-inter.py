@@ -1,3 +1,3 @@
-# Table 5: without inter-product learning (Eq. 8).
+# Without inter-product contrast (Eq. 8); instance-text matching stays.
 _base_ = '../eclip_vitb16.py'
 model = dict(pretext_heads=dict(inter=None))

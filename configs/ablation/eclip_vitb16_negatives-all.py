@@ -1,0 +1,14 @@
+# Table 6 from one training: negatives of this kind enter the transfer stage only. Evaluate with
+# --cfg-options model.negative_queries.use=gaussian, =text or =ema.
+_base_ = '../eclip_vitb16.py'
+model = dict(
+    negative_queries=dict(
+        type='SwitchableNegatives',
+        use='gaussian',
+        options=dict(
+            gaussian=dict(type='GaussianNegatives'),
+            text=dict(type='TextNegatives'),
+            ema=dict(type='EMANegatives'),
+        ),
+    )
+)
