@@ -15,7 +15,7 @@ from eclip_mm.utils.config import load_config
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 FILES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py'))
 #: that train; those of configs/evaluation have no model
-FULL = [name for name in FILES if not name.startswith(('_base_', 'evaluation'))]
+FULL = [name for name in FILES if not name.startswith(('_base_', 'comparison', 'evaluation'))]
 TASKS = {'itc', 'inter', 'itm', 'intra'}
 
 

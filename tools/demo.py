@@ -13,10 +13,9 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from tqdm import tqdm
 
 from eclip_mm.apis import draw_score_maps, load_model, spread_indices
-from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
+from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.registry import DATASETS
 from eclip_mm.utils.config import load_config
 from eclip_mm.visualization import metrics_table, plot_curves
@@ -40,19 +39,6 @@ def parse_args():
     )
     parser.add_argument('--photos', type=int, default=9, help='photos on each sheet')
     return parser.parse_args()
-
-
-def write_catalogue(cfg):
-    """The catalogue that the config asks for; reused where it is there."""
-    synthetic = SyntheticCatalogueConfig(**cfg.synthetic)
-    write_synthetic_catalogue(
-        synthetic,
-        cfg.data_root,
-        num_workers=2,
-        progress=lambda rows: tqdm(
-            rows, desc=f'catalogue in {cfg.data_root}', unit=' products', mininterval=1
-        ),
-    )
 
 
 def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
@@ -92,7 +78,7 @@ def main():
         cfg = load_config(path)
         init_default_scope('eclip_mm')
         name = Path(path).stem
-        write_catalogue(cfg)
+        prepare_catalogue(cfg)
         results[name], checkpoint, seconds = train_and_test(cfg, out / name)
         print(f'{name}: training took {seconds:.0f} s')
         runs[name] = out / name

@@ -3,14 +3,17 @@
 import ast
 import difflib
 import inspect
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
-_RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
+RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'auto_scale_lr',
+    'custom_imports',
     'env_cfg',
     'default_scope',
     'log_processor',
@@ -54,9 +57,9 @@ def close_match(key: str, known) -> str | None:
 def _check_top_level(cfg: Config, path: str) -> None:
     """Any top-level name may be a user's variable, unless it looks like a typo."""
     for key in cfg:
-        if key in _RUNNER_KEYS or any(key == f'{s}_pipeline' for s in ('train', 'val', 'test')):
+        if key in RUNNER_KEYS or any(key == f'{s}_pipeline' for s in ('train', 'val', 'test')):
             continue
-        meant = close_match(key, _RUNNER_KEYS)
+        meant = close_match(key, RUNNER_KEYS)
         if meant:
             raise KeyError(f'{path}: unknown key {key!r}; did you mean {meant!r}?')
 
@@ -93,7 +96,7 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
             base_assigned |= names[0]
             base_read |= names[1]
     for name in assigned:
-        if name in base_assigned & base_read and name not in read | _RUNNER_KEYS:
+        if name in base_assigned & base_read and name not in read | RUNNER_KEYS:
             raise KeyError(
                 f'{path}: nothing uses {name!r}: its base config has used its own by '
                 'now; repeat here the part that should read it, or set that part'
@@ -104,7 +107,7 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
 def _check_option(cfg: Config, key: str, path: str) -> None:
     """``--cfg-options`` may change what is there, or add an argument to a component."""
     root = key.split('.')[0]
-    if root in cfg and root not in _RUNNER_KEYS:
+    if root in cfg and root not in RUNNER_KEYS:
         raise KeyError(
             f'{path}: --cfg-options {key}: {root} is a variable of the config file that has been '
             'used by now; name the place instead, such as train_dataloader.dataset.catalogue'
@@ -125,7 +128,7 @@ def _check_option(cfg: Config, key: str, path: str) -> None:
                 if (
                     isinstance(node, ConfigDict)
                     and 'type' in node
-                    or (not walked and part in _RUNNER_KEYS)
+                    or (not walked and part in RUNNER_KEYS)
                 ):
                     return
                 meant = close_match(part, node)
@@ -139,12 +142,15 @@ def _check_option(cfg: Config, key: str, path: str) -> None:
         walked.append(part)
 
 
-def load_config(path: str, options: dict | None = None) -> Config:
+def load_config(
+    path: str, options: dict | None = None, complete: Callable[[Config], None] | None = None
+) -> Config:
     """A config file with ``--cfg-options`` merged in.
 
     Args:
         path: config file.
         options: dotted key -> value.
+        complete: changes the config before the options do, in place.
 
     Raises:
         KeyError: a key that nothing reads, with the config's name.
@@ -154,10 +160,14 @@ def load_config(path: str, options: dict | None = None) -> Config:
     if str(path).endswith('.py'):
         _check_variables(path)
     _check_top_level(cfg, path)
+    if complete is not None:
+        complete(cfg)
     if options:
         for key in options:
             _check_option(cfg, key, path)
         cfg.merge_from_dict(options)
+        if any(key.split('.')[0] == 'custom_imports' for key in options):
+            import_modules_from_strings(**cfg.custom_imports)  # as Config.fromfile does
     return cfg
 
 

@@ -6,6 +6,7 @@ from .generate import (
     product_spec,
     write_synthetic_catalogue,
 )
+from .prepare import prepare_catalogue
 from .scenes import render_picture
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'SyntheticCatalogueConfig',
     'generate_row',
     'iter_rows',
+    'prepare_catalogue',
     'product_spec',
     'render_picture',
     'write_synthetic_catalogue',

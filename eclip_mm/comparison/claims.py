@@ -1,0 +1,85 @@
+"""Statements of an experiment that its figures can bear out or not."""
+
+import re
+from dataclasses import dataclass
+
+from .statistics import Estimate, paired_difference
+
+FORMS = "'A > B on FIGURE' or 'A ~ B within POINTS on FIGURE' (percentage points)"
+_NAME = r'[\w.-]+'
+_FORM = re.compile(
+    rf'(?P<ours>{_NAME}) (?:>|~) (?P<theirs>{_NAME})'
+    r'(?: within (?P<margin>[\d.]+))? on (?P<figure>\S+)'
+)
+HOLDS, OPPOSITE, OPEN, MISSING = 'holds', 'does not hold', 'undecided', 'no figures'
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``ours > theirs``, or with a margin ``ours ~ theirs``, on one figure.
+
+    Attributes:
+        text: as the experiment states it.
+        ours, theirs: names of runs or variants.
+        figure: key of the figure, in [0, 1].
+        margin: largest difference that counts as little, in [0, 1]; None
+            where the claim is that ``ours`` is the higher one.
+        paper: what the paper reports, in words.
+    """
+
+    text: str
+    ours: str
+    theirs: str
+    figure: str
+    margin: float | None = None
+    paper: str = ''
+
+    @classmethod
+    def parse(cls, claim: str | dict) -> 'Claim':
+        """Read a claim as an experiment file states it.
+
+        Args:
+            claim: the statement, or ``dict(claim=..., paper=...)``.
+
+        Raises:
+            ValueError: It has neither of the two forms.
+        """
+        stated = dict(claim=claim) if isinstance(claim, str) else dict(claim)
+        text, paper = str(stated.pop('claim', '')), stated.pop('paper', '')
+        match = _FORM.fullmatch(text)
+        if stated or not match or ('~' in text) != bool(match['margin']):
+            raise ValueError(
+                f'claim {claim!r} is neither {FORMS}, alone or as dict(claim=..., paper=...)'
+            )
+        margin = match['margin'] and float(match['margin']) / 100
+        return cls(text, match['ours'], match['theirs'], match['figure'], margin, paper)
+
+
+def judge(
+    claim: Claim, ours: dict[int, float], theirs: dict[int, float]
+) -> tuple[str, Estimate | None]:
+    """Whether a claim holds outside the error bars of the paired difference.
+
+    ``A > B`` holds where the whole interval of A - B lies above 0, and does
+    not hold where it lies below. ``A ~ B within m`` holds where the whole
+    interval lies in [-m, m], and does not where it lies outside. Otherwise it
+    is undecided: more seeds could tell. A single seed decides nothing.
+
+    Args:
+        claim: the claim.
+        ours, theirs: seed -> figure.
+
+    Returns:
+        The verdict and the difference; None where no seed has both.
+    """
+    difference = paired_difference(ours, theirs)
+    if difference is None:
+        return MISSING, None
+    if difference.low is None:
+        return OPEN, difference
+    if claim.margin is None:
+        holds, opposite = difference.low > 0, difference.high < 0
+    else:
+        holds = max(abs(difference.low), abs(difference.high)) <= claim.margin
+        opposite = difference.low > claim.margin or difference.high < -claim.margin
+    return HOLDS if holds else OPPOSITE if opposite else OPEN, difference

@@ -1,0 +1,92 @@
+"""The config that a run was started with, kept so that a later change is noticed."""
+
+import copy
+import os
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+from eclip_mm.utils.config import RUNNER_KEYS, CachedTextConfig
+
+from .experiment import Run
+
+RECORD = 'frozen_config.py'
+# parts of a config that leave the weights as they are
+_NOT_TRAINING = (
+    'test_',
+    'val_',
+    'work_dir',
+    'resume',
+    'launcher',
+    'log_',
+    'visualizer',
+    'vis_backends',
+    'default_hooks.logger',
+)
+_NOTHING = '(not there)'
+
+
+def freeze(run: Run, seed: int) -> Config:
+    """The config of one training: this seed, no validation, the last checkpoint kept.
+
+    ``randomness.seed`` is also the seed of sampler, augmentations and prompts
+    (``StepSeedHook``); the catalogue has its own and stays the same.
+    """
+    cfg = copy.deepcopy(run.cfg)
+    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, str(run.path))
+    cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    checkpoint = cfg.default_hooks.checkpoint
+    checkpoint.update(max_keep_ckpts=1, save_last=True, save_best=None)
+    checkpoint.pop('rule', None)
+    if 'max_epochs' in cfg.train_cfg:
+        checkpoint.update(by_epoch=True, interval=1)
+    return cfg
+
+
+def write_record(cfg: Config, folder: Path) -> None:
+    """Keep a config in a folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f'{RECORD}.part'
+    part.write_text(cfg.pretty_text)
+    os.replace(part, folder / RECORD)
+
+
+def read_record(folder: Path) -> Config:
+    """The kept config, with its ``custom_imports`` done."""
+    return Config.fromfile(folder / RECORD)
+
+
+def changed_keys(folder: Path, cfg: Config) -> tuple[list[str], bool]:
+    """What a config says otherwise than the one kept in a folder.
+
+    Returns:
+        A line ``key: old -> new`` for each difference that the weights depend
+        on, and whether there is one in the evaluation alone.
+    """
+    kept = Config.fromfile(folder / RECORD, import_custom_modules=False)
+    old, new = _flatten(kept._cfg_dict), _flatten(cfg._cfg_dict)
+    lines, evaluation = [], False
+    for key in sorted(set(old) | set(new)):
+        before, after = old.get(key, _NOTHING), new.get(key, _NOTHING)
+        if before == after:
+            continue
+        if not key.startswith(_NOT_TRAINING):
+            lines.append(f'{key}: {before!r} -> {after!r}')
+        evaluation |= key.startswith('test_')
+    return lines, evaluation
+
+
+def _flatten(node, prefix: str = '') -> dict:
+    """Dotted key -> value, of what a Runner reads."""
+    if isinstance(node, dict | ConfigDict):
+        items = node.items()
+    elif isinstance(node, list | tuple):
+        items = enumerate(node)
+    else:
+        return {prefix[:-1]: node}
+    flat = {}
+    for key, value in items:
+        if prefix or key in RUNNER_KEYS or key == 'synthetic':
+            flat.update(_flatten(value, f'{prefix}{key}.'))
+    return flat

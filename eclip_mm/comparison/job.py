@@ -1,0 +1,105 @@
+"""One training and its test, or one test, in a process of its own.
+
+    python -m eclip_mm.comparison.job FOLDER [--checkpoint-of FOLDER] [--untrained]
+
+Started by ``tools/compare.py`` with the config in ``FOLDER``; writes
+``FOLDER/metrics.json`` when all is done.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from eclip_mm.utils.config import CachedTextConfig
+
+from .frozen import read_record
+
+METRICS_FILE = 'metrics.json'
+
+
+def read_metrics(folder: Path) -> dict | None:
+    """What a finished job left: ``figures``, ``checkpoint``, ``trained``, ``seconds``."""
+    path = folder / METRICS_FILE
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = False) -> dict:
+    """Train and test, or test only.
+
+    Args:
+        folder: has the config; gets logs, checkpoints and the metrics.
+        checkpoint_of: folder of the finished training to test instead.
+        untrained: test the weights of the start.
+
+    Returns:
+        What is written: ``figures``; ``checkpoint``, the file's name;
+        ``trained``, an id of the training; ``seconds`` that this process took.
+    """
+    start = time.time()
+    cfg = read_record(folder)
+    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, 'config.py')  # the name mmengine saves it by
+    cfg.work_dir = str(folder)
+    source, trained = checkpoint_of or folder, None
+    if checkpoint_of is not None:
+        cfg.load_from = str(last_checkpoint(checkpoint_of))
+        trained = read_metrics(checkpoint_of)['trained']
+    if checkpoint_of is not None or untrained:
+        cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
+    else:
+        cfg.resume, trained = True, time.time()
+    runner = Runner.from_cfg(cfg)
+    if cfg.train_cfg is not None:
+        runner.train()
+    figures = runner.test()
+    metrics = dict(
+        figures=figures,
+        checkpoint=None if untrained else last_checkpoint(source).name,
+        trained=trained,
+        seconds=time.time() - start,
+    )
+    part = folder / f'{METRICS_FILE}.part'
+    part.write_text(json.dumps(metrics, indent=2))
+    os.replace(part, folder / METRICS_FILE)
+    return metrics
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a training, wherever its folder was moved to."""
+    return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
+
+
+def _end_with_parent() -> None:
+    """No training goes on unseen: a killed parent closes our standard input."""
+
+    def wait():
+        while os.read(0, 1):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--checkpoint-of', type=Path)
+    parser.add_argument('--untrained', action='store_true')
+    args = parser.parse_args()
+    _end_with_parent()
+    with open(args.folder / 'lock', 'w') as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
+        except OSError:
+            raise SystemExit(f'{args.folder}: another process is at work here') from None
+        run_job(args.folder, args.checkpoint_of, args.untrained)
+
+
+if __name__ == '__main__':
+    main()

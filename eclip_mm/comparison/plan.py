@@ -1,0 +1,130 @@
+"""Which jobs an experiment still needs."""
+
+import json
+from pathlib import Path
+
+from mmengine.config import ConfigDict
+
+from .experiment import Experiment, Run, choose
+from .frozen import RECORD, changed_keys, freeze, write_record
+from .job import METRICS_FILE, read_metrics
+from .scheduler import Job
+
+
+def seed_folder(work_dir: Path, name: str, seed: int) -> Path:
+    """Where one training or variant of one seed leaves everything."""
+    return work_dir / name / f'seed{seed}'
+
+
+def plan_jobs(
+    experiment: Experiment, work_dir: Path, only=None, retest: bool = False
+) -> tuple[list[Job], int]:
+    """Write the configs of what is to be done; skip what is finished.
+
+    All seeds of a run come after the first seed of every run: a table with
+    every row is there as early as possible. The configs are written now, so
+    an edit of a config file while others train changes nothing.
+
+    Args:
+        experiment: what to compare.
+        work_dir: folder of all runs.
+        only: names of runs and variants; a variant brings its run with it.
+        retest: evaluate finished trainings again.
+
+    Returns:
+        Jobs in order, and the number of those that are finished already.
+
+    Raises:
+        ValueError: a run was started with another config.
+    """
+    names = set(only or experiment.runs)
+    names |= {experiment.runs[name].of for name in names} - {None}
+    runs = [run for name, run in experiment.runs.items() if name in names]
+    todo = [(run, seed) for seed in experiment.seeds for run in runs]
+    frozen = {(run.name, seed): freeze(run, seed) for run, seed in todo}
+    for run, seed in todo:  # all of them, before anything is written
+        if run.of is None:
+            _check_unchanged(seed_folder(work_dir, run.name, seed), frozen[run.name, seed])
+    jobs, fresh = [], set()
+    for run, seed in todo:
+        folder, cfg = seed_folder(work_dir, run.name, seed), frozen[run.name, seed]
+        source = seed_folder(work_dir, run.of, seed) if run.of else None
+        if not retest and source not in fresh and _is_finished(folder, cfg, source):
+            continue
+        (folder / METRICS_FILE).unlink(missing_ok=True)
+        write_record(cfg, folder)
+        fresh.add(folder)
+        jobs.append(_job(run, seed, folder, source, fresh))
+    return jobs, len(todo) - len(jobs)
+
+
+def _job(run: Run, seed: int, folder: Path, source: Path | None, fresh: set) -> Job:
+    args = ('--checkpoint-of', str(source)) if source else ()
+    kind = 'variant' if source else run.name
+    return Job(f'{run.name} seed {seed}', kind, folder, args, source if source in fresh else None)
+
+
+def _check_unchanged(folder: Path, cfg) -> None:
+    if not (folder / RECORD).exists():
+        return
+    lines, _ = changed_keys(folder, cfg)
+    if lines:
+        shown = '\n'.join(f'    {line}' for line in lines[:10])
+        raise ValueError(
+            f'{folder} was trained with another config (old -> new):\n{shown}\n'
+            'Remove the folder to train it anew, or choose another --work-dir'
+        )
+
+
+def _is_finished(folder: Path, cfg, source: Path | None) -> bool:
+    """Measured, and nothing that the figures depend on has changed since."""
+    metrics = read_metrics(folder)
+    if metrics is None:
+        return False
+    lines, evaluation_changed = changed_keys(folder, cfg)
+    if lines or evaluation_changed:  # lines: of a variant; a run was checked before
+        return False
+    if source is None:
+        return True
+    trained = read_metrics(source)
+    return trained is not None and trained['trained'] == metrics['trained']
+
+
+def rehearsals(experiment: Experiment, work_dir: Path) -> dict[Job, list[str]]:
+    """A test of untrained weights for every evaluation that has no figures yet.
+
+    Which figures an evaluation gives is known only once it has run. Asking
+    for one that does not exist should not come to light after the training.
+
+    Returns:
+        Job -> names of the runs whose evaluation it is; those whose figures
+        are known already are left out.
+    """
+    groups: dict[str, list[str]] = {}
+    for run in experiment.runs.values():
+        parts = {key: run.cfg.get(key) for key in ('test_dataloader', 'test_evaluator')}
+        groups.setdefault(repr(ConfigDict(parts)), []).append(run.name)
+    jobs = {}
+    for names in groups.values():
+        run = experiment.runs[names[0]]
+        folder = work_dir / 'untrained' / run.name
+        cfg = freeze(run, experiment.seeds[0])
+        if not _is_finished(folder, cfg, None):
+            (folder / METRICS_FILE).unlink(missing_ok=True)
+            write_record(cfg, folder)
+            jobs[Job(f'untrained {run.name}', 'untrained', folder, ('--untrained',))] = names
+    return jobs
+
+
+def check_figures(experiment: Experiment, work_dir: Path) -> None:
+    """Compare what tables, claims and bars ask for with what evaluations give.
+
+    Raises:
+        KeyError: a figure that no evaluation has; names the choices.
+    """
+    known: set[str] = set()
+    for path in (work_dir / 'untrained').glob(f'*/{METRICS_FILE}'):
+        known |= set(json.loads(path.read_text())['figures'])
+    for key in experiment.figures:
+        rates = {name for name in known if f'{name}_chance' in known}
+        choose(key, rates or known, f'{experiment.path}: figure')

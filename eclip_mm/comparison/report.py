@@ -1,0 +1,121 @@
+"""Results as Markdown."""
+
+from eclip_mm.visualization.table import format_table
+
+from .experiment import Experiment, Table
+from .results import Results
+from .statistics import Estimate
+
+EXPLANATION = """\
+Figures are percentages: mean over {count} ± half its 95% interval,
+`mean ± t s / sqrt(n)` with s the standard deviation over the n seeds (n - 1 in the denominator)
+and t Student's at 97.5% with n - 1 degrees of freedom. Seeds differ in the initial weights, the
+order of the data, augmentations and prompts; products and photos are the same for all. The
+interval covers other seeds, not other test sets. Chance is what guessing would score. Columns
+named *paper* are the paper's figures on its own data: only their order can be compared with ours.
+"""
+CLAIMS = """\
+A > B holds where the 95% interval of the difference A - B, paired by seed, lies above 0; A ~ B
+within m holds where it lies in [-m, m]. *Undecided* means that it reaches over the border. Points
+are percentage points. No correction is made for the number of claims.
+"""
+
+
+def write_tables(results: Results, level: int = 2) -> str:
+    """Every table and the claims, as Markdown with headings of a level."""
+    experiment, hashes = results.experiment, '#' * level
+    parts = [EXPLANATION.format(count=_count(experiment))]
+    for table in experiment.tables:
+        parts += [f'{hashes} {table.title}\n', _table(results, table)]
+    if experiment.claims:
+        parts += [f'{hashes} What the paper claims\n', CLAIMS, _claims(results)]
+    return '\n'.join(parts)
+
+
+def write_report(results: Results, command: str) -> str:
+    """A page of its own: tables, claims, the experiment's notes and the command.
+
+    Args:
+        results: the figures.
+        command: what wrote it.
+    """
+    experiment = results.experiment
+    parts = [
+        f'# {experiment.title}\n',
+        f'Written by the command below; edit `{experiment.path}`'
+        + (f' or `{experiment.notes}`' if experiment.notes else '')
+        + ' instead of this page.\n',
+        f'```bash\n{command}\n```\n',
+        write_tables(results),
+    ]
+    if experiment.notes:
+        parts.append(experiment.notes.read_text(encoding='utf-8').rstrip() + '\n')
+    return '\n'.join(parts)
+
+
+def _count(experiment: Experiment) -> str:
+    seeds = experiment.seeds
+    return f'{len(seeds)} seeds' if len(seeds) > 1 else 'one seed'
+
+
+def _table(results: Results, table: Table) -> str:
+    has_paper = [
+        any(row.paper[i] is not None for row in table.rows) for i in range(len(table.columns))
+    ]
+    header = ['']
+    for (_, label), paper in zip(table.columns, has_paper, strict=True):
+        header += [label, 'paper'] if paper else [label]
+    rows = []
+    for row in table.rows:
+        cells = [row.label]
+        for i, (key, _) in enumerate(table.columns):
+            cells.append(_figure(results, row.run, key) if row.run else '-')
+            if has_paper[i]:
+                cells.append('-' if row.paper[i] is None else f'{row.paper[i]:.1f}')
+        rows.append(cells)
+    names, cells = [row.run for row in table.rows if row.run], ['chance']
+    for i, (key, _) in enumerate(table.columns):
+        cells.append(_chance(results.chances(key, names)))
+        cells += [''] * has_paper[i]
+    return format_table(header, [*rows, cells], markdown=True) + '\n'
+
+
+def _figure(results: Results, name: str, key: str) -> str:
+    estimate = results.estimate(name, key)
+    if estimate is None:
+        return 'failed' if results.failed[name] else 'missing'
+    text = show_estimate(estimate)
+    seeds = len(results.experiment.seeds)
+    if estimate.n < seeds:
+        text += f' ({estimate.n} of {seeds} seeds)'
+    return text
+
+
+def show_estimate(estimate: Estimate) -> str:
+    """``44.3 ± 1.2`` in percent; without the interval for a single value."""
+    half = estimate.half_width
+    return f'{100 * estimate.mean:.1f}' + ('' if half is None else f' ± {100 * half:.1f}')
+
+
+def _chance(chances: tuple[float, float] | None) -> str:
+    if chances is None:
+        return '-'
+    low, high = (f'{100 * chance:.1f}' for chance in chances)
+    return low if low == high else f'{low} to {high}'
+
+
+def _claims(results: Results) -> str:
+    rows = []
+    for verdict in results.verdicts():
+        difference = verdict['difference']
+        if difference is None:
+            shown = '-'
+        elif difference['low'] is None:
+            shown = f'{100 * difference["mean"]:+.1f}'
+        else:
+            shown = '{:+.1f} [{:+.1f}, {:+.1f}]'.format(
+                *(100 * difference[end] for end in ('mean', 'low', 'high'))
+            )
+        rows.append([f'`{verdict["claim"]}`', verdict['paper'], shown, verdict['verdict']])
+    header = ['claim', 'paper', 'difference in points', 'here']
+    return format_table(header, rows, markdown=True) + '\n'

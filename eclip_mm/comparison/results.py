@@ -1,0 +1,111 @@
+"""All figures of an experiment, and their statistics."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .claims import judge
+from .experiment import Experiment
+from .job import read_metrics
+from .plan import seed_folder
+from .statistics import Estimate, mean_interval
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the finished jobs measured.
+
+    Attributes:
+        figures: name -> seed -> key -> value.
+        failed: name -> seeds whose job failed.
+    """
+
+    experiment: Experiment
+    figures: dict[str, dict[int, dict[str, float]]]
+    failed: dict[str, list[int]]
+
+    @classmethod
+    def collect(cls, experiment: Experiment, work_dir: Path, failed_folders=()) -> 'Results':
+        """Read every ``metrics.json`` of the experiment's seeds."""
+        figures: dict = {name: {} for name in experiment.runs}
+        failed: dict = {name: [] for name in experiment.runs}
+        for name in experiment.runs:
+            for seed in experiment.seeds:
+                folder = seed_folder(work_dir, name, seed)
+                metrics = read_metrics(folder)
+                if metrics is not None:
+                    figures[name][seed] = metrics['figures']
+                elif folder in failed_folders:
+                    failed[name].append(seed)
+        return cls(experiment, figures, failed)
+
+    def by_seed(self, name: str, key: str) -> dict[int, float]:
+        """Seed -> figure, of those that have it."""
+        return {seed: each[key] for seed, each in self.figures[name].items() if key in each}
+
+    def estimate(self, name: str, key: str) -> Estimate | None:
+        """Mean over seeds with its interval; None without figures."""
+        values = self.by_seed(name, key)
+        return mean_interval(list(values.values())) if values else None
+
+    def chance(self, name: str, key: str) -> float | None:
+        """Mean chance over seeds, None where the figure has none."""
+        estimate = self.estimate(name, f'{key}_chance')
+        return estimate.mean if estimate else None
+
+    def chances(self, key: str, names) -> tuple[float, float] | None:
+        """Least and greatest chance among runs: they differ where test sets do."""
+        values = [self.chance(name, key) for name in names]
+        values = [value for value in values if value is not None]
+        return (min(values), max(values)) if values else None
+
+    def verdicts(self) -> list[dict]:
+        """Every claim with its verdict and the paired difference."""
+        verdicts = []
+        for claim in self.experiment.claims:
+            ours = self.by_seed(claim.ours, claim.figure)
+            theirs = self.by_seed(claim.theirs, claim.figure)
+            verdict, difference = judge(claim, ours, theirs)
+            verdicts.append(
+                dict(
+                    claim=claim.text,
+                    paper=claim.paper,
+                    verdict=verdict,
+                    difference=difference and difference._asdict(),
+                )
+            )
+        return verdicts
+
+    def summary(self) -> dict:
+        """All of it as plain values for JSON.
+
+        Returns:
+            dict: ``seeds``; ``runs``: name -> ``seeds`` (seed -> figures),
+            ``failed`` seeds and ``statistics`` (key -> mean, low, high, n) of
+            every figure; ``tables`` with the paper's figures in percent;
+            ``claims`` with verdict and paired difference.
+        """
+        runs = {}
+        for name, seeds in self.figures.items():
+            keys = dict.fromkeys(key for figures in seeds.values() for key in figures)
+            runs[name] = dict(
+                seeds={str(seed): figures for seed, figures in seeds.items()},
+                failed=self.failed[name],
+                statistics={key: self.estimate(name, key)._asdict() for key in keys},
+            )
+        tables = [
+            dict(
+                title=table.title,
+                columns=[dict(figure=key, label=label) for key, label in table.columns],
+                rows=[
+                    dict(run=row.run, label=row.label, paper=list(row.paper)) for row in table.rows
+                ],
+            )
+            for table in self.experiment.tables
+        ]
+        return dict(
+            title=self.experiment.title,
+            seeds=self.experiment.seeds,
+            runs=runs,
+            tables=tables,
+            claims=self.verdicts(),
+        )

@@ -1,0 +1,221 @@
+"""Runs jobs in processes of their own, some at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TAIL = 15  # lines of a failed job's log
+
+
+@dataclass(frozen=True)
+class Job:
+    """A process to run.
+
+    Attributes:
+        name: for the progress lines.
+        kind: jobs of one kind take about as long as each other.
+        folder: where its ``log.txt`` goes.
+        args: of ``python -m eclip_mm.comparison.job``.
+        needs: folder of the job that must have gone well before.
+    """
+
+    name: str
+    kind: str
+    folder: Path
+    args: tuple = ()
+    needs: Path | None = None
+
+
+@dataclass
+class Durations:
+    """Seconds that finished jobs took, by kind: what the remaining time is guessed from."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, kind: str, seconds: float) -> None:
+        self.seconds.setdefault(kind, []).append(seconds)
+
+    def guess(self, kind: str) -> float | None:
+        """Mean of the kind; None before any of it is done."""
+        known = self.seconds.get(kind)
+        return sum(known) / len(known) if known else None
+
+    def remaining(self, waiting: Sequence[Job], running: dict, slots: int) -> float | None:
+        """Seconds until all is done.
+
+        Args:
+            waiting: jobs to come.
+            running: job -> seconds that it has run.
+            slots: jobs at a time.
+        """
+        total = 0.0
+        for job, elapsed in [*((job, 0.0) for job in waiting), *running.items()]:
+            expected = self.guess(job.kind)
+            if expected is None:
+                return None
+            total += max(0.0, expected - elapsed)
+        return total / slots
+
+
+class Scheduler:
+    """Runs jobs, ``slots`` at a time, each with its share of the cores.
+
+    Several trainings with more threads than cores slow each other down many
+    times over, so each gets ``OMP_NUM_THREADS`` = cores / slots. Where there
+    are GPUs, slot k uses GPU k (modulo their number).
+
+    Args:
+        slots: jobs at a time.
+        say: takes the progress lines.
+        durations: of earlier jobs.
+    """
+
+    def __init__(
+        self, slots: int, say: Callable[[str], None] = print, durations: Durations | None = None
+    ):
+        self.slots = slots
+        self.say = say
+        self.durations = durations or Durations()
+        self._running: dict[int, tuple[Job, subprocess.Popen, float]] = {}
+
+    def run(self, jobs: Sequence[Job], done: Callable[[Job], None] = lambda job: None) -> dict:
+        """Run jobs in their order; one that needs another waits for it.
+
+        Args:
+            jobs: what to run.
+            done: called after each that went well.
+
+        Returns:
+            Job -> why it failed, the tail of its log.
+
+        Raises:
+            KeyboardInterrupt: after the processes have been ended.
+        """
+        waiting, failed, count = list(jobs), {}, 0
+        try:
+            while waiting or self._running:
+                self._start_next(waiting, failed)
+                for slot, (job, process, start) in list(self._running.items()):
+                    if process.poll() is None:
+                        continue
+                    process.stdin.close()
+                    del self._running[slot]
+                    count += 1
+                    seconds = time.time() - start
+                    if process.returncode == 0:
+                        self.durations.add(job.kind, seconds)
+                        done(job)
+                        outcome = f'done in {show_seconds(seconds)}'
+                    else:
+                        failed[job] = _tail(job.folder / 'log.txt', process.returncode)
+                        outcome = f'FAILED\n{failed[job]}'
+                    self.say(f'[{count}/{len(jobs)}] {job.name}: {outcome}{self._left(waiting)}')
+                count += self._skip_hopeless(waiting, failed)
+                if waiting or self._running:
+                    time.sleep(0.2)
+        finally:
+            self._end_all()
+        return failed
+
+    def _start_next(self, waiting: list[Job], failed: dict) -> None:
+        for slot in range(self.slots):
+            if slot in self._running:
+                continue
+            unfinished = {job.folder for job in waiting}
+            unfinished |= {job.folder for job, _, _ in self._running.values()}
+            ready = [job for job in waiting if job.needs not in unfinished]
+            ready = [job for job in ready if job.needs not in {bad.folder for bad in failed}]
+            if not ready:
+                return
+            waiting.remove(ready[0])
+            self._running[slot] = (ready[0], _start(ready[0], slot, self.slots), time.time())
+            self.say(f'      {ready[0].name}: started, {ready[0].folder / "log.txt"}')
+
+    def _skip_hopeless(self, waiting: list[Job], failed: dict) -> int:
+        hopeless = [job for job in waiting if job.needs in {bad.folder for bad in failed}]
+        for job in hopeless:
+            waiting.remove(job)
+            failed[job] = f'it needs {job.needs}, which failed'
+            self.say(f'{job.name}: FAILED, {failed[job]}')
+        return len(hopeless)
+
+    def _left(self, waiting: list[Job]) -> str:
+        if not waiting and not self._running:
+            return ''
+        now = time.time()
+        running = {job: now - start for job, _, start in self._running.values()}
+        seconds = self.durations.remaining(waiting, running, self.slots)
+        left = f'; {len(waiting) + len(running)} to go'
+        return left if seconds is None else f'{left}, about {show_seconds(seconds)}'
+
+    def _end_all(self) -> None:
+        processes = [process for _, process, _ in self._running.values()]
+        for process in processes:  # a session each: their loader workers end with them
+            _signal(process, signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                pass
+            _signal(process, signal.SIGKILL)
+            process.wait()
+            process.stdin.close()
+        self._running.clear()
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def show_seconds(seconds: float) -> str:
+    """``42 s``, ``12 min`` or ``3 h 5 min``."""
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    return f'{minutes} min' if minutes < 60 else f'{minutes // 60} h {minutes % 60} min'
+
+
+def _start(job: Job, slot: int, slots: int) -> subprocess.Popen:
+    root = Path(__file__).resolve().parents[2]  # for custom_imports such as projects.filip
+    threads = str(max(1, num_cores() // slots))
+    env = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+    env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(root), os.environ.get('PYTHONPATH')]))
+    env['PYTHONUNBUFFERED'] = '1'
+    if gpus := visible_gpus():
+        env['CUDA_VISIBLE_DEVICES'] = gpus[slot % len(gpus)]
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with open(job.folder / 'log.txt', 'a') as log:
+        return subprocess.Popen(
+            [sys.executable, '-m', 'eclip_mm.comparison.job', str(job.folder), *job.args],
+            stdin=subprocess.PIPE,  # its end tells a child that we are gone
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+        )
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may be set to, one for each GPU of this process."""
+    import torch
+
+    named = [gpu for gpu in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if gpu]
+    return named or [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _signal(process: subprocess.Popen, number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _tail(log: Path, code: int) -> str:
+    lines = log.read_text(errors='replace').splitlines()[-TAIL:]
+    return '\n'.join([f'exit code {code}, the end of {log}:', *(f'    {line}' for line in lines)])

@@ -1,0 +1,119 @@
+"""Means over seeds with intervals: Student's t, exactly, without a library."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean: of the n values.
+        low, high: ends of its 95% interval; None of a single value.
+        n: how many values.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the interval's length, what stands behind the ±."""
+        return None if self.low is None else (self.high - self.low) / 2
+
+
+def t_coverage(t: float, freedom: int) -> float:
+    """P(|T| <= t) of Student's T with whole degrees of freedom.
+
+    The finite series of Abramowitz and Stegun 26.7.3 and 26.7.4, with
+    tan(theta) = t / sqrt(freedom)::
+
+        even:  sin theta (1 + 1/2 cos^2 + (1 3)/(2 4) cos^4 + ... cos^(freedom-2))
+        odd:   2/pi (theta + sin theta (cos + 2/3 cos^3 + ... cos^(freedom-2)))
+    """
+    theta = math.atan(t / math.sqrt(freedom))
+    cos, sin = math.cos(theta), math.sin(theta)
+    odd = freedom % 2
+    term, total = (cos if odd else 1.0), 0.0
+    for power in range(odd, freedom - 1, 2):
+        total += term
+        term *= (power + 1) / (power + 2) * cos**2
+    return 2 / math.pi * (theta + sin * total) if odd else sin * total
+
+
+def t_quantile(coverage: float, freedom: int) -> float:
+    """The t with P(|T| <= t) = ``coverage``; 4.303 for 95% and 2 degrees of freedom.
+
+    Raises:
+        ValueError: ``coverage`` is not between 0 and 1, or there is no degree
+            of freedom.
+    """
+    if not 0 < coverage < 1 or freedom < 1:
+        raise ValueError(
+            f'coverage lies between 0 and 1 and freedom is at least 1, got {coverage}, {freedom}'
+        )
+    low, high = 0.0, 1.0
+    while t_coverage(high, freedom) < coverage:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        if t_coverage(middle, freedom) < coverage:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def mean_interval(values: Sequence[float], coverage: float = 0.95) -> Estimate:
+    """Mean of one figure over seeds, with the interval of the mean.
+
+    ::
+
+        mean ± t(coverage, n - 1) s / sqrt(n),   s^2 = sum (x_k - mean)^2 / (n - 1)
+
+    It says how far the mean over *other seeds* of the same training would
+    come out, on the same test set; the test set's own size is another matter
+    (``num_bootstrap`` of the metrics).
+
+    Args:
+        values: (n,) one figure per seed, n >= 1.
+        coverage: of the interval.
+
+    Raises:
+        ValueError: There is no value, or one is not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    if n == 0 or not np.isfinite(values).all():
+        raise ValueError(f'a mean over seeds needs finite values, got {values.tolist()}')
+    mean = float(values.mean())
+    if n == 1:
+        return Estimate(mean, None, None, 1)
+    half = t_quantile(coverage, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def paired_difference(
+    ours: dict[int, float], theirs: dict[int, float], coverage: float = 0.95
+) -> Estimate | None:
+    """Mean difference of two runs with its interval, seed by seed.
+
+    The differences of equal seeds are what is averaged: what a seed does to
+    both (order of the data, augmentations) falls out.
+
+    Args:
+        ours, theirs: seed -> figure.
+        coverage: of the interval.
+
+    Returns:
+        :func:`mean_interval` of ``ours - theirs``; None without a common seed.
+    """
+    seeds = sorted(set(ours) & set(theirs))
+    if not seeds:
+        return None
+    return mean_interval([ours[seed] - theirs[seed] for seed in seeds], coverage)

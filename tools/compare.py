@@ -1,0 +1,127 @@
+"""Train and compare a named set of configs on one catalogue, over several seeds.
+
+    python tools/compare.py configs/comparison/tiny.py --jobs 2
+
+An interrupted comparison goes on where it stopped when the command is given
+again. Ctrl-C ends it and loses nothing but the current epoch.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from eclip_mm.comparison.experiment import choose, load_experiment
+from eclip_mm.comparison.job import read_metrics
+from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals, seed_folder
+from eclip_mm.comparison.report import write_report, write_tables
+from eclip_mm.comparison.results import Results
+from eclip_mm.comparison.scheduler import Durations, Scheduler, num_cores, visible_gpus
+from eclip_mm.datasets.synthetic import prepare_catalogue
+from eclip_mm.visualization.ablation_bars import plot_ablation_bars
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('experiment', help='experiment file, see configs/comparison')
+    parser.add_argument(
+        '--work-dir', help='runs, tables and picture; default: work_dirs/{name of the experiment}'
+    )
+    parser.add_argument(
+        '--jobs', type=int, help='trainings at a time; default: one a GPU, or one a core'
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', help="instead of the experiment's")
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='these runs and variants')
+    parser.add_argument('--retest', action='store_true', help='evaluate finished trainings again')
+    parser.add_argument('--tables-only', action='store_true', help='run nothing, write tables')
+    parser.add_argument('--report', type=Path, help='Markdown page to write, such as docs/x.md')
+    return parser.parse_args()
+
+
+def run_missing(experiment, work_dir: Path, args) -> list[Path]:
+    """Train and test what is missing; the folders of what failed."""
+    for name in args.only or ():
+        choose(name, experiment.runs, '--only')
+    for run in experiment.runs.values():
+        prepare_catalogue(run.cfg)
+    slots = args.jobs or len(visible_gpus()) or num_cores()
+    scheduler = Scheduler(slots, say=lambda line: print(line, flush=True))
+    if failed := scheduler.run(list(rehearsals(experiment, work_dir))):
+        raise SystemExit(f'{len(failed)} of the evaluations cannot run; nothing was trained')
+    check_figures(experiment, work_dir)
+    jobs, finished = plan_jobs(experiment, work_dir, args.only, args.retest)
+    scheduler.durations = known_durations(experiment, work_dir)
+    print(f'{len(jobs)} jobs, {slots} at a time; {finished} are finished already', flush=True)
+
+    def update(job):
+        write_results(Results.collect(experiment, work_dir), work_dir)
+
+    return [job.folder for job in scheduler.run(jobs, update)]
+
+
+def known_durations(experiment, work_dir: Path) -> Durations:
+    """What earlier commands took."""
+    durations = Durations()
+    for name, run in experiment.runs.items():
+        for seed in experiment.seeds:
+            if metrics := read_metrics(seed_folder(work_dir, name, seed)):
+                durations.add('variant' if run.of else name, metrics['seconds'])
+    return durations
+
+
+def write_results(results: Results, work_dir: Path) -> None:
+    """``table.md`` and ``summary.json``, each whole or not at all."""
+    texts = {
+        'table.md': write_tables(results),
+        'summary.json': json.dumps(results.summary(), indent=2),
+    }
+    for name, text in texts.items():
+        part = work_dir / f'{name}.part'
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, work_dir / name)
+
+
+def draw_bars(results: Results, work_dir: Path) -> None:
+    """The picture, of all figures that a run has."""
+    experiment, figures, chances = results.experiment, {}, {}
+    keys, names = experiment.bars
+    labels = experiment.labels()
+    for key in keys:
+        bars = {labels[name]: results.estimate(name, key) for name in names}
+        bars = {label: bar[:3] for label, bar in bars.items() if bar is not None}
+        if bars:
+            figures[key] = bars
+            if chance := results.chances(key, names):
+                chances[key] = chance[0]
+    if figures:
+        path = work_dir / 'ablation_bars.png'
+        print('picture:', plot_ablation_bars(figures, path, chances, title=experiment.title))
+
+
+def main():
+    args = parse_args()
+    experiment = load_experiment(args.experiment, args.seeds)
+    work_dir = Path(args.work_dir or Path('work_dirs') / experiment.path.stem)
+    failed = [] if args.tables_only else run_missing(experiment, work_dir, args)
+    results = Results.collect(experiment, work_dir, failed)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    write_results(results, work_dir)
+    draw_bars(results, work_dir)
+    if args.report:
+        args.report.parent.mkdir(parents=True, exist_ok=True)
+        command = f'python tools/compare.py {shlex.join(sys.argv[1:])}'
+        args.report.write_text(write_report(results, command), encoding='utf-8')
+    print('\n' + (work_dir / 'table.md').read_text(encoding='utf-8'))
+    if failed:
+        raise SystemExit(f'{len(failed)} jobs failed: {", ".join(map(str, failed))}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit('interrupted; the same command goes on from here') from None
