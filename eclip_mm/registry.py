@@ -9,6 +9,7 @@ component by hand, and what no config asks for is never imported.
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOG_PROCESSORS as MMENGINE_LOG_PROCESSORS
@@ -45,6 +46,9 @@ FUNCTIONS = Registry(
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
 METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, scope=SCOPE, locations=['eclip_mm.evaluation']
+)
+EVALUATOR = Registry(
+    'evaluator', parent=MMENGINE_EVALUATOR, scope=SCOPE, locations=['eclip_mm.evaluation']
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])

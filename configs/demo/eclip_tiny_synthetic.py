@@ -126,8 +126,8 @@ test_evaluator = val_evaluator
 
 # 64 products x 75 passes / 48 = 100 steps an epoch
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=8, val_interval=2)
-val_cfg = dict()
-test_cfg = dict()
+val_cfg = dict(type='ProductValLoop')
+test_cfg = dict(type='ProductTestLoop')
 optim_wrapper = dict(
     constructor='PretrainOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True),

@@ -1,5 +1,6 @@
 from .checkpoint import PlainCheckpointHook, load_from_local
 from .dist import gather, leave_process_group, local_rows, prepare_cpu_launch, world
+from .evaluation_loops import ProductTestLoop, ProductValLoop
 from .finite import NonFiniteLossError, check_finite
 from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
@@ -11,6 +12,8 @@ __all__ = [
     'NonFiniteLossError',
     'PlainCheckpointHook',
     'PretrainOptimWrapperConstructor',
+    'ProductTestLoop',
+    'ProductValLoop',
     'ProgressBarHook',
     'ResumableTrainLoop',
     'StepSeedHook',

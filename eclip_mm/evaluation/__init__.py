@@ -1,5 +1,6 @@
 """Evaluation: metrics (with the framework) over functional (without)."""
 
+from eclip_mm.evaluation.evaluator import ProductEvaluator
 from eclip_mm.evaluation.metrics import (
     ImageTextRetrieval,
     ProductGrounding,
@@ -10,6 +11,7 @@ from eclip_mm.evaluation.metrics import (
 
 __all__ = [
     'ImageTextRetrieval',
+    'ProductEvaluator',
     'ProductGrounding',
     'ProductMetric',
     'ProductRetrieval',

@@ -1,7 +1,7 @@
 # 15 epochs, AdamW, linear warm-up to 1e-4, linear decay (paper, Section 4.1).
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=15, val_interval=1)
-val_cfg = dict()
-test_cfg = dict()
+val_cfg = dict(type='ProductValLoop')
+test_cfg = dict(type='ProductTestLoop')
 
 optim_wrapper = dict(
     type='BF16OptimWrapper',

@@ -112,6 +112,21 @@ class ProductMetric(BaseMetric):
         # counts as floats: mmengine's log passes through numpy, and its JSON file drops integers
         return {key: float(value) for key, value in self.measure(records).items()}
 
+    def named_figures(self, results: list) -> dict:
+        """Figures of the gathered set with the prefix in their names."""
+        return {f'{self.prefix}/{k}': v for k, v in self.compute_metrics(results).items()}
+
+    def evaluate(self, size: int) -> dict:
+        """Gather and measure on its own (mmengine's entry; not under ``ProductEvaluator``)."""
+        try:
+            return super().evaluate(size)
+        finally:
+            self.reset()
+
+    def reset(self) -> None:
+        """Forget what belongs to one evaluation."""
+        self.results.clear()
+
     def warn(self, message: str) -> None:
         """Log a warning that names the metric."""
         name = f'{type(self).__name__} (prefix {self.prefix!r})'
@@ -173,8 +188,8 @@ def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
     """
     feat = get_field(sample, key, metric)
     if isinstance(feat, torch.Tensor):
-        feat = feat.detach().cpu().float().numpy()
-    feat = np.array(feat, dtype=np.float32)  # a copy: a view would keep the batch alive
+        feat = feat.detach().cpu().float().numpy().copy()  # a view would keep the batch alive
+    feat = np.asarray(feat, dtype=np.float32)
     if feat.ndim != 1 or not np.isfinite(feat).all():
         raise ValueError(
             f'{metric}: {key} of product {sample.get("product_id")!r} is not a '

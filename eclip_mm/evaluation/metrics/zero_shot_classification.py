@@ -171,12 +171,10 @@ class ZeroShotClassification(ProductMetric):
             )
         return record
 
-    def evaluate(self, size: int) -> dict:
-        """Gather, measure, forget the class features (mmengine's entry)."""
-        try:
-            return super().evaluate(size)
-        finally:
-            self._class_feats = None
+    def reset(self) -> None:
+        """Forget the samples and the class features: the model changes."""
+        super().reset()
+        self._class_feats = None
 
     def _classes(self, records: list[dict]) -> tuple[list[str], np.ndarray, dict[str, str]]:
         """Names, (C, D) features, and the class of each label."""

@@ -1,0 +1,125 @@
+"""Extract once, measure many: one copy of the predictions for all metrics."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import broadcast_object_list, collect_results, is_main_process
+from mmengine.evaluator import BaseMetric, Evaluator
+
+from eclip_mm.evaluation.metrics import ProductMetric
+from eclip_mm.registry import EVALUATOR
+
+
+@EVALUATOR.register_module()
+class ProductEvaluator(Evaluator):
+    """Evaluator whose metrics share what they keep of a sample.
+
+    mmengine's evaluator lets each metric copy and gather on its own, so that
+    a feature that five metrics need is held and sent five times. Here
+    predictions become numpy once, all metrics keep references to the same
+    arrays, and the ranks gather once: one entry per sample with every
+    metric's record, in which pickle writes a shared array once. Only the main
+    rank holds the gathered set; it measures and sends the figures to the
+    others. The figures are those of mmengine's evaluator.
+
+    A metric that is no :class:`~eclip_mm.evaluation.ProductMetric` is run as
+    mmengine's evaluator runs it.
+
+    ``val_evaluator`` and ``test_evaluator`` may be a plain list of metrics
+    where the loop is ``ProductValLoop`` or ``ProductTestLoop``.
+
+    Args:
+        metrics (dict, BaseMetric or Sequence): The metrics or their configs.
+        collect_device (str): ``cpu`` (through files that the main rank reads
+            one after the other; the default) or ``gpu`` (every rank receives
+            the whole set). Instead of the product metrics' own.
+        collect_dir (str, optional): Folder for those files, which all ranks
+            see. Defaults to one under the working directory.
+
+    Raises:
+        ValueError: Unknown ``collect_device``, or ``collect_dir`` with ``gpu``.
+    """
+
+    def __init__(
+        self,
+        metrics: dict | BaseMetric | Sequence,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(metrics)
+        if collect_device not in ('cpu', 'gpu') or (collect_dir and collect_device == 'gpu'):
+            raise ValueError(
+                f"collect_device is 'cpu' or 'gpu' and collect_dir goes with 'cpu', got "
+                f'{collect_device!r} and {collect_dir!r}'
+            )
+        self.collect_device = collect_device
+        self.collect_dir = collect_dir
+        self.shared = [m for m in self.metrics if isinstance(m, ProductMetric)]
+        self.others = [m for m in self.metrics if not isinstance(m, ProductMetric)]
+
+    def process(self, data_samples: Sequence, data_batch=None) -> None:
+        """Let each metric keep what it needs of one batch.
+
+        Args:
+            data_samples (Sequence[BaseDataElement or dict]): Samples with
+                predictions.
+            data_batch (dict, optional): Batch of the loader.
+        """
+        samples = [s if isinstance(s, dict) else s.to_dict() for s in data_samples]
+        for metric in self.others:
+            metric.process(data_batch, samples)
+        samples = [_with_arrays(sample) for sample in samples]
+        for metric in self.shared:
+            metric.process(data_batch, samples)
+
+    def evaluate(self, size: int) -> dict:
+        """Gather once and measure.
+
+        Args:
+            size (int): Number of samples in the data set; what a distributed
+                sampler repeated beyond it is cut.
+
+        Returns:
+            dict[str, float]: Figures of all metrics, the same on every rank.
+
+        Raises:
+            ValueError: Two metrics give a figure of the same name.
+        """
+        rows = list(zip(*(metric.results for metric in self.shared), strict=True))
+        figures: list = [None]
+        try:
+            gathered = collect_results(rows, size, self.collect_device, self.collect_dir)
+            if is_main_process():
+                figures = [
+                    [
+                        metric.named_figures([row[index] for row in gathered])
+                        for index, metric in enumerate(self.shared)
+                    ]
+                ]
+            broadcast_object_list(figures)
+        finally:
+            for metric in self.shared:
+                metric.reset()
+        of_metric = dict(zip(map(id, self.shared), figures[0], strict=True))
+        parts = [
+            of_metric[id(m)] if id(m) in of_metric else m.evaluate(size) for m in self.metrics
+        ]
+        twice = [
+            key for key, times in Counter(k for part in parts for k in part).items() if times > 1
+        ]
+        if twice:
+            raise ValueError(
+                f'two metrics give a figure {twice[0]!r}: give them different prefixes'
+            )
+        return {key: value for part in parts for key, value in part.items()}
+
+
+def _with_arrays(sample: dict) -> dict:
+    """The sample with its predictions as float32 arrays that own their memory."""
+    return {
+        key: value.detach().float().cpu().numpy().copy()
+        if key.startswith('pred_') and isinstance(value, torch.Tensor)
+        else value
+        for key, value in sample.items()
+    }
