@@ -3,6 +3,13 @@
 from .carrier import convert_carrier
 from .coco import convert_coco
 from .grocery_store import convert_grocery_store
+from .instance_queries import write_instance_queries
 from .pictures import shrink_picture
 
-__all__ = ['convert_carrier', 'convert_coco', 'convert_grocery_store', 'shrink_picture']
+__all__ = [
+    'convert_carrier',
+    'convert_coco',
+    'convert_grocery_store',
+    'shrink_picture',
+    'write_instance_queries',
+]

@@ -1,0 +1,38 @@
+"""Write the photos of a catalogue that show several products as queries (Table 3).
+
+python tools/dataset_converters/instance_queries.py data/synthetic/photos.parquet \\
+    data/synthetic/queries.parquet --texts-from data/synthetic/train.parquet
+"""
+
+import argparse
+import sys
+
+from tqdm import tqdm
+
+from eclip_mm.datasets import CatalogueError
+from eclip_mm.datasets.converters import write_instance_queries
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('catalogue', help='catalogue whose photos have boxes')
+    parser.add_argument('target', help='.parquet to write')
+    parser.add_argument(
+        '--texts-from', nargs='*', default=(), help='catalogues with further products of the boxes'
+    )
+    parser.add_argument('--sources', nargs='+', help='only photos of these sources')
+    parser.add_argument(
+        '--min-products', type=int, default=2, help='different products in a photo'
+    )
+    args = parser.parse_args()
+    try:
+        written, left_out = write_instance_queries(
+            **vars(args), progress=lambda rows: tqdm(rows, desc='products')
+        )
+    except CatalogueError as error:
+        sys.exit(f'error: {error}')
+    print(f'{args.target}: {written} photos, {left_out} with fewer products left out')
+
+
+if __name__ == '__main__':
+    main()
