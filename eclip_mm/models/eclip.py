@@ -54,6 +54,9 @@ class ECLIP(BaseModel):
             ``last``, ``mean`` or a list of indices.
     """
 
+    #: encodes and decodes; for subclasses whose features are others
+    network_type = InstanceNetwork
+
     def __init__(
         self,
         image_encoder: dict,
@@ -81,7 +84,7 @@ class ECLIP(BaseModel):
         if not self.heads:
             raise ValueError('pretext_heads switches every task off: nothing would be trained')
         self.with_decoder = any(head.needs_decoder for head in self.heads.values())
-        self.network = InstanceNetwork(
+        self.network = self.network_type(
             image_encoder,
             text_encoder,
             embed_dims,

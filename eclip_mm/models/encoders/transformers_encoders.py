@@ -242,5 +242,8 @@ class TransformersTextEncoder(_TransformersEncoder):
         Returns:
             (B, C) class token w_cls.
         """
-        out = self.model(input_ids=input_ids, attention_mask=attention_mask)
-        return out.last_hidden_state[:, 0]
+        return self.encode_tokens(input_ids, attention_mask)[:, 0]
+
+    def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, M, C) every token, w_cls first; what stands at padding means nothing."""
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
