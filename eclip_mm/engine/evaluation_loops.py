@@ -1,5 +1,10 @@
-"""Validation and test loops whose list of metrics shares one extraction."""
+"""Validation and test loops whose metrics share one extraction and write their slices."""
 
+import json
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.runner import TestLoop, ValLoop
 
 from eclip_mm.registry import EVALUATOR, LOOPS
@@ -7,18 +12,35 @@ from eclip_mm.registry import EVALUATOR, LOOPS
 
 @LOOPS.register_module()
 class ProductValLoop(ValLoop):
-    """mmengine's loop; a plain list of metrics becomes a ``ProductEvaluator``."""
+    """mmengine's loop with two additions.
+
+    A plain list of metrics becomes a ``ProductEvaluator``. Figures by category
+    or source, where a metric has ``slices``, go to ``slices_val.json`` in the
+    work directory, which holds those of the latest validation.
+    """
 
     def __init__(self, runner, dataloader, evaluator, **kwargs) -> None:
         super().__init__(runner, dataloader, _share(evaluator), **kwargs)
+
+    def run(self) -> dict:
+        """Validate; returns the figures."""
+        figures = super().run()
+        _write_slices(self, 'slices_val.json')
+        return figures
 
 
 @LOOPS.register_module()
 class ProductTestLoop(TestLoop):
-    """mmengine's loop; a plain list of metrics becomes a ``ProductEvaluator``."""
+    """The same for tests, to ``slices_test.json``."""
 
     def __init__(self, runner, dataloader, evaluator, **kwargs) -> None:
         super().__init__(runner, dataloader, _share(evaluator), **kwargs)
+
+    def run(self) -> dict:
+        """Test; returns the figures."""
+        figures = super().run()
+        _write_slices(self, 'slices_test.json')
+        return figures
 
 
 def _share(evaluator):
@@ -26,3 +48,20 @@ def _share(evaluator):
     if single or isinstance(evaluator, list):
         return EVALUATOR.build(dict(type='ProductEvaluator', metrics=evaluator))
     return evaluator
+
+
+def _write_slices(loop, name: str) -> None:
+    """The rows of all metrics, their figures named as in the results."""
+    metrics = [metric for metric in loop.evaluator.metrics if getattr(metric, 'slices', ())]
+    if not metrics or not is_main_process():
+        return
+    rows = [
+        {**row, 'figure': f'{metric.prefix}/{row["figure"]}'}
+        for metric in metrics
+        for row in metric.tables
+    ]
+    path = Path(loop.runner.work_dir) / name
+    content = dict(iter=loop.runner.iter, rows=rows)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    keys = dict.fromkeys(key for metric in metrics for key in metric.slices)
+    print_log(f'figures by {" and ".join(keys)} are in {path}', logger='current')

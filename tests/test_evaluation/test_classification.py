@@ -8,7 +8,6 @@ from sklearn.metrics import top_k_accuracy_score
 from eclip_mm.evaluation.functional import (
     classify,
     ensemble_prompts,
-    per_category_table,
     topk_chance,
     topk_correct,
 )
@@ -57,12 +56,3 @@ def test_ties_and_missing_labels():
 def test_chance():
     assert topk_chance(81, 1) == 1 / 81 and topk_chance(81, 5) == 5 / 81
     assert topk_chance(3, 5) == 1
-
-
-def test_table_by_hand():
-    rows = per_category_table({'top1': [1, 0, 1]}, ['milk', 'milk', 'fruit'], ['juice', 'milk'])
-    assert rows == [
-        {'category': 'juice', 'count': 0, 'top1': None},
-        {'category': 'milk', 'count': 2, 'top1': 0.5},
-        {'category': 'fruit', 'count': 1, 'top1': 1.0},
-    ]

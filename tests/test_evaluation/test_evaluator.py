@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import BaseMetric
 
 from eclip_mm.evaluation import ProductEvaluator
 from eclip_mm.registry import EVALUATOR, METRICS
@@ -103,20 +103,3 @@ def test_without_samples_or_metrics():
     assert figures and not any(figures.values())
     assert shared([]).evaluate(3) == {}
     assert shared([CountTensors(prefix='y')]).evaluate(0) == {'y/tensors': 0}
-
-
-@pytest.mark.parametrize('form', ['list', 'single', 'evaluator', 'own'])
-def test_loops_take_every_form_of_an_evaluator(form):
-    from eclip_mm.engine.evaluation_loops import _share
-
-    metric = dict(type='ProductRetrieval')
-    given = dict(
-        list=[metric],
-        single=metric,
-        evaluator=dict(type='Evaluator', metrics=[metric]),
-        own=Evaluator([]),
-    )[form]
-    if form in ('list', 'single'):
-        assert isinstance(_share(given), ProductEvaluator)
-    else:
-        assert _share(given) is given

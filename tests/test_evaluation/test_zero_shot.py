@@ -57,8 +57,11 @@ def test_from_the_samples_own_texts():
             'z/product_top2_chance': 2 / 3,
         }
     )
-    assert [row['count'] for row in metric.table] == [2, 2]
-    assert metric.table[1] == {'category': 'y', 'count': 2, 'top1': 1, 'top2': 1}
+    assert metric.tables == [
+        dict(slice='category', figure=f'product_top{k}', value=v, count=2, mean=m, chance=k / 3)
+        for k, means in ((1, (0.5, 1)), (2, (1, 1)))
+        for v, m in zip('xy', means, strict=True)
+    ]
 
 
 def test_products_of_a_catalogue(catalogue, warnings):
@@ -127,10 +130,10 @@ def test_categories_of_a_catalogue(catalogue):
     assert figures['zero_shot/category_top1'] == pytest.approx(1 / 3)
     assert figures['zero_shot/category_top1_chance'] == 0.5
     assert figures['zero_shot/category_num_without_prompt'] == 1
-    assert metric.table == [
-        {'category': 'dairy', 'count': 2, 'top1': 0.5},
-        {'category': 'fruit', 'count': 0, 'top1': None},
-        {'category': '(none)', 'count': 1, 'top1': 0},
+    assert [(row['value'], row['count'], row['mean']) for row in metric.tables] == [
+        ('dairy', 2, 0.5),
+        ('fruit', 0, None),  # no photo: no figure
+        ('(none)', 1, 0),
     ]
 
 

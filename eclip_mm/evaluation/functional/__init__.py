@@ -19,7 +19,6 @@ from eclip_mm.evaluation.functional.chance import (
 from eclip_mm.evaluation.functional.classification import (
     classify,
     ensemble_prompts,
-    per_category_table,
     topk_correct,
 )
 from eclip_mm.evaluation.functional.grounding import (
@@ -46,6 +45,7 @@ from eclip_mm.evaluation.functional.retrieval import (
     recall_at_k,
     topk_similarity,
 )
+from eclip_mm.evaluation.functional.slices import slice_rows
 
 __all__ = [
     'QueryLabels',
@@ -67,7 +67,6 @@ __all__ = [
     'instance_relevance',
     'pairwise_iou',
     'peak_points',
-    'per_category_table',
     'pointing_chance',
     'pointing_hit',
     'recall_at_k',
@@ -75,6 +74,7 @@ __all__ = [
     'right_box_chance',
     'right_candidates',
     'score_boxes',
+    'slice_rows',
     'top1_box',
     'topk_chance',
     'topk_correct',

@@ -1,6 +1,4 @@
-"""Zero-shot classification: prompt ensembles, top-k, a table per category."""
-
-from collections.abc import Sequence
+"""Zero-shot classification: prompt ensembles, top-k."""
 
 import numpy as np
 import torch
@@ -77,31 +75,3 @@ def topk_correct(ranked, labels, k: int) -> np.ndarray:
     """
     ranked, labels = np.asarray(ranked)[:, :k], np.asarray(labels)
     return ((ranked == labels[:, None]) & (labels[:, None] >= 0)).any(1).astype(np.float64)
-
-
-def per_category_table(
-    scores: dict[str, Sequence[float]], categories: Sequence[str], names: Sequence[str] = ()
-) -> list[dict]:
-    """Mean scores of each category.
-
-    Args:
-        scores (dict[str, sequence]): Per figure (N,) scores of the samples.
-        categories (sequence[str]): (N,) category of each sample.
-        names (sequence[str]): Categories to list besides those that occur, in
-            this order and first.
-
-    Returns:
-        list[dict]: Rows ``{'category', 'count', figure...}``. A category
-        without samples has count 0 and None for every figure: it says nothing
-        and enters no mean.
-    """
-    categories = np.asarray(categories, dtype=object)
-    listed = list(dict.fromkeys([*names, *sorted(set(categories.tolist()))]))
-    rows = []
-    for name in listed:
-        own = categories == name
-        row = {'category': name, 'count': int(own.sum())}
-        for figure, values in scores.items():
-            row[figure] = float(np.asarray(values, float)[own].mean()) if own.any() else None
-        rows.append(row)
-    return rows

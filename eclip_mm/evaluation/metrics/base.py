@@ -10,7 +10,11 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from eclip_mm.evaluation.functional import bootstrap_interval
+from eclip_mm.evaluation.functional import bootstrap_interval, slice_rows
+from eclip_mm.evaluation.metrics.slice_tables import slice_tables
+
+#: what figures can be told apart by
+SLICES = ('category', 'source')
 
 
 class ProductMetric(BaseMetric):
@@ -29,6 +33,14 @@ class ProductMetric(BaseMetric):
     repeated at the end, whatever the split: figures do not depend on the
     number of ranks.
 
+    ``slices`` repeats every figure for the queries of each category or image
+    source apart; what they search in stays whole. The rows are logged, stay in
+    :attr:`tables` on the main rank, and the loops of
+    ``eclip_mm.engine.evaluation_loops`` write them to ``slices_val.json`` or
+    ``slices_test.json`` in the work directory. A row is ``slice``, ``value``,
+    ``figure``, ``count``, ``mean``, ``chance`` and, with ``num_bootstrap``,
+    ``low`` and ``high``. Queries without category are those of ``(none)``.
+
     An empty set (no sample of the split) is a warning that names the splits
     seen, a count of 0, and no figures.
 
@@ -38,6 +50,8 @@ class ProductMetric(BaseMetric):
         num_bootstrap (int): Bootstrap resamples for the intervals; 0, the
             default, leaves them out.
         seed (int): Seed of the bootstrap.
+        slices (Sequence[str]): Any of ``category``, ``source`` (of the first
+            picture). Defaults to none.
         collect_device (str): As in :class:`mmengine.evaluator.BaseMetric`.
         prefix (str, optional): Likewise; two metrics of one class need
             different ones.
@@ -49,6 +63,7 @@ class ProductMetric(BaseMetric):
         split: str | None = None,
         num_bootstrap: int = 0,
         seed: int = 0,
+        slices: Sequence[str] = (),
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -58,6 +73,14 @@ class ProductMetric(BaseMetric):
         self.splits = None if split is None else (split,)  #: those that are measured
         self.num_bootstrap = num_bootstrap
         self.seed = seed
+        if isinstance(slices, str) or not set(slices) <= set(SLICES):
+            raise ValueError(
+                f'{type(self).__name__}: slices is a list of {SLICES}, got {slices!r}'
+            )
+        self.slices = tuple(slices)
+        self.tables: list[dict] = []
+        #: slice -> values that are listed even where no query has them
+        self.listed: dict[str, Sequence[str]] = {}
 
     @abstractmethod
     def describe_sample(self, sample: dict, image: torch.Tensor | None) -> dict:
@@ -98,7 +121,15 @@ class ProductMetric(BaseMetric):
                 self.results.append(split)
                 continue
             image = images[index, 0] if images is not None else None
-            self.results.append(self.describe_sample(sample, image))
+            record = self.describe_sample(sample, image)
+            if self.slices:
+                record['slices'] = {key: self._slice_of(sample, key) for key in self.slices}
+            self.results.append(record)
+
+    def _slice_of(self, sample: dict, key: str) -> str:
+        if key == 'source':
+            return get_source(sample, type(self).__name__)
+        return sample.get('category') or '(none)'
 
     def compute_metrics(self, results: list) -> dict:
         """Figures of the gathered set (called by mmengine on the main rank)."""
@@ -109,8 +140,13 @@ class ProductMetric(BaseMetric):
                 f'no sample of split {" or ".join(map(repr, self.splits or [None]))}; seen: '
                 f'{dict(seen)}. Its figures are left out.'
             )
+        self.tables = []
+        figures = self.measure(records)
+        for key, table in slice_tables(self.tables):
+            name = f'{type(self).__name__} (prefix {self.prefix!r})'
+            print_log(f'{name} by {key}:\n{table}', logger='current')
         # counts as floats: mmengine's log passes through numpy, and its JSON file drops integers
-        return {key: float(value) for key, value in self.measure(records).items()}
+        return {key: float(value) for key, value in figures.items()}
 
     def named_figures(self, results: list) -> dict:
         """Figures of the gathered set with the prefix in their names."""
@@ -132,8 +168,10 @@ class ProductMetric(BaseMetric):
         name = f'{type(self).__name__} (prefix {self.prefix!r})'
         print_log(f'{name}: {message}', logger='current', level=logging.WARNING)
 
-    def add_figure(self, figures: dict, name: str, scores, chance) -> None:
-        """Put a mean with its chance, and its interval where wanted.
+    def add_figure(
+        self, figures: dict, name: str, scores, chance, records: Sequence[dict]
+    ) -> None:
+        """Put a mean with its chance, its interval and slices where wanted.
 
         Args:
             figures (dict): Receives ``name``, ``name_chance`` and with
@@ -141,6 +179,7 @@ class ProductMetric(BaseMetric):
             name (str): Key of the figure.
             scores (array-like): (N,) per-query scores, N >= 1.
             chance (array-like): (N,) or scalar, per-query chance.
+            records (Sequence[dict]): (N,) the records that ask the queries.
         """
         figures[name] = float(np.mean(scores))
         figures[f'{name}_chance'] = float(np.mean(chance))
@@ -149,6 +188,11 @@ class ProductMetric(BaseMetric):
                 scores, num_resamples=self.num_bootstrap, seed=self.seed
             )
             figures[f'{name}_low'], figures[f'{name}_high'] = low, high
+        for key in self.slices:
+            values = [record['slices'].get(key) for record in records]
+            listed = self.listed.get(key, ())
+            rows = slice_rows(scores, chance, values, listed, self.num_bootstrap, self.seed)
+            self.tables += [dict(slice=key, figure=name, **row) for row in rows]
 
 
 def _images_of(data_batch) -> torch.Tensor | None:

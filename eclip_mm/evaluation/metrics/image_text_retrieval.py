@@ -22,7 +22,9 @@ class ImageTextRetrieval(ProductMetric):
     Each sample gives a picture; each distinct (product_id, text) gives one
     text, so that a product photographed ten times has one text in the gallery.
     A picture and a text belong together when they have the same product_id or
-    the very same text string: whoever shares them, any of them counts.
+    the very same text string: whoever shares them, any of them counts. Sliced
+    by category, a text has that of its first sample; it has no source, so that
+    ``t2i`` is not sliced by source.
 
     Figures: ``i2t_R@K``, ``t2i_R@K`` with ``_chance`` (exact: a random ranking
     of the same gallery); counts ``i2t_num_images``, ``t2i_num_texts``. An
@@ -56,23 +58,27 @@ class ImageTextRetrieval(ProductMetric):
         """Recall both ways."""
         texts: dict = {}
         for record in records:
-            texts.setdefault((record['product_id'], record['text']), record['text_feat'])
+            texts.setdefault((record['product_id'], record['text']), record)
         figures = {'i2t_num_images': len(records), 't2i_num_texts': len(texts)}
         if not records:
             return figures
         image_feats = np.stack([record['image_feat'] for record in records])
-        text_feats = np.stack(list(texts.values()))
+        text_feats = np.stack([record['text_feat'] for record in texts.values()])
+        asking = [
+            {'slices': {k: v for k, v in record.get('slices', {}).items() if k != 'source'}}
+            for record in texts.values()
+        ]
         # Codes are given over pictures and texts together, so that equal means equal.
         keys = [(record['product_id'], record['text']) for record in records] + list(texts)
         codes = np.stack(
             [encode([key[0] for key in keys]), encode([key[1] for key in keys]), encode(keys)]
         )
         images, texts = codes[:, : len(records)], codes[:, len(records) :]
-        self._recall(figures, 'i2t', image_feats, text_feats, images, texts)
-        self._recall(figures, 't2i', text_feats, image_feats, texts, images)
+        self._recall(figures, 'i2t', image_feats, text_feats, images, texts, records)
+        self._recall(figures, 't2i', text_feats, image_feats, texts, images, asking)
         return figures
 
-    def _recall(self, figures, name, query_feats, gallery_feats, query, gallery) -> None:
+    def _recall(self, figures, name, query_feats, gallery_feats, query, gallery, asking) -> None:
         _, ranked = topk_similarity(query_feats, gallery_feats, max(self.topk))
         relevant = (query[:2, :, None] == gallery[:2][:, ranked]).any(0)
         # |same product or same text| = |same product| + |same text| - |both|
@@ -86,4 +92,5 @@ class ImageTextRetrieval(ProductMetric):
                 f'{name}_R@{k}',
                 recall_at_k(relevant, k),
                 recall_chance(num_relevant, len(gallery_feats), k),
+                asking,
             )

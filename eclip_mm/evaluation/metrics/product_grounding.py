@@ -132,10 +132,10 @@ class ProductGrounding(ProductMetric):
             if self.proposer is None:
                 key = 'right_box' if index == 0 else f'right_box@{thr}'
             self.add_figure(
-                figures, key, column('hits')[:, index], column('hits_chance')[:, index]
+                figures, key, column('hits')[:, index], column('hits_chance')[:, index], photos
             )
-        self.add_figure(figures, 'pointing', column('pointing'), column('area'))
-        self.add_figure(figures, 'energy', column('energy'), column('area'))
+        self.add_figure(figures, 'pointing', column('pointing'), column('area'), photos)
+        self.add_figure(figures, 'energy', column('energy'), column('area'), photos)
         return figures
 
 

@@ -179,8 +179,10 @@ class ProductRetrieval(ProductMetric):
         )
         ranked = np.where(ranked >= 0, of_gallery[ranked], -1)
         size = len(gallery) - (itself >= 0)
+        asking = [records[i] for i, keep in zip(queries, used, strict=True) if keep]
         for name, scores, chance in self._score(ranked, labels, available, size):
-            self.add_figure(figures, f'{self.protocol}_{name}', scores[used], chance[used])
+            name = f'{self.protocol}_{name}'
+            self.add_figure(figures, name, scores[used], chance[used], asking)
         return figures
 
     def _encode_labels(self, records, queries, gallery):

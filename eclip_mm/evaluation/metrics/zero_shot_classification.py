@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from mmengine.logging import print_log
 
 from eclip_mm.evaluation.functional import (
     classify,
     ensemble_prompts,
-    per_category_table,
     topk_chance,
     topk_correct,
 )
@@ -35,13 +33,13 @@ class ZeroShotClassification(ProductMetric):
 
     A sample whose class has no prompt (its product is not in the catalogue,
     or it has no category) is counted in ``num_without_prompt`` and as wrong. A
-    class without samples competes for every sample, has count 0 and no figure
-    in the table, and enters no mean.
+    class without samples competes for every sample and enters no mean; a
+    category without samples has count 0 and no figure in ``tables``.
 
     Figures, T the target: ``T_topK`` with ``T_topK_chance`` (K / number of
     classes); counts ``T_num_samples``, ``T_num_classes``,
-    ``T_num_without_prompt``. An empty set gives a warning and the counts. The
-    per-category table is logged and stays in ``self.table`` on the main rank.
+    ``T_num_without_prompt``. An empty set gives a warning and the counts of
+    samples, 0.
 
     Note:
         ``pred_instance_feat`` is prompted with the sample's own text. For
@@ -57,6 +55,8 @@ class ZeroShotClassification(ProductMetric):
             the classes.
         templates (Sequence[str]): Prompt templates; each holds ``{}`` once,
             for the text of the product or the name of the category.
+        slices (Sequence[str]): As in :class:`ProductMetric`. Defaults to
+            ``('category',)``.
         **kwargs: Of :class:`ProductMetric`.
     """
 
@@ -70,9 +70,10 @@ class ZeroShotClassification(ProductMetric):
         target: str = 'product',
         catalogue=None,
         templates: Sequence[str] = ('{}',),
+        slices: Sequence[str] = ('category',),
         **kwargs,
     ) -> None:
-        super().__init__(split=split, **kwargs)
+        super().__init__(split=split, slices=slices, **kwargs)
         name = type(self).__name__
         if target not in ('product', 'category'):
             raise ValueError(f"{name}: target is 'product' or 'category', got {target!r}")
@@ -96,7 +97,6 @@ class ZeroShotClassification(ProductMetric):
         self.topk = check_topk(topk, name)
         self.feature = feature
         self.target = target
-        self.table: list[dict] = []
         self._prompts: dict[str, list[str]] | None = None
         self._class_of: dict[str, str] = {}
         self._class_feats: tuple[list[str], np.ndarray] | None = None
@@ -152,18 +152,14 @@ class ZeroShotClassification(ProductMetric):
         self._class_feats = (names, ensemble_prompts(feats))
 
     def describe_sample(self, sample: dict, image=None) -> dict:
-        """Keep label, category and features, (D,) float32 each."""
+        """Keep label and features, (D,) float32 each."""
         name = type(self).__name__
         label = (
             get_field(sample, 'product_id', name)
             if self.target == 'product'
             else sample.get('category')
         )
-        record = dict(
-            label=label,
-            category=sample.get('category') or '(none)',
-            feat=get_feature(sample, self.feature, name),
-        )
+        record = dict(label=label, feat=get_feature(sample, self.feature, name))
         if self._prompts is None and self._class_feats is None:
             record.update(
                 text=get_field(sample, 'text', name),
@@ -199,7 +195,7 @@ class ZeroShotClassification(ProductMetric):
     def measure(self, records: list[dict]) -> dict:
         """Name each photo."""
         target = self.target
-        figures = {f'{target}_num_samples': len(records)}
+        figures = {f'{target}_num_samples': len(records), f'{target}_num_without_prompt': 0}
         if not records:
             return figures
         names, class_feats, class_of = self._classes(records)
@@ -218,27 +214,9 @@ class ZeroShotClassification(ProductMetric):
         ranked = classify(
             np.stack([record['feat'] for record in records]), class_feats, max(self.topk)
         )
-        scores = {}
+        if target == 'category':
+            self.listed = {'category': names}
         for k in self.topk:
-            scores[f'top{k}'] = topk_correct(ranked, labels, k)
-            self.add_figure(
-                figures, f'{target}_top{k}', scores[f'top{k}'], topk_chance(len(names), k)
-            )
-        listed = names if target == 'category' else ()
-        self.table = per_category_table(scores, [r['category'] for r in records], listed)
-        self._log_table()
+            scores, chance = topk_correct(ranked, labels, k), topk_chance(len(names), k)
+            self.add_figure(figures, f'{target}_top{k}', scores, chance, records)
         return figures
-
-    def _log_table(self) -> None:
-        lines = [f'{type(self).__name__} (prefix {self.prefix!r}) by category:']
-        for row in self.table:
-            values = [
-                '-' if value is None else f'{value:.4f}'
-                for key, value in row.items()
-                if key not in ('category', 'count')
-            ]
-            lines.append(
-                f'  {row["category"]}: {row["count"]} samples, '
-                f'top-{"/".join(map(str, self.topk))} {" / ".join(values)}'
-            )
-        print_log('\n'.join(lines), logger='current')

@@ -1,0 +1,57 @@
+"""A figure apart for each group of queries."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eclip_mm.evaluation.functional.bootstrap import bootstrap_interval
+
+
+def slice_rows(
+    scores,
+    chance,
+    values: Sequence[str | None],
+    listed: Sequence[str] = (),
+    num_bootstrap: int = 0,
+    seed: int = 0,
+) -> list[dict]:
+    """Mean, chance and interval of the queries of each value.
+
+    Args:
+        scores (array-like): (N,) per-query scores.
+        chance (array-like): (N,) or scalar, per-query chance.
+        values (sequence[str or None]): (N,) what each query is grouped by;
+            None leaves it out.
+        listed (sequence[str]): Values to list besides those that occur, in
+            this order and first.
+        num_bootstrap (int): Bootstrap resamples of the 95% intervals; 0 for
+            none.
+        seed (int): Seed of the bootstrap, the same for every row.
+
+    Returns:
+        list[dict]: Rows ``value``, ``count``, ``mean``, ``chance`` and, with
+        ``num_bootstrap``, ``low`` and ``high``. A value without queries has
+        count 0 and None for the rest: it says nothing and enters no mean.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    chance = np.broadcast_to(np.asarray(chance, dtype=np.float64), scores.shape)
+    members: dict = {name: [] for name in listed}
+    for name in sorted({value for value in values if value is not None}):
+        members.setdefault(name, [])
+    for index, value in enumerate(values):
+        if value is not None:
+            members[value].append(index)
+    rows = []
+    for name, own in members.items():
+        row = dict(value=name, count=len(own), mean=None, chance=None)
+        if own:
+            row.update(mean=float(scores[own].mean()), chance=float(chance[own].mean()))
+        if num_bootstrap:
+            ends = (
+                bootstrap_interval(scores[own], num_resamples=num_bootstrap, seed=seed)
+                if own
+                else (None, None)
+            )
+            row.update(zip(('low', 'high'), ends, strict=True))
+        rows.append(row)
+    return rows
