@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-BACKGROUND = (255, 255, 255)
+WHITE = BACKGROUND = (255, 255, 255)
 INK = (25, 25, 25)
 FAINT_INK = (110, 110, 110)
 # Okabe and Ito's green and orange: told apart with every kind of colour vision.
 GREEN = (0, 158, 115)
 ORANGE = (230, 120, 0)
 GAP = 16  # between the cells of a sheet and around them, pixels
+DASH = 6  # half the period of a dashed frame, pixels
 
 
 @lru_cache
@@ -139,7 +140,13 @@ def text_block(
     return block
 
 
-def draw_frame(draw: ImageDraw.ImageDraw, box: Sequence[float], colour, width: int = 2) -> None:
+def draw_frame(
+    draw: ImageDraw.ImageDraw,
+    box: Sequence[float],
+    colour,
+    width: int = 2,
+    dashed: bool = False,
+) -> None:
     """A rectangle that stays visible on any ground: coloured, with a dark rim outside and in.
 
     Args:
@@ -147,6 +154,7 @@ def draw_frame(draw: ImageDraw.ImageDraw, box: Sequence[float], colour, width: i
         box (sequence): xyxy in pixels of the canvas.
         colour (tuple): RGB.
         width (int): Thickness of the coloured line in pixels.
+        dashed (bool): Every other piece of the coloured line is left dark.
     """
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
@@ -156,6 +164,46 @@ def draw_frame(draw: ImageDraw.ImageDraw, box: Sequence[float], colour, width: i
             outline=fill,
             width=thick,
         )
+    if dashed:
+        edge = width - 1
+        for x in range(x1 + DASH, x2 - edge, 2 * DASH):
+            end = min(x + DASH - 1, x2)
+            draw.rectangle([x, y1, end, y1 + edge], fill=INK)
+            draw.rectangle([x, y2 - edge, end, y2], fill=INK)
+        for y in range(y1 + DASH, y2 - edge, 2 * DASH):
+            end = min(y + DASH - 1, y2)
+            draw.rectangle([x1, y, x1 + edge, end], fill=INK)
+            draw.rectangle([x2 - edge, y, x2, end], fill=INK)
+
+
+def draw_tags(draw: ImageDraw.ImageDraw, boxes: Sequence[Sequence[float]], colours) -> None:
+    """Number boxes 1, 2, ... in a corner of each, where no other number is in the way.
+
+    Args:
+        draw (ImageDraw): Where to draw.
+        boxes (sequence): (K, 4) xyxy in pixels of the canvas.
+        colours (sequence): RGB ground of each number.
+    """
+    face, side = load_font(13), 17
+    canvas_width, canvas_height = draw.im.size
+    taken = []
+    for number, (box, colour) in enumerate(zip(boxes, colours, strict=True), 1):
+        x1, y1, x2, y2 = (round(value) for value in box)
+        width = max(side, round(face.getlength(str(number))) + 6)
+        corners = [(x, y) for y in (y1, y2 - side) for x in (x1, x2 - width)]
+        corners = [
+            (min(max(x, 0), canvas_width - width), min(max(y, 0), canvas_height - side))
+            for x, y in corners
+        ]
+        free = [
+            (x, y)
+            for x, y in corners
+            if all(abs(x - u) >= width or abs(y - v) >= side for u, v in taken)
+        ]
+        x, y = (free or corners)[0]
+        taken.append((x, y))
+        draw.rectangle([x, y, x + width - 1, y + side - 1], fill=colour, outline=INK)
+        draw.text((x + width / 2, y + side / 2), str(number), fill=INK, font=face, anchor='mm')
 
 
 def stack(images: Sequence[Image.Image], horizontal: bool = False, gap: int = 0) -> Image.Image:

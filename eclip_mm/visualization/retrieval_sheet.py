@@ -9,6 +9,7 @@ from eclip_mm.visualization.canvas import (
     FAINT_INK,
     GREEN,
     INK,
+    WHITE,
     draw_frame,
     stack,
     text_block,
@@ -27,8 +28,11 @@ def _cell(item: dict, size: int, colour, width: int, font: str | None) -> Image.
     )
     cell = Image.new('RGB', (size, size), BACKGROUND)
     cell.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
-    if width > 1:
-        draw_frame(ImageDraw.Draw(cell), (1, 1, size - 1, size - 1), colour, width)
+    if item.get('right'):
+        draw = ImageDraw.Draw(cell)
+        draw_frame(draw, (1, 1, size - 1, size - 1), colour, width)
+        draw.rectangle([size - 22, 1, size - 2, 21], fill=colour, outline=INK)
+        draw.line([(size - 18, 11), (size - 13, 16), (size - 6, 6)], fill=WHITE, width=3)
     else:
         ImageDraw.Draw(cell).rectangle([1, 1, size - 2, size - 2], outline=colour)
     return stack(
@@ -41,23 +45,26 @@ def retrieval_sheet(
     num_results: int = 10,
     size: int = 112,
     title: str = '',
+    note: str = '',
     font: str | None = None,
 ) -> Image.Image:
     """Query pictures, each with its first results in rank order.
 
     Args:
         queries (sequence[dict]): Each ``{'image', 'title' (optional),
-            'results': [{'image', 'right': bool, 'title' (optional)}, ...]}``,
-            best first; pictures as
-            :func:`~eclip_mm.visualization.canvas.to_pil` takes them. A query
-            by words has ``image=None`` and its title is set in large type.
+            'prompt' (optional), 'results': [{'image', 'right': bool, 'title'
+            (optional)}, ...]}``, best first; pictures as
+            :func:`~eclip_mm.visualization.canvas.to_pil` takes them. A prompt
+            that belongs to a picture stands above its row. A query by words
+            has ``image=None`` and its title is set in large type.
         num_results (int): Results shown per query.
         size (int): Cell size in pixels.
         title (str): Heading.
+        note (str): What else the line below the sheet says.
         font (str, optional): Font file, needed for Chinese.
 
     Returns:
-        Image: RGB; right results have a thick green frame.
+        Image: RGB; right results have a thick green frame and a tick.
 
     Raises:
         ValueError: ``queries`` is empty.
@@ -86,11 +93,18 @@ def retrieval_sheet(
             )
             for item in query['results'][:num_results]
         ]
-        rows.append(stack([head, arrow, *cells], horizontal=True, gap=4))
+        row = stack([head, arrow, *cells], horizontal=True, gap=4)
+        if query.get('prompt'):
+            row = stack([text_block(f'“{query["prompt"]}”', row.width, 13, 1, INK, font), row])
+        rows.append(row)
     sheet = stack(rows, gap=6)
     parts = [text_block(title, sheet.width, 20, 2, INK, font)] if title else []
     parts.append(sheet)
-    legend = f'left: query; then its first {num_results} results in order, right ones green'
+    legend = (
+        f'left: query; then its first {num_results} results in order, right ones green with a tick'
+    )
+    if note:
+        legend += f'; {note}'
     parts.append(text_block(legend, sheet.width, 12, 2, FAINT_INK, font))
     inner = stack(parts, gap=4)
     canvas = Image.new('RGB', (inner.width + 20, inner.height + 20), BACKGROUND)

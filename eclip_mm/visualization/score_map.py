@@ -6,15 +6,21 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from eclip_mm.evaluation.functional import peak_points, top1_box, upsample_score_map
-from eclip_mm.evaluation.functional.grounding import right_candidates
+from eclip_mm.evaluation.functional import (
+    peak_points,
+    right_candidates,
+    score_boxes,
+    upsample_score_map,
+)
 from eclip_mm.visualization.canvas import (
     FAINT_INK,
     GAP,
     GREEN,
     INK,
     ORANGE,
+    WHITE,
     draw_frame,
+    draw_tags,
     fit_scale,
     grid,
     stack,
@@ -24,7 +30,8 @@ from eclip_mm.visualization.canvas import (
 
 LEGEND = (
     'left: photo with the box of the named product (green). right: score map, bright = '
-    'high; cross = its peak; second box = best candidate: white if right, orange if wrong'
+    'high; cross = its peak; numbered boxes = best candidates in order: right ones white, wrong '
+    'ones orange and dashed; percentages = score relative to the best'
 )
 
 
@@ -76,15 +83,16 @@ def draw_score_map(
     candidates=(),
     alpha: float = 0.5,
     iou_thr: float = 0.5,
+    num_ranked: int = 3,
     target_size: int = 256,
     font: str | None = None,
 ) -> Image.Image:
     """One photo, its score map beside it, the prompt above.
 
-    The right boxes are green on both; on the map a cross marks the peak, and
-    the best of ``candidates`` (as ``ProductGrounding`` picks it) is white when
-    it is right and orange when it is wrong, which the line above says in words
-    too.
+    The right boxes are green on both; on the map a cross marks the peak. The
+    best of ``candidates``, scored as ``ProductGrounding`` does, carry their
+    rank: right ones are white, wrong ones orange and dashed, which the lines
+    above say in words too.
 
     Args:
         image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`;
@@ -96,6 +104,7 @@ def draw_score_map(
         candidates (array-like or Tensor): (K, 4) likewise; may be empty.
         alpha (float): Exponent of the area in the candidates' score.
         iou_thr (float): Least IoU of a right candidate.
+        num_ranked (int): How many of the candidates are drawn.
         target_size (int): About how many pixels the longer side of the photo
             gets.
         font (str, optional): Font file, needed for Chinese.
@@ -115,24 +124,36 @@ def draw_score_map(
         draw = ImageDraw.Draw(panel)
         for box in gt_bboxes:
             draw_frame(draw, box * scale, GREEN, width=3)
-    draw, verdict = ImageDraw.Draw(heat), ''
-    if len(candidates):
-        best = top1_box(upsample_score_map(score_map, img_shape), candidates, alpha)
-        right = right_candidates(candidates[best : best + 1], gt_bboxes, iou_thr)[0]
-        verdict = 'right box' if right else 'wrong box'
-        inset = np.array([5, 5, -5, -5]) if right else np.zeros(4)
-        draw_frame(draw, candidates[best] * scale + inset, (255, 255, 255) if right else ORANGE)
+    scores = score_boxes(upsample_score_map(score_map, img_shape), candidates, alpha)
+    # stable: of equal scores the first, as top1_box has it
+    order = np.argsort(-scores, kind='stable')[:num_ranked]
+    right = right_candidates(candidates[order], gt_bboxes, iou_thr)
+    draw = ImageDraw.Draw(heat)
+    frames = candidates[order] * scale
+    frames[right] += [5, 5, -5, -5]  # inside the green frame, which it would hide
+    for frame, is_right in reversed(list(zip(frames, right, strict=True))):
+        draw_frame(draw, frame, WHITE if is_right else ORANGE, dashed=not is_right)
     for x, y in peak_points(score_map, img_shape)[:4] * scale:
-        for colour, reach, width in ((INK, 9, 6), ((255, 255, 255), 8, 2)):
+        for colour, reach, width in ((INK, 9, 6), (WHITE, 8, 2)):
             draw.line([x - reach, y, x + reach, y], fill=colour, width=width)
             draw.line([x, y - reach, x, y + reach], fill=colour, width=width)
 
+    draw_tags(draw, frames, [WHITE if is_right else ORANGE for is_right in right])
+
     panels = stack([photo, heat], horizontal=True, gap=4)
+    verdict = ('right box' if right[0] else 'wrong box') if len(right) else ''
     head = ' · '.join(part for part in (title, verdict) if part)
     colour = ORANGE if verdict == 'wrong box' else FAINT_INK
     parts = [text_block(head, panels.width, 12, 1, colour, font)] if head else []
     if prompt:
         parts.append(text_block(f'“{prompt}”', panels.width, 15, 2, INK, font, num_lines=2))
+    if len(order) > 1:
+        shares = scores[order] / max(scores.max(), 1e-12)
+        line = '  '.join(
+            f'{rank}: {"right" if is_right else "wrong"} {share:.0%}'
+            for rank, (is_right, share) in enumerate(zip(right, shares, strict=True), 1)
+        )
+        parts.append(text_block(line, panels.width, 12, 1, FAINT_INK, font))
     return stack([*parts, panels])
 
 

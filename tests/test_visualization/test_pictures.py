@@ -14,7 +14,9 @@ from eclip_mm.visualization import (
 from eclip_mm.visualization.canvas import (
     GREEN,
     ORANGE,
+    WHITE,
     draw_frame,
+    draw_tags,
     fit_scale,
     grid,
     load_font,
@@ -42,9 +44,11 @@ def test_overlay_is_bright_where_the_score_is():
 
 def test_the_best_candidate_is_orange_only_when_wrong():
     right, wrong = [44, 4, 60, 20], [4, 40, 20, 60]
-    good = draw_score_map(PHOTO, MAP, gt_bboxes=[right], candidates=[wrong, right])
-    bad = draw_score_map(PHOTO, MAP, gt_bboxes=[wrong], candidates=[wrong, right])
-    none = draw_score_map(PHOTO, MAP, gt_bboxes=[right])
+
+    def draw(gt_bbox, candidates):
+        return draw_score_map(PHOTO, MAP, gt_bboxes=[gt_bbox], candidates=candidates, num_ranked=1)
+
+    good, bad, none = draw(right, [wrong, right]), draw(wrong, [wrong, right]), draw(right, [])
     frame = np.asarray(bad)[-256:]  # below the line that says it in words
     assert count(good, ORANGE) == 0 and count(none, ORANGE) == 0
     assert count(frame, ORANGE) > 200
@@ -53,6 +57,47 @@ def test_the_best_candidate_is_orange_only_when_wrong():
     assert xs.min() == 256 + 4 + 176 and xs.max() == 256 + 4 + 239
     assert ys.min() == 16 and ys.max() == 79
     assert count(good, GREEN) == count(none, GREEN) > 1000, 'green in both panels'
+
+
+def test_candidates_are_ranked_by_score():
+    # the score is high in the upper right: the box there first, then its neighbour
+    best, second, third = [44, 4, 60, 20], [34, 4, 50, 20], [4, 40, 20, 60]
+    seen = []
+
+    def tags(draw, boxes, colours):
+        seen.append((np.asarray(boxes).tolist(), colours))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('eclip_mm.visualization.score_map.draw_tags', tags)
+        kwargs = dict(gt_bboxes=[second], candidates=[third, second, best], target_size=64)
+        draw_score_map(PHOTO, MAP, **kwargs)
+        draw_score_map(PHOTO, MAP, num_ranked=2, **kwargs)
+    inside = [39, 9, 45, 15]  # of the green frame
+    assert seen[0] == ([best, inside, third], [ORANGE, WHITE, ORANGE])
+    assert seen[1] == ([best, inside], [ORANGE, WHITE])
+
+
+def test_numbers_do_not_cover_each_other():
+    image = Image.new('RGB', (100, 100))
+    boxes = [[20, 20, 80, 80]] * 4 + [[90, 90, 140, 140]]
+    colours = [(250, i, 0) for i in range(4)] + [(0, 0, 250)]
+    draw_tags(ImageDraw.Draw(image), boxes, colours)
+    sizes = [count(image, colour) for colour in colours]
+    assert min(sizes) > 150, 'each ground is there, the last one inside the canvas'
+    ys, xs = np.nonzero((np.asarray(image) == colours[0]).all(-1))
+    assert xs.min() == 21 and ys.min() == 21, 'the first stands in its upper left corner'
+
+
+def test_wrong_frames_are_told_apart_without_colour():
+    def frame(dashed):
+        image = Image.new('RGB', (40, 40), (255, 255, 255))
+        draw_frame(ImageDraw.Draw(image), (4, 4, 36, 36), GREEN, width=2, dashed=dashed)
+        return image
+
+    solid, dashed = frame(False), frame(True)
+    assert 0.4 < count(dashed, GREEN) / count(solid, GREEN) < 0.7
+    top = (np.asarray(dashed)[4, 4:36] == GREEN).all(-1)
+    assert np.abs(np.diff(top.astype(int))).sum() >= 4, 'several dashes on one side'
 
 
 def test_small_photos_are_enlarged_by_whole_factors():
@@ -113,6 +158,9 @@ def test_retrieval_sheet_frames_the_right_ones():
     one, two = count(found(0, 1, 0), GREEN), count(found(1, 1, 0), GREEN)
     assert count(found(0, 0, 0), GREEN) == 0 and 0 < one and two == 2 * one
     assert count(found(0, 1, 0, 1), GREEN) == one, 'results beyond num_results are left out'
+    plain = retrieval_sheet([dict(image=PHOTO, results=[])])
+    prompted = retrieval_sheet([dict(image=PHOTO, prompt='red milk', results=[])])
+    assert prompted.height > plain.height, 'the prompt has a line of its own'
     words = retrieval_sheet([dict(image=None, title='red milk', results=[])])
     assert np.asarray(words).min() < 100, 'a query by words is written'
     with pytest.raises(ValueError, match='at least one query'):
