@@ -49,6 +49,11 @@ DETECTION = (
     Requirement('onedl-mmdetection', 'mmdet', '3.4'),
     Requirement('pycocotools', 'pycocotools', '2.0.7'),
 )
+# As in the extra `analysis`, which the same test holds together with this list.
+ANALYSIS = (
+    Requirement('scikit-learn', 'sklearn', '1.3'),
+    Requirement('threadpoolctl', 'threadpoolctl', '3.1'),
+)
 # Packages that fill the same module as one of ours and overwrite its files.
 STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
 STOCK_DETECTION = ('mmcv', 'mmcv-full', 'mmcv-lite', 'mmdet')
@@ -84,12 +89,22 @@ def check_environment() -> None:
         # Both packages own the same files, so removing one leaves holes in the other.
         commands.append(f'{_pip()} uninstall -y {" ".join(stock)} onedl-mmengine')
         commands.append(f"{_pip()} install 'onedl-mmengine>={minimum}'")
-    unmet = [item for item in CORE if _problem(item) and not (stock and item.module == 'mmengine')]
-    if unmet:
-        problems.extend(_problem(item) for item in unmet)
-        wanted = ' '.join(f"'{item.package}>={item.minimum}'" for item in unmet)
-        commands.append(f'{_pip()} install {wanted}')
+    _check_installed(
+        [item for item in CORE if not (stock and item.module == 'mmengine')], problems, commands
+    )
     _raise_if(problems, commands, 'eclip_mm cannot start')
+
+
+def check_analysis() -> None:
+    """Check what t-SNE needs beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: Naming what is missing or too old, and the
+            command that mends it.
+    """
+    problems, commands = [], []
+    _check_installed(ANALYSIS, problems, commands)
+    _raise_if(problems, commands, 't-SNE cannot start')
 
 
 def check_detection() -> None:
@@ -120,6 +135,15 @@ def check_detection() -> None:
             '# in the eclip_mm checkout; docs/install.md has the single steps'
         )
     _raise_if(problems, commands, 'detection cannot start')
+
+
+def _check_installed(items, problems: list, commands: list) -> None:
+    """Add what is wrong with dependencies, and the command that mends it, to the two lists."""
+    unmet = [item for item in items if _problem(item)]
+    if unmet:
+        problems.extend(map(_problem, unmet))
+        wanted = ' '.join(f"'{item.package}>={item.minimum}'" for item in unmet)
+        commands.append(f'{_pip()} install {wanted}')
 
 
 def _problem(item: Requirement) -> str:

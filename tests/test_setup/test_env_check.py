@@ -10,9 +10,11 @@ import pytest
 
 from eclip_mm.utils import env_check
 from eclip_mm.utils.env_check import (
+    ANALYSIS,
     CORE,
     DETECTION,
     EnvironmentCheckError,
+    check_analysis,
     check_detection,
     check_environment,
 )
@@ -23,7 +25,7 @@ REPO = Path(__file__).parents[2]
 @pytest.fixture
 def installed(monkeypatch):
     """A made-up environment, {package: version}; a test changes it. Complete to begin with."""
-    packages = {item.package: item.minimum for item in CORE + DETECTION}
+    packages = {item.package: item.minimum for item in CORE + DETECTION + ANALYSIS}
 
     def version(package):
         if package not in packages:
@@ -144,9 +146,21 @@ def test_detection_sees_that_ops_are_missing(installed, monkeypatch):
     assert 'setup_env.sh --det' in message
 
 
-def test_core_list_is_that_of_setup_cfg():
+def test_analysis_names_missing_package_and_command(installed):
+    check_analysis()
+    del installed['scikit-learn']
+    message = message_of(check_analysis)
+    assert 'scikit-learn is not installed' in message
+    assert f"{sys.executable} -m pip install 'scikit-learn>=" in message
+
+
+def test_lists_are_those_of_setup_cfg():
     config = configparser.ConfigParser()
     config.read(REPO / 'setup.cfg')
-    declared = re.findall(r'^([\w-]+)>=([\d.]+)$', config['options']['install_requires'], re.M)
-    assert sorted(declared) == sorted((item.package, item.minimum) for item in CORE)
+    for text, items in (
+        (config['options']['install_requires'], CORE),
+        (config['options.extras_require']['analysis'], ANALYSIS),
+    ):
+        declared = re.findall(r'^([\w-]+)>=([\d.]+)$', text, re.M)
+        assert sorted(declared) == sorted((item.package, item.minimum) for item in items)
     assert config['options']['python_requires'] == '>=' + '.'.join(map(str, env_check.MIN_PYTHON))

@@ -1,0 +1,69 @@
+"""How well features of one product keep together and apart from those of others."""
+
+import numpy as np
+
+from eclip_mm.evaluation.functional.retrieval import topk_similarity
+
+
+def silhouette(feats, labels) -> np.ndarray:
+    """Silhouette of every sample under cosine distance (Rousseeuw, 1987).
+
+    (b - a) / max(a, b): a is the mean distance to the others of the sample's
+    cluster, b the mean distance to the nearest other cluster. 1 is far apart,
+    0 on the border, negative nearer to another cluster. The mean cosine
+    distance to a cluster needs only the sum of its unit vectors: no n x n
+    matrix is made.
+
+    Args:
+        feats (array-like): (N, D), any length.
+        labels (array-like): (N,) cluster of each.
+
+    Returns:
+        ndarray: (N,) in [-1, 1]; 0 for a sample that is alone in its cluster.
+
+    Raises:
+        ValueError: There are fewer than two clusters.
+    """
+    feats = np.asarray(feats, dtype=np.float64)
+    _, codes, sizes = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise ValueError(f'a silhouette needs at least two clusters, got {len(sizes)}')
+    norm = np.sqrt((feats * feats).sum(1, keepdims=True))
+    feats = feats / np.where(norm > 0, norm, 1)
+    sums = np.zeros((len(sizes), feats.shape[1]))
+    np.add.at(sums, codes, feats)
+    distances = sizes - feats @ sums.T  # (N, C), summed over each cluster
+    rows, own_size = np.arange(len(feats)), sizes[codes]
+    # the sample itself is no other: its own term is 0, or 1 of a zero vector
+    own = distances[rows, codes] - (1 - (feats * feats).sum(1))
+    inside = own / np.maximum(own_size - 1, 1)
+    distances = distances / sizes
+    distances[rows, codes] = np.inf
+    outside = distances.min(1)
+    scale = np.maximum(inside, outside)
+    values = np.divide(outside - inside, scale, out=np.zeros_like(scale), where=scale > 0)
+    return np.where(own_size > 1, values, 0.0)
+
+
+def cluster_separation(feats, labels) -> dict[str, float]:
+    """Figures of how well clusters are separated, by cosine.
+
+    Args:
+        feats (ndarray): (N, D).
+        labels (array-like): (N,) cluster of each.
+
+    Returns:
+        dict[str, float]: ``silhouette``, the mean of :func:`silhouette`;
+        ``nearest``, the share of samples whose nearest neighbour is of their
+        cluster; ``nearest_chance``, that of a random neighbour.
+    """
+    labels = np.asarray(labels)
+    values = silhouette(feats, labels)
+    feats = np.asarray(feats)
+    _, nearest = topk_similarity(feats, feats, 1, exclude=np.arange(len(feats)))
+    sizes = np.unique(labels, return_counts=True)[1]
+    return dict(
+        silhouette=float(values.mean()),
+        nearest=float((labels[nearest[:, 0]] == labels).mean()),
+        nearest_chance=float((sizes * (sizes - 1)).sum() / (len(labels) * (len(labels) - 1))),
+    )
