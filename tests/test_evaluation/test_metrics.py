@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import top_k_accuracy_score
 
 from eclip_mm.evaluation.functional import average_precision_chance, recall_chance
 from eclip_mm.registry import METRICS, TASK_UTILS
@@ -92,13 +93,56 @@ def test_product_retrieval_m5_by_hand():
     # a: [b, c, d, e] -> . x x ; b: nothing relevant, 0; c: [b, a, d] -> . x x;
     # d: [c, e, b, a] -> x . . x ; e asks nothing
     assert figures['p/m5_num_queries'] == 4 and figures['p/m5_num_unmatched'] == 1
-    assert figures['p/m5_num_gallery'] == 5
+    assert figures['p/m5_num_gallery'] == 5 and figures['p/m5_num_without_category'] == 1
     assert figures['p/m5_R@1'] == 1 / 4 and figures['p/m5_mAP@1'] == 1 / 4
     assert figures['p/m5_mAP@2'] == pytest.approx((1 / 2 + 0 + 1 / 2 + 1) / 4)
     assert figures['p/m5_mAP@2_chance'] == pytest.approx(
         average_precision_chance([2, 0, 2, 2], 4, 2, 'm5').mean()
     )
     assert figures['p/m5_R@2_chance'] == pytest.approx(recall_chance([2, 0, 2, 2], 4, 2).mean())
+
+
+def test_without_gallery_or_queries_there_are_counts_and_a_warning(warnings):
+    samples = [sample('a', 0, category='x'), sample('a', 10, category='x')]
+    for protocol in ('fine', 'm5', 'ir', 'product1m'):
+        config = dict(type='ProductRetrieval', protocol=protocol, prefix=protocol)
+        nothing = run(dict(config, gallery_sources=['video']), samples)
+        name = f'{protocol}/{protocol}'
+        assert nothing[f'{name}_num_gallery'] == nothing[f'{name}_num_queries'] == 0
+        assert nothing[f'{name}_num_unmatched'] == 2
+        nobody = run(dict(config, query_sources=['video']), samples)
+        assert nobody[f'{name}_num_gallery'] == 2
+        assert nobody[f'{name}_num_queries'] == nobody[f'{name}_num_unmatched'] == 0
+        assert all('num_' in key for key in [*nothing, *nobody])
+    assert sum('no query can be answered' in message for message in warnings) == 8
+
+
+def test_a_query_without_anything_relevant(warnings):
+    # two products, one photo each, of two categories: nobody has anything to find
+    samples = [sample('a', 0, category='x'), sample('b', 10, category='y')]
+    figures = run(dict(type='ProductRetrieval', protocol='m5', topk=(1,)), samples)
+    assert figures['product/m5_num_unmatched'] == figures['product/m5_num_queries'] == 2
+    assert figures['product/m5_mAP@1'] == figures['product/m5_R@1'] == 0, 'enters with 0'
+    assert figures['product/m5_mAP@1_chance'] == 0 and not warnings
+    for protocol in ('fine', 'ir', 'product1m'):
+        figures = run(dict(type='ProductRetrieval', protocol=protocol), samples)
+        assert figures[f'product/{protocol}_num_unmatched'] == 2
+        assert figures[f'product/{protocol}_num_queries'] == 0, 'is left out'
+    assert len(warnings) == 3
+
+
+def test_one_text_a_picture_is_sklearns_top_k_accuracy():
+    rng = np.random.default_rng(0)
+    angles, texts = rng.uniform(0, 360, 40), rng.uniform(0, 360, 40)
+    samples = [sample(f'p{i}', a, t) for i, (a, t) in enumerate(zip(angles, texts, strict=True))]
+    figures = run(dict(type='ImageTextRetrieval', topk=(1, 5, 10)), samples)
+    images, words = (
+        torch.stack([s.get(f'pred_{kind}_feat') for s in samples]) for kind in ('image', 'text')
+    )
+    for way, scores in (('i2t', images @ words.T), ('t2i', words @ images.T)):
+        for k in (1, 5, 10):
+            expected = top_k_accuracy_score(range(40), scores.numpy(), k=k, labels=range(40))
+            assert figures[f'image_text/{way}_R@{k}'] == pytest.approx(expected)
 
 
 def test_product_retrieval_between_sources():

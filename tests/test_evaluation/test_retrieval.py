@@ -6,7 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from scipy.stats import hypergeom
 from sklearn.metrics import average_precision_score
+from sklearn.neighbors import NearestNeighbors
 
 from eclip_mm.evaluation.functional import (
     average_precision_at_k,
@@ -36,6 +38,16 @@ def test_topk_equals_brute_force():
         np.linalg.norm(query, axis=1) * np.linalg.norm(gallery[expected[:, 0]], axis=1)
     )
     np.testing.assert_allclose(scores[:, 0], cosine, atol=1e-7)
+
+
+def test_topk_equals_sklearn():
+    rng = np.random.default_rng(4)
+    query, gallery = rng.normal(size=(50, 16)), rng.normal(size=(300, 16))
+    search = NearestNeighbors(n_neighbors=7, metric='cosine', algorithm='brute').fit(gallery)
+    distances, expected = search.kneighbors(query)
+    scores, indices = topk_similarity(query, gallery, 7)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_allclose(scores, 1 - distances, atol=1e-7)
 
 
 def test_topk_drops_the_query_itself():
@@ -177,6 +189,24 @@ def test_ir_over_the_whole_list_equals_sklearn():
         ranked = labels[np.argsort(-scores)]
         ours = average_precision_at_k(ranked, labels.sum(), 40, 'ir')
         assert ours == pytest.approx(average_precision_score(labels, scores))
+
+
+@pytest.mark.parametrize('protocol', ['m5', 'fine', 'product1m'])
+def test_m5_equals_sklearn_on_the_ranks_it_looks_at(protocol):
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        ranked = rng.random(40) < 0.2
+        depth = min(10, ranked.sum())
+        if ranked[:depth].any():
+            expected = average_precision_score(ranked[:depth], -np.arange(depth))
+            ours = average_precision_at_k(ranked, ranked.sum(), 10, protocol)
+            assert ours == pytest.approx(expected)
+
+
+def test_recall_chance_equals_scipy():
+    for relevant, size, k in ((3, 50_000, 10), (40, 200, 50), (7, 9, 5)):
+        miss = hypergeom.pmf(0, size, relevant, k)
+        assert recall_chance(relevant, size, k) == pytest.approx(1 - miss)
 
 
 def test_average_precision_errors():

@@ -50,7 +50,8 @@ class ProductRetrieval(ProductMetric):
     ``num_unmatched``. Under ``m5`` it enters the means with 0, as in that
     protocol's program; under the others it is left out of them: a product with
     one photo cannot be found. Under ``m5`` a picture without category asks
-    nothing (it is no query) but stays in the gallery.
+    nothing: it is no query, is counted in ``num_without_category``, and stays
+    in the gallery.
 
     Figures, P the protocol: ``P_R@K`` and ``P_mAP@K``, for ``product1m``
     ``P_mAP@K`` and ``P_mAR@K``, with ``_chance`` (exact: a random ranking);
@@ -140,13 +141,14 @@ class ProductRetrieval(ProductMetric):
             annotated=bool(boxes),
             source=source,
             feat=feat,
-            is_query=is_query and label is not None,
+            is_query=is_query,
             in_gallery=in_gallery,
         )
 
     def measure(self, records: list[dict]) -> dict:
         """Rank the gallery for each query."""
-        queries = [i for i, record in enumerate(records) if record['is_query']]
+        asking = [i for i, record in enumerate(records) if record['is_query']]
+        queries = [i for i in asking if records[i]['label'] is not None]
         gallery = [i for i, record in enumerate(records) if record['in_gallery']]
         of_gallery, labels = self._encode_labels(records, queries, gallery)
         place = {sample: index for index, sample in enumerate(gallery)}
@@ -162,6 +164,8 @@ class ProductRetrieval(ProductMetric):
         used = np.ones_like(matched) if self.protocol == 'm5' else matched
         figures = self._count([records[i] for i in queries], labels, available, matched, used)
         figures[f'{self.protocol}_num_gallery'] = len(gallery)
+        if self.protocol == 'm5':
+            figures['m5_num_without_category'] = len(asking) - len(queries)
         if not used.any() or not gallery:
             figures[f'{self.protocol}_num_queries'] = 0
             sources = sorted({record['source'] for record in records})
@@ -179,10 +183,10 @@ class ProductRetrieval(ProductMetric):
         )
         ranked = np.where(ranked >= 0, of_gallery[ranked], -1)
         size = len(gallery) - (itself >= 0)
-        asking = [records[i] for i, keep in zip(queries, used, strict=True) if keep]
+        answered = [records[i] for i, keep in zip(queries, used, strict=True) if keep]
         for name, scores, chance in self._score(ranked, labels, available, size):
             name = f'{self.protocol}_{name}'
-            self.add_figure(figures, name, scores[used], chance[used], asking)
+            self.add_figure(figures, name, scores[used], chance[used], answered)
         return figures
 
     def _encode_labels(self, records, queries, gallery):
