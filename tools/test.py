@@ -1,47 +1,61 @@
-"""Evaluate a checkpoint with the test set and metrics of a config.
+"""Evaluate a checkpoint: every figure with its 95% interval and chance.
 
-python tools/test.py configs/demo/eclip_tiny_synthetic.py work_dirs/.../best.pth
+With the test set and metrics of a training config, or of a config without a
+model (configs/evaluation), which takes model, pipeline and tokenizer from the
+checkpoint. The table is printed and written to table.md and metrics.json.
+
+    python tools/test.py configs/demo/eclip_tiny_synthetic.py CHECKPOINT
+    python tools/test.py configs/evaluation/tables.py CHECKPOINT --catalogue my/catalogue.parquet
 """
 
 import argparse
-import os
-import os.path as osp
 
-from mmengine.config import DictAction
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from eclip_mm.engine import leave_process_group, prepare_cpu_launch
+from eclip_mm.engine import leave_process_group, prepare_cpu_launch, read_saved_config
 from eclip_mm.utils.config import load_config, naming_config
+from eclip_mm.utils.evaluation_config import complete_evaluation_config, explaining_checkpoint
+from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
+from eclip_mm.visualization.table import write_metrics
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint')
-    parser.add_argument('config', help='config file')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file, of a training or of configs/evaluation')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        '--work-dir', help='where the results go; default: work_dirs/{name of the config}'
+        '--catalogue', help='what the config leaves open with catalogue=None is this one'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value overrides')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    add_launch_arguments(parser, 'the results')
+    return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    cfg.launcher = args.launcher
-    cfg.load_from = args.checkpoint
-    cfg.resume = False
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
-    prepare_cpu_launch(cfg)
+    saved = {}
+
+    def complete(cfg):
+        if 'model' in cfg:
+            saved.update(model=cfg.model)
+        else:
+            saved.update(read_saved_config(args.checkpoint))
+        complete_evaluation_config(cfg, saved, args.catalogue, args.checkpoint)
+
     with naming_config(args.config):
-        Runner.from_cfg(cfg).test()
+        cfg = load_config(args.config, args.cfg_options, complete)
+        apply_launch_arguments(cfg, args)
+        cfg.load_from, cfg.resume = None, False
+        prepare_cpu_launch(cfg)
+        with explaining_checkpoint(cfg, saved):
+            runner = Runner.from_cfg(cfg)
+            # strictly: figures of weights that were not loaded mean nothing
+            runner.load_checkpoint(args.checkpoint, strict=True)
+        metrics = runner.test()
+    if is_main_process():
+        print(write_metrics(metrics, cfg.work_dir, f'{args.checkpoint}, {args.config}'))
     leave_process_group()
 
 

@@ -1,15 +1,17 @@
-from .checkpoint import PlainCheckpointHook, load_from_local
+from .checkpoint import PlainCheckpointHook, load_from_local, read_saved_config
 from .dist import gather, leave_process_group, local_rows, prepare_cpu_launch, world
 from .evaluation_loops import ProductTestLoop, ProductValLoop
 from .finite import NonFiniteLossError, check_finite
 from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
+from .picture_hook import PictureHook
 from .train_loop import ResumableTrainLoop
 
 __all__ = [
     'BF16OptimWrapper',
     'ClassPromptHook',
     'NonFiniteLossError',
+    'PictureHook',
     'PlainCheckpointHook',
     'PretrainOptimWrapperConstructor',
     'ProductTestLoop',
@@ -24,5 +26,6 @@ __all__ = [
     'leave_process_group',
     'local_rows',
     'prepare_cpu_launch',
+    'read_saved_config',
     'world',
 ]

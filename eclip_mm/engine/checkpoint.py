@@ -19,6 +19,7 @@ from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from eclip_mm.registry import HOOKS
+from eclip_mm.utils.config_text import parse_config_text
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
@@ -89,6 +90,22 @@ class AtomicLocalBackend(LocalBackend):
         part = f'{filepath}.{os.getpid()}.part'
         write(part)
         os.replace(part, filepath)
+
+
+def read_saved_config(filename: str) -> dict:
+    """The config of the training that a checkpoint comes from, never executed.
+
+    Returns:
+        Its top-level names and values; empty where the file holds none.
+
+    Raises:
+        ConfigTextError: the stored text is more than plain values.
+    """
+    # 'meta': the weights are not kept in memory
+    checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='meta')
+    meta = checkpoint.get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    return parse_config_text(text, f'{filename}: its config') if text else {}
 
 
 def to_plain(value):

@@ -1,6 +1,8 @@
 """Figures as text: aligned for a terminal, or Markdown."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 SUFFIXES = ('_chance', '_low', '_high')
 
@@ -93,7 +95,30 @@ def metrics_table(
 
 def _figure(metrics: Mapping[str, float], key: str, digits: int):
     value = metrics.get(key)
+    if value is not None and 'num_' in key.rpartition('/')[2]:
+        return int(value)  # a count: metrics hand out floats
     if value is None or f'{key}_low' not in metrics:
         return value
     low, high = metrics[f'{key}_low'], metrics[f'{key}_high']
     return f'{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]'
+
+
+def write_metrics(metrics: Mapping[str, float], folder: str | Path, title: str) -> str:
+    """Save the figures of one evaluation as ``metrics.json`` and ``table.md``.
+
+    Args:
+        metrics (mapping): As an evaluator returns them.
+        folder (str or Path): Where both files go; made if it is not there.
+        title (str): What was evaluated: heading of ``table.md``.
+
+    Returns:
+        str: The same table for a terminal.
+    """
+    folder, column = Path(folder), 'value'
+    if any(key.endswith('_low') for key in metrics):
+        column = 'value [95% interval]'
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'metrics.json').write_text(json.dumps(dict(metrics), indent=2) + '\n')
+    table = metrics_table({column: metrics}, markdown=True)
+    (folder / 'table.md').write_text(f'# {title}\n\n{table}\n')
+    return f'\n{title}\n\n{metrics_table({column: metrics})}'

@@ -288,7 +288,7 @@ class TestCoco:
         ]
 
     def test_crops(self, coco):
-        report = convert_coco(coco / 'coco.json', coco, coco / 'out.parquet', crops=True)
+        report = convert_coco(coco / 'coco.json', coco, coco / 'out.parquet', pictures='crops')
         assert (report.num_products, report.num_pictures, report.num_boxes) == (2, 3, 0)
         assert 'too small to be cut out' in str(report)
         mug, bottle = read_catalogue(coco / 'out.parquet', strict=True)
@@ -296,6 +296,33 @@ class TestCoco:
         assert [opened(image).size for image in bottle['images']] == [(20, 20)]
         assert 'boxes' not in mug['images'][0]
         assert abs(np.asarray(opened(mug['images'][1])).mean() - 50) < 2
+        assert {image['source'] for image in mug['images']} == {'crop'}
+
+    def test_frames_and_crops(self, coco):
+        convert_coco(coco / 'coco.json', coco, coco / 'out.parquet', pictures='both')
+        mug, bottle = read_catalogue(coco / 'out.parquet', strict=True)
+        shapes = [(image['source'], opened(image).size) for image in mug['images']]
+        assert shapes == [  # the cut-out that is too small is missing
+            ('video', (60, 40)),
+            ('crop', (20, 30)),
+            ('video', (60, 40)),
+            ('crop', (30, 40)),
+        ]
+        assert [image['source'] for image in bottle['images']] == ['video', 'crop']
+
+    def test_a_row_per_frame(self, coco):
+        report = convert_coco(coco / 'coco.json', coco, coco / 'out.parquet', rows='frames')
+        assert (report.num_products, report.num_pictures, report.num_boxes) == (2, 2, 4)
+        a, b = read_catalogue(coco / 'out.parquet', strict=True)
+        assert (a['product_id'], a['text'], a['category']) == ('a', 'mug, bottle', None)
+        assert (b['product_id'], b['text']) == ('b', 'mug'), 'named once, boxed twice'
+        assert [box['product_id'] for box in a['images'][0]['boxes']] == ['5', '6']
+        assert [box['product_id'] for box in b['images'][0]['boxes']] == ['5', '5']
+        report = convert_coco(
+            coco / 'coco.json', coco, coco / 'out.parquet', rows='frames', min_products=2
+        )
+        assert read_catalogue(coco / 'out.parquet').product_ids == ['a']
+        assert '1 frames of too few products' in str(report)
 
     def test_files_that_do_not_fit(self, coco):
         def fails(match, **changes):
@@ -310,6 +337,9 @@ class TestCoco:
         fails('cannot be read as JSON', annotations=coco / 'gone.json')
         fails("no key 'images'", annotations=coco / 'products.json')
         fails("uses 'grams'", text='{grams}')
+        fails("pictures is 'crop'", pictures='crop')
+        fails("rows is 'frame'", rows='frame')
+        fails("leave pictures='frames'", rows='frames', pictures='crops')
         (coco / 'products.json').write_text('[{"product_id": "m", "name": "mug"}]')
         fails("no product has the name 'bottle'", products=coco / 'products.json')
 

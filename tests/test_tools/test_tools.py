@@ -54,6 +54,41 @@ def test_test_prints_the_metrics_that_training_saw(workplace, trained):
             assert f'{split}/{metric}: ' in text
 
 
+def test_an_evaluation_config_needs_only_checkpoint_and_catalogue(workplace, trained):
+    """Model, pipeline and tokenizer come from the checkpoint; the figures are the training's."""
+    folder = workplace.folder / 'tables'
+    text = workplace.wait(
+        'tables',
+        workplace.start(
+            'tables',
+            workplace.root / 'tools/test.py',
+            workplace.root / 'configs/evaluation/tables.py',
+            trained / 'iter_16.pth',
+            '--catalogue',
+            workplace.data / 'photos.parquet',
+            '--work-dir',
+            folder,
+            '--cfg-options',
+            "test_dataloader.dataset.sources=['comment','video']",
+        ),
+    )
+    ours, theirs = json.loads((folder / 'metrics.json').read_text()), validation(trained)
+    for key, name in (
+        ('table1/i2t_R@1', 'i2t_R@1'),
+        ('table2/fine_R@1', 'fine_R@1'),
+        ('table4/right_box', 'right_box'),
+    ):
+        assert ours[key] == theirs[f'photos/{name}']
+        assert ours[f'{key}_low'] <= ours[key] <= ours[f'{key}_high']
+    table = (folder / 'table.md').read_text()
+    figures = [key for key in ours if f'{key}_chance' in ours]
+    assert {'table1/category_top1', 'table1/product_top1', 'table2/m5_mAP@5'} <= set(figures)
+    for key in figures:  # each with interval and chance, on the screen and in the file
+        assert f'{key} ' in text and f'| {key} ' in table
+        assert f'{ours[key]:.3f} [{ours[f"{key}_low"]:.3f}, ' in table
+    assert 'value [95% interval]' in text and 'chance' in text
+
+
 def test_training_logs_losses_accuracies_and_slot_health(trained):
     (path,) = trained.glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in path.read_text().splitlines()]

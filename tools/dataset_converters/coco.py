@@ -24,10 +24,26 @@ def main() -> None:
     )
     parser.add_argument('--source', default='video', help='where the pictures come from')
     parser.add_argument(
-        '--crops', action='store_true', help='store a cut-out per box instead of whole frames'
+        '--pictures',
+        choices=['frames', 'crops', 'both'],
+        default='frames',
+        help='store whole frames, a cut-out per box, or both (default: frames)',
     )
     parser.add_argument(
         '--min-crop', type=int, default=16, help='shortest side of a cut-out (default: 16)'
+    )
+    parser.add_argument(
+        '--rows',
+        choices=['products', 'frames'],
+        default='products',
+        help='a row of the catalogue is a product, or a frame whose text names the products '
+        'in it (default: products)',
+    )
+    parser.add_argument(
+        '--min-products',
+        type=int,
+        default=1,
+        help='with --rows frames: leave out frames of fewer products (default: 1)',
     )
     parser.add_argument(
         '--max-size',

@@ -1,46 +1,17 @@
-"""COCO boxes and product names: every category is a product, every frame a picture of it."""
+"""COCO boxes and product names: every category is a product, every frame a picture of it.
 
-import json
+Or the other way round: every frame is a row, whose text names the products in it.
+"""
+
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX
 from ..schema import CatalogueError
 from ..transforms.loading import ImageDecodeError
 from ..writers import ParquetCatalogueWriter, write_jsonl
+from .coco_file import CocoReport, read_coco
 from .pictures import shrink_picture
-
-
-@dataclass
-class CocoReport:
-    """What was written and what was left out.
-
-    Attributes:
-        num_products, num_pictures, num_boxes (int): Written; a frame counts
-            once for every product in it, and so do its boxes.
-        left_out_products (list[str]): Categories without a usable box.
-        problems (list[str]): Frames and boxes left out, and why.
-    """
-
-    num_products: int = 0
-    num_pictures: int = 0
-    num_boxes: int = 0
-    left_out_products: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        text = (
-            f'{self.num_products} products, {self.num_pictures} pictures, {self.num_boxes} boxes'
-        )
-        if self.left_out_products:
-            text += (
-                f'\n{len(self.left_out_products)} products without a picture left out: '
-                + ', '.join(self.left_out_products)
-            )
-        text += ''.join(f'\n  - {problem}' for problem in self.problems[:20])
-        more = len(self.problems) - 20
-        return text + (f'\n  - and {more} more' if more > 0 else '')
 
 
 def convert_coco(
@@ -50,8 +21,10 @@ def convert_coco(
     products: str | Path | None = None,
     text: str = '{name}',
     source: str = 'video',
-    crops: bool = False,
+    pictures: str = 'frames',
     min_crop: int = 16,
+    rows: str = 'products',
+    min_products: int = 1,
     max_size: int | None = None,
     quality: int = 90,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
@@ -72,8 +45,14 @@ def convert_coco(
             uses. Without it the category id is the product id.
         text (str): Template of the product text.
         source (str): Word for where the pictures come from.
-        crops (bool): Store a cut-out per box instead of frames with boxes.
+        pictures (str): ``frames`` stores frames with boxes, ``crops`` a
+            cut-out per box, of the source ``crop``, ``both`` both.
         min_crop (int): Leave out cut-outs with a side shorter than this.
+        rows (str): ``products``, or ``frames``: each frame is a row, with the
+            file's name as product_id, the texts of its products joined by
+            commas, and its boxes: a query for several products at once.
+        min_products (int): Leave out frames of fewer different products
+            (``rows='frames'``).
         max_size (int, optional): Longest side of the stored pictures.
         quality (int): JPEG quality of pictures that are written anew.
         progress (Callable): Wraps the list of products.
@@ -84,6 +63,14 @@ def convert_coco(
     Raises:
         CatalogueError: A file is not what it should be.
     """
+    for name, value, known in (
+        ('pictures', pictures, ('frames', 'crops', 'both')),
+        ('rows', rows, ('products', 'frames')),
+    ):
+        if value not in known:
+            raise CatalogueError(f'{name} is {value!r}; use one of {", ".join(known)}')
+    if rows == 'frames' and pictures != 'frames':
+        raise CatalogueError("rows='frames' has a frame in every row: leave pictures='frames'")
     target = Path(target)
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):
         raise CatalogueError(
@@ -91,96 +78,49 @@ def convert_coco(
             f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}'
         )
     report = CocoReport()
-    data = _read_json(annotations, ('images', 'annotations', 'categories'))
-    catalogue_products = _products(data['categories'], annotations, products, text)
-    frames = _frames(data, annotations, Path(image_root), source, catalogue_products, report)
-    options = dict(crops=crops, min_crop=min_crop, max_size=max_size, quality=quality)
-    rows = _rows(progress(list(catalogue_products.values())), frames, options, report)
+    listed, frames = read_coco(annotations, image_root, products, text, source, report)
+    options = dict(pictures=pictures, min_crop=min_crop, max_size=max_size, quality=quality)
+    if rows == 'frames':
+        found = _frame_rows(listed, progress(frames), options, min_products, report)
+    else:
+        found = _product_rows(progress(listed), frames, options, report)
     if target.suffix == PARQUET_SUFFIX:
         with ParquetCatalogueWriter(target) as writer:
-            for row in rows:
+            for row in found:
                 writer.write(row)
     else:
-        write_jsonl(rows, target)
+        write_jsonl(found, target)
     return report
 
 
-def _read_json(path: str | Path, keys: tuple[str, ...] = ()):
-    try:
-        data = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f'{path}: cannot be read as JSON ({error})') from error
-    for key in keys:
-        if not isinstance(data, dict) or key not in data:
-            raise CatalogueError(f'{path}: has no key {key!r}; give a COCO detection file')
-    return data
-
-
-def _products(categories: list[dict], annotations, products, text: str) -> dict[int, dict]:
-    """Category id -> {product_id, text, category}."""
-    entries = None
-    if products is not None:
-        entries = {entry['name']: entry for entry in _read_json(products)}
-    result = {}
-    for category in categories:
-        entry = dict(product_id=str(category['id']), name=category['name'])
-        if entries is not None:
-            if category['name'] not in entries:
-                raise CatalogueError(
-                    f'{products}: no product has the name {category["name"]!r} '
-                    f'of category {category["id"]} in {annotations}; add it'
-                )
-            entry = entries[category['name']]
+def _frame_rows(
+    products: list[dict],
+    frames: Iterable[dict],
+    options: dict,
+    min_products: int,
+    report: CocoReport,
+) -> Iterator[dict]:
+    for frame in frames:
+        seen = {box['product_id'] for box in frame['boxes']}
+        if len(seen) < min_products:
+            report.num_left_out_frames += 1
+            continue
+        texts = [product['text'] for product in products if product['product_id'] in seen]
         try:
-            title = text.format(**entry)
-        except KeyError as error:
-            raise CatalogueError(
-                f'the text template {text!r} uses {error}, which the product {entry} does not have'
-            ) from error
-        result[category['id']] = dict(
-            product_id=entry['product_id'], text=title, category=category.get('supercategory')
-        )
-    return result
-
-
-def _frames(
-    data: dict, annotations, image_root: Path, source: str, products: dict, report: CocoReport
-) -> list[dict]:
-    """Catalogue images, one per frame with boxes, in the order of the file."""
-    frames = {
-        image['id']: dict(
-            path=str(image_root / image['file_name']),
-            source=source,
-            boxes=[],
-            size=(image['width'], image['height']),
-        )
-        for image in data['images']
-    }
-    for annotation in data['annotations']:
-        where = f'{annotations}, annotation {annotation.get("id")}'
-        frame = frames.get(annotation['image_id'])
-        product = products.get(annotation['category_id'])
-        if frame is None or product is None:
-            report.problems.append(f'{where}: its image or category is not in the file')
+            images = _whole(frame, options)
+        except ImageDecodeError as error:
+            report.problems.append(str(error))
             continue
-        if annotation.get('iscrowd'):
-            report.problems.append(f'{where}: is a crowd')
-            continue
-        x, y, w, h = annotation['bbox']
-        width, height = frame['size']
-        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-        if x2 <= x1 or y2 <= y1:
-            report.problems.append(f'{where}: the box {annotation["bbox"]} is empty')
-            continue
-        frame['boxes'].append(
-            dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id'])
+        _count(report, images)
+        yield dict(
+            product_id=Path(frame['name']).with_suffix('').as_posix(),
+            text=', '.join(texts),
+            category=None,
+            images=images,
         )
-    for frame in frames.values():
-        del frame['size']
-    return [frame for frame in frames.values() if frame['boxes']]
 
 
-def _rows(
+def _product_rows(
     products: Iterable[dict], frames: list[dict], options: dict, report: CocoReport
 ) -> Iterator[dict]:
     for product in products:
@@ -191,26 +131,30 @@ def _rows(
             if not own:
                 continue
             try:
-                images += (
-                    _cut_out(frame, own, options, report)
-                    if options['crops']
-                    else _whole(frame, options)
-                )
+                if options['pictures'] != 'crops':
+                    images += _whole(frame, options)
+                if options['pictures'] != 'frames':
+                    images += _cut_out(frame, own, options, report)
             except ImageDecodeError as error:
                 report.problems.append(str(error))
         if not images:
             report.left_out_products.append(f'{product_id} ({product["text"]})')
             continue
-        report.num_products += 1
-        report.num_pictures += len(images)
-        report.num_boxes += sum(len(image.get('boxes', ())) for image in images)
+        _count(report, images)
         yield {**product, 'images': images}
 
 
+def _count(report: CocoReport, images: list[dict]) -> None:
+    report.num_products += 1
+    report.num_pictures += len(images)
+    report.num_boxes += sum(len(image.get('boxes', ())) for image in images)
+
+
 def _whole(frame: dict, options: dict) -> list[dict]:
+    image = {key: frame[key] for key in ('path', 'source', 'boxes')}
     if options['max_size'] is None:
-        return [dict(frame)]
-    return [shrink_picture(frame, options['max_size'], options['quality'])]
+        return [image]
+    return [shrink_picture(image, options['max_size'], options['quality'])]
 
 
 def _cut_out(frame: dict, boxes: list[dict], options: dict, report: CocoReport) -> list[dict]:
@@ -224,7 +168,7 @@ def _cut_out(frame: dict, boxes: list[dict], options: dict, report: CocoReport) 
             continue
         crops.append(
             shrink_picture(
-                dict(path=frame['path'], source=frame['source']),
+                dict(path=frame['path'], source='crop'),
                 options['max_size'],
                 options['quality'],
                 crop=(x1, y1, x2, y2),

@@ -1,0 +1,40 @@
+# Every table on the generated catalogue: photos that no training step saw, of trained products
+# (`photos`) and of products never trained on (`products`).
+#   python tools/test.py configs/evaluation/synthetic.py CHECKPOINT
+# The catalogue is that of configs/demo/eclip_tiny_synthetic.py, made by tools/demo.py.
+_base_ = ['../_base_/default_runtime.py', '../_base_/evaluation.py']
+
+data_root = 'data/synthetic/'
+# split -> catalogue that lists its classes: the trained products, or the sixteen others
+classes = dict(photos=data_root + 'train.parquet', products=data_root + 'products.parquet')
+test_dataloader = dict(
+    dataset=dict(
+        type='ConcatDataset',
+        datasets=[
+            dict(
+                type='ProductImageDataset',
+                catalogue=data_root + f'{split}.parquet',
+                split=split,
+                sources=['comment', 'video'],
+            )
+            for split in classes
+        ],
+    )
+)
+test_evaluator = [
+    dict(split=split, prefix=split, num_bootstrap=1000, **metric)
+    for split in classes
+    for metric in (
+        dict(
+            type='ZeroShotClassification',
+            target='category',
+            feature='pred_instance_feat',
+            catalogue=classes[split],
+        ),
+        dict(type='ZeroShotClassification', catalogue=classes[split]),
+        dict(type='ImageTextRetrieval', topk=(1, 5)),
+        dict(type='ProductRetrieval', protocol='m5'),
+        dict(type='ProductRetrieval', protocol='fine'),
+        dict(type='ProductGrounding'),
+    )
+]

@@ -1,0 +1,27 @@
+# Tables 1 to 4 of the paper, zero-shot, on any catalogue (boxes are needed for Table 4 only):
+#   python tools/test.py configs/evaluation/tables.py CHECKPOINT --catalogue my/catalogue.parquet
+_base_ = ['../_base_/default_runtime.py', '../_base_/evaluation.py']
+
+test_dataloader = dict(
+    dataset=dict(type='ProductImageDataset', catalogue=None, split='test')  # None: --catalogue
+)
+intervals = dict(split='test', num_bootstrap=1000)
+test_evaluator = [
+    # Table 1: classification, image-text retrieval
+    dict(
+        type='ZeroShotClassification',
+        target='category',
+        feature='pred_instance_feat',
+        templates=('{}', 'a photo of {}', 'a picture of a product of the kind {}'),
+        catalogue=None,
+        prefix='table1',
+        **intervals,
+    ),
+    dict(type='ZeroShotClassification', catalogue=None, prefix='table1', **intervals),
+    dict(type='ImageTextRetrieval', topk=(1, 5), prefix='table1', **intervals),
+    # Table 2: coarse (same category) and fine (same product) retrieval
+    dict(type='ProductRetrieval', protocol='m5', prefix='table2', **intervals),
+    dict(type='ProductRetrieval', protocol='fine', prefix='table2', **intervals),
+    # Table 4: grounding, among the boxes of all annotated objects (analysis only)
+    dict(type='ProductGrounding', prefix='table4', **intervals),
+]

@@ -1,0 +1,146 @@
+"""Reading a COCO detection file: products, and frames with their boxes."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..schema import CatalogueError
+
+
+@dataclass
+class CocoReport:
+    """What was written and what was left out.
+
+    Attributes:
+        num_products, num_pictures, num_boxes (int): Written; a frame counts
+            once for every product in it, and so do its boxes. Where every
+            frame is a row, ``num_products`` counts these.
+        left_out_products (list[str]): Categories without a usable box.
+        num_left_out_frames (int): Frames of too few products.
+        problems (list[str]): Frames and boxes left out, and why.
+    """
+
+    num_products: int = 0
+    num_pictures: int = 0
+    num_boxes: int = 0
+    left_out_products: list[str] = field(default_factory=list)
+    num_left_out_frames: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        text = f'{self.num_products} rows, {self.num_pictures} pictures, {self.num_boxes} boxes'
+        if self.left_out_products:
+            text += (
+                f'\n{len(self.left_out_products)} products without a picture left out: '
+                + ', '.join(self.left_out_products)
+            )
+        if self.num_left_out_frames:
+            text += f'\n{self.num_left_out_frames} frames of too few products left out'
+        text += ''.join(f'\n  - {problem}' for problem in self.problems[:20])
+        more = len(self.problems) - 20
+        return text + (f'\n  - and {more} more' if more > 0 else '')
+
+
+def read_coco(
+    annotations: str | Path,
+    image_root: str | Path,
+    products: str | Path | None,
+    text: str,
+    source: str,
+    report: CocoReport,
+) -> tuple[list[dict], list[dict]]:
+    """Products and frames of a file.
+
+    Args:
+        annotations, image_root, products, text, source: as for
+            :func:`~eclip_mm.datasets.converters.coco.convert_coco`.
+        report (CocoReport): Receives boxes that are left out.
+
+    Returns:
+        tuple[list[dict], list[dict]]: Products ``{product_id, text,
+        category}``; frames with a box, ``{path, name, source, boxes}``, in
+        the order of the file, with boxes as the catalogue has them.
+
+    Raises:
+        CatalogueError: A file is not what it should be.
+    """
+    data = _read_json(annotations, ('images', 'annotations', 'categories'))
+    by_category = _products(data['categories'], annotations, products, text)
+    frames = _frames(data, annotations, Path(image_root), source, by_category, report)
+    return list(by_category.values()), frames
+
+
+def _read_json(path: str | Path, keys: tuple[str, ...] = ()):
+    try:
+        data = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f'{path}: cannot be read as JSON ({error})') from error
+    for key in keys:
+        if not isinstance(data, dict) or key not in data:
+            raise CatalogueError(f'{path}: has no key {key!r}; give a COCO detection file')
+    return data
+
+
+def _products(categories: list[dict], annotations, products, text: str) -> dict[int, dict]:
+    """Category id -> {product_id, text, category}."""
+    entries = None
+    if products is not None:
+        entries = {entry['name']: entry for entry in _read_json(products)}
+    result = {}
+    for category in categories:
+        entry = dict(product_id=str(category['id']), name=category['name'])
+        if entries is not None:
+            if category['name'] not in entries:
+                raise CatalogueError(
+                    f'{products}: no product has the name {category["name"]!r} '
+                    f'of category {category["id"]} in {annotations}; add it'
+                )
+            entry = entries[category['name']]
+        try:
+            title = text.format(**entry)
+        except KeyError as error:
+            raise CatalogueError(
+                f'the text template {text!r} uses {error}, which the product {entry} does not have'
+            ) from error
+        result[category['id']] = dict(
+            product_id=entry['product_id'], text=title, category=category.get('supercategory')
+        )
+    return result
+
+
+def _frames(
+    data: dict, annotations, image_root: Path, source: str, products: dict, report: CocoReport
+) -> list[dict]:
+    """Catalogue images, one per frame with boxes, in the order of the file."""
+    frames = {
+        image['id']: dict(
+            path=str(image_root / image['file_name']),
+            source=source,
+            boxes=[],
+            size=(image['width'], image['height']),
+            name=image['file_name'],
+        )
+        for image in data['images']
+    }
+    for annotation in data['annotations']:
+        where = f'{annotations}, annotation {annotation.get("id")}'
+        frame = frames.get(annotation['image_id'])
+        product = products.get(annotation['category_id'])
+        if frame is None or product is None:
+            report.problems.append(f'{where}: its image or category is not in the file')
+            continue
+        if annotation.get('iscrowd'):
+            report.problems.append(f'{where}: is a crowd')
+            continue
+        x, y, w, h = annotation['bbox']
+        width, height = frame['size']
+        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+        if x2 <= x1 or y2 <= y1:
+            report.problems.append(f'{where}: the box {annotation["bbox"]} is empty')
+            continue
+        frame['boxes'].append(
+            dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id'])
+        )
+    for frame in frames.values():
+        del frame['size']
+    return [frame for frame in frames.values() if frame['boxes']]

@@ -1,0 +1,103 @@
+"""Reading the config text of a checkpoint without running it.
+
+mmengine stores the config of a training in its checkpoints, as Python text.
+Whoever executes it runs the code of whoever wrote the file. Here the text is
+parsed, and anything but assignments of plain values is refused.
+"""
+
+import ast
+
+MAX_CHARACTERS = 1_000_000
+
+
+class ConfigTextError(ValueError):
+    """A config text holds more than plain values; the message names the line."""
+
+
+def parse_config_text(text: str, name: str = 'config text') -> dict:
+    """Top-level names of a config text and their values.
+
+    Allowed are assignments of a literal (text, number, bool, None), a list,
+    tuple, set or dict of them, ``dict(key=value, ...)`` or ``dict({...})``:
+    all that ``Config.pretty_text`` writes.
+
+    Args:
+        text: what mmengine stored.
+        name: what messages call it, such as the checkpoint's path.
+
+    Returns:
+        Plain values; nothing of the text has been executed.
+
+    Raises:
+        ConfigTextError: the text is not of this form.
+    """
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
+        raise ConfigTextError(f'{name}: is no text of at most {MAX_CHARACTERS} characters')
+    try:
+        tree = ast.parse(text)
+        return dict(_assignment(node, name) for node in tree.body)
+    except SyntaxError as error:
+        raise ConfigTextError(
+            f'{name}, line {error.lineno}: is not Python ({error.msg})'
+        ) from error
+    except (MemoryError, RecursionError) as error:
+        raise ConfigTextError(f'{name}: is nested too deeply to be a config') from error
+    except ValueError as error:
+        if isinstance(error, ConfigTextError):
+            raise
+        raise ConfigTextError(f'{name}: is not Python ({error})') from error  # null bytes
+
+
+def _assignment(node: ast.stmt, name: str) -> tuple[str, object]:
+    if (
+        not isinstance(node, ast.Assign)
+        or len(node.targets) != 1
+        or not isinstance(node.targets[0], ast.Name)
+    ):
+        raise _refusal(node, name)
+    return node.targets[0].id, _value(node.value, name)
+
+
+def _value(node: ast.expr, name: str):
+    if isinstance(node, ast.Constant) and not isinstance(node.value, (bytes, type(...))):
+        return node.value
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
+        values = [_value(item, name) for item in node.elts]
+        return _hashed(kind, values, node, name)
+    if isinstance(node, ast.Dict) and None not in node.keys:  # None: `**other`
+        pairs = [
+            (_value(key, name), _value(value, name))
+            for key, value in zip(node.keys, node.values, strict=True)
+        ]
+        return _hashed(dict, pairs, node, name)
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == 'dict'
+        and all(keyword.arg for keyword in node.keywords)
+        and (not node.args or len(node.args) == 1 and isinstance(node.args[0], ast.Dict))
+    ):
+        values = _value(node.args[0], name) if node.args else {}
+        return values | {word.arg: _value(word.value, name) for word in node.keywords}
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        number = _value(node.operand, name)
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            return -number
+    raise _refusal(node, name)
+
+
+def _hashed(kind: type, values: list, node: ast.expr, name: str):
+    try:
+        return kind(values)
+    except TypeError as error:  # a list as key or in a set
+        raise _refusal(node, name) from error
+
+
+def _refusal(node: ast.AST, name: str) -> ConfigTextError:
+    shown = ast.unparse(node)
+    shown = shown if len(shown) <= 60 else shown[:57] + '...'
+    return ConfigTextError(
+        f'{name}, line {node.lineno}: {shown!r} is not a plain value. A stored config is never '
+        'executed; evaluate with a config file that has a `model` of its own.'
+    )

@@ -1,0 +1,42 @@
+"""Command-line arguments that all programs around mmengine's Runner share."""
+
+import argparse
+import os
+import os.path as osp
+
+from mmengine.config import DictAction
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
+    """``--work-dir``, ``--cfg-options``, ``--launcher``, ``--local_rank``.
+
+    Args:
+        parser: that parses ``config`` as well.
+        results: what goes to the work dir, for the help.
+    """
+    parser.add_argument(
+        '--work-dir', help=f'where {results} go; default: work_dirs/{{name of the config}}'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='key=value overrides, e.g. train_dataloader.batch_size=64',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch gives it to every process
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
+    """Put launcher and work dir into a config, and LOCAL_RANK into the environment.
+
+    The work dir is ``--work-dir``, else the config's own, else
+    ``work_dirs/{name of the config}``.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])

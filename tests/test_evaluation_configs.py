@@ -1,0 +1,55 @@
+"""configs/evaluation: no model of their own, completed by any checkpoint's config, all builds."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from eclip_mm.registry import METRICS
+from eclip_mm.utils.config import load_config
+from eclip_mm.utils.config_text import parse_config_text
+from eclip_mm.utils.evaluation_config import complete_evaluation_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+NAMES = sorted(path.name for path in (CONFIGS / 'evaluation').glob('*.py'))
+
+
+def complete(name, training='demo/eclip_tiny_synthetic.py'):
+    saved = parse_config_text(Config.fromfile(CONFIGS / training).pretty_text)
+    catalogue = 'my.parquet' if name == 'tables.py' else None
+    return load_config(
+        str(CONFIGS / 'evaluation' / name),
+        complete=lambda cfg: complete_evaluation_config(cfg, saved, catalogue, 'ckpt.pth'),
+    )
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('training', ['demo/eclip_tiny_synthetic.py', 'eclip_vitl16.py'])
+def test_a_checkpoint_completes_it(name, training):
+    assert 'model' not in Config.fromfile(CONFIGS / 'evaluation' / name)
+    cfg, theirs = complete(name, training), Config.fromfile(CONFIGS / training)
+    assert cfg.model.image_encoder.config == theirs.model.image_encoder.config
+    assert cfg.model.image_encoder.pretrained is None
+    dataset = cfg.test_dataloader.dataset
+    for part in dataset.get('datasets', [dataset]):
+        assert part.pipeline == theirs.test_pipeline and part.catalogue
+    (hook,) = cfg.custom_hooks
+    assert hook.tokenizer == theirs.test_pipeline[2].tokenizer
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_its_metrics_build_with_intervals_and_names_of_their_own(name):
+    cfg = complete(name)
+    dataset = cfg.test_dataloader.dataset
+    splits = {part.split for part in dataset.get('datasets', [dataset])}
+    for metric in cfg.test_evaluator:
+        assert metric.num_bootstrap == 1000
+        asked = {metric.get(key) for key in ('split', 'query_split', 'gallery_split')} - {None}
+        assert asked and asked <= splits
+        if 'catalogue' not in metric:  # needs the file
+            METRICS.build(metric)
+    keys = [
+        tuple(metric.get(key) for key in ('type', 'prefix', 'protocol', 'target', 'candidates'))
+        for metric in cfg.test_evaluator
+    ]
+    assert len({str(key) for key in keys}) == len(keys), 'two metrics would write one figure'
