@@ -1,0 +1,85 @@
+"""FILIP: fine-grained interactive language-image pretraining (Yao et al., ICLR 2022)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from eclip_mm.models.eclip import ECLIP, hash_product_ids
+from eclip_mm.models.instance_network import InstanceNetwork
+from eclip_mm.models.precision import at_least_float32
+from eclip_mm.registry import MODELS
+from eclip_mm.structures import ProductDataSample
+
+from .filip_head import FILIPOutputs
+from .token_similarity import mean_token
+
+
+class FILIPNetwork(InstanceNetwork):
+    """Encoders and projections, with features made of tokens.
+
+    A feature is the mean of the normalised tokens, the product of two features
+    therefore the mean similarity of all pairs of their tokens, up to the
+    lengths of the means: nearest to what FILIP trains that one vector a
+    picture can be.
+    """
+
+    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+
+        Returns:
+            L2-normalised mean of the patch tokens (B, D); L2-normalised patch
+            tokens (B, N, D); patch grid (h, w).
+        """
+        _, patch_tokens, grid = self.image_encoder(images)
+        patch_tokens = F.normalize(at_least_float32(self.image_proj(patch_tokens)), dim=-1)
+        return mean_token(patch_tokens), patch_tokens, grid
+
+    def encode_text_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, M, D) L2-normalised tokens of (B, M) texts, those of padding included."""
+        tokens = self.text_encoder.encode_tokens(input_ids, attention_mask)
+        return F.normalize(at_least_float32(self.text_proj(tokens)), dim=-1)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, D) L2-normalised mean of the text's tokens."""
+        return mean_token(self.encode_text_tokens(input_ids, attention_mask), attention_mask)
+
+
+@MODELS.register_module()
+class FILIP(ECLIP):
+    """The towers of :class:`ECLIP` with FILIP's objective; arguments are ECLIP's.
+
+    ``predict`` is inherited. Its score map is the similarity of each patch to
+    the mean of the prompt's tokens.
+
+    Raises:
+        ValueError: a pretext task that needs the instance decoder is left on.
+    """
+
+    network_type = FILIPNetwork
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        if self.with_decoder:
+            tasks = [name for name, head in self.heads.items() if head.needs_decoder]
+            raise ValueError(
+                f'FILIP has no instance decoder, which pretext_heads {tasks} need; '
+                'set them to None'
+            )
+
+    def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> FILIPOutputs:
+        """Tokens and their means for one training batch."""
+        image_feats, patch_tokens, _ = self.network.encode_image(inputs['images'][:, 0])
+        text_tokens = self.network.encode_text_tokens(
+            inputs['input_ids'], inputs['attention_mask']
+        )
+        text_mask = inputs['attention_mask'].bool()
+        return FILIPOutputs(
+            image_feats,
+            mean_token(text_tokens, text_mask),
+            id_hash=hash_product_ids([s.product_id for s in data_samples], image_feats.device),
+            logit_scale=self.logit_scale.exp(),
+            patch_tokens=patch_tokens,
+            text_tokens=text_tokens,
+            text_mask=text_mask,
+        )
