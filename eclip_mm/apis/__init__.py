@@ -1,5 +1,26 @@
 """Using a trained model from Python."""
 
-from .score_maps import draw_score_maps, load_model, spread_indices
+from .prediction import (
+    load_config_and_model,
+    load_model,
+    predict_items,
+    split_datasets,
+    spread_indices,
+)
+from .retrieval import NothingToFind, draw_retrieval, keep_feature, sheet_of_samples
+from .score_maps import draw_score_maps
+from .tsne import draw_tsne
 
-__all__ = ['draw_score_maps', 'load_model', 'spread_indices']
+__all__ = [
+    'NothingToFind',
+    'draw_retrieval',
+    'draw_score_maps',
+    'draw_tsne',
+    'keep_feature',
+    'load_config_and_model',
+    'load_model',
+    'predict_items',
+    'sheet_of_samples',
+    'split_datasets',
+    'spread_indices',
+]

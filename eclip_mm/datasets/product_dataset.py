@@ -198,6 +198,12 @@ class ProductImageDataset(CatalogueDataset):
             flat, rows = flat[keep], rows[keep]
         self._rows, self._images = rows, flat - starts[rows]
 
+    @property
+    def rows(self) -> np.ndarray:
+        """(N,) row of the catalogue, thus product, of each item; ascending."""
+        self.full_init()
+        return self._rows
+
     def __len__(self) -> int:
         self.full_init()
         return len(self._rows)

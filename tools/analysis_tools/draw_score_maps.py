@@ -1,44 +1,54 @@
 """Draw where a checkpoint looks for each product of a config's test set.
 
-python tools/analysis_tools/draw_score_maps.py CONFIG CHECKPOINT sheet.png
+    python tools/analysis_tools/draw_score_maps.py CONFIG CHECKPOINT sheet.png
+
+CONFIG is that of the training or one of configs/evaluation. The boxes that are ranked are those
+of all annotated objects, or what a proposer finds: --proposer type=NAME key=value ...
 """
 
 import argparse
 
 from mmengine.config import DictAction
-from mmengine.registry import init_default_scope
 
-from eclip_mm.apis import draw_score_maps, load_model, spread_indices
+from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
 from eclip_mm.registry import DATASETS
-from eclip_mm.utils.config import load_config
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('out', help='picture to write')
     parser.add_argument('--num', type=int, default=12, help='photos, spread over the test set')
     parser.add_argument('--columns', type=int, default=3)
+    parser.add_argument('--ranked', type=int, default=3, help='boxes drawn on each photo')
+    parser.add_argument('--proposer', nargs='+', action=DictAction, help='where boxes come from')
+    parser.add_argument('--catalogue', help='for an evaluation config that leaves it open')
+    parser.add_argument('--device', default='cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    init_default_scope('eclip_mm')
+    cfg, model = load_config_and_model(
+        args.config, args.checkpoint, args.cfg_options, args.catalogue, args.device
+    )
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    model = load_model(cfg, args.checkpoint)
+    indices = spread_indices(len(dataset), args.num)
     sheet = draw_score_maps(
         model,
         dataset,
-        spread_indices(len(dataset), args.num),
+        indices,
         title=args.checkpoint,
         columns=args.columns,
+        candidates=args.proposer or 'objects',
+        num_ranked=args.ranked,
     )
     sheet.save(args.out)
-    print(f'{args.out}: {args.num} of {len(dataset)} photos')
+    print(f'{args.out}: {len(indices)} of {len(dataset)} photos')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,118 @@
+"""A trained model on chosen items of a data set."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from eclip_mm.datasets import collate_products
+from eclip_mm.engine import read_saved_config  # its import makes loading refuse pickled code
+from eclip_mm.registry import MODELS
+from eclip_mm.structures import ProductDataSample
+from eclip_mm.utils.config import load_config, naming_config
+from eclip_mm.utils.evaluation_config import (
+    complete_evaluation_config,
+    explaining_checkpoint,
+    without_pretrained,
+)
+
+
+def load_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
+    """The model of a config with the weights of a checkpoint, in evaluation mode.
+
+    Initial weights that the config names (``pretrained``) are not read.
+    """
+    init_default_scope('eclip_mm')
+    model = MODELS.build(without_pretrained(cfg.model))
+    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
+    return model.to(device).eval()
+
+
+def load_config_and_model(
+    config: str,
+    checkpoint: str,
+    options: dict | None = None,
+    catalogue: str | None = None,
+    device: str = 'cpu',
+) -> tuple[Config, nn.Module]:
+    """What a program that looks at a checkpoint starts with.
+
+    Args:
+        config: config of the training, or one of configs/evaluation, which
+            takes model and pipeline from the checkpoint.
+        checkpoint: file.
+        options: dotted key -> value, changes of the config.
+        catalogue: for data sets that an evaluation config leaves open.
+        device: where the model goes.
+    """
+    saved = {}
+
+    def complete(cfg):
+        if 'model' in cfg:
+            saved.update(model=cfg.model)
+        else:
+            saved.update(read_saved_config(checkpoint))
+        complete_evaluation_config(cfg, saved, catalogue, checkpoint)
+
+    with naming_config(config):
+        cfg = load_config(config, options, complete)
+        with explaining_checkpoint(cfg, saved):
+            return cfg, load_model(cfg, checkpoint, device)
+
+
+def spread_indices(size: int, count: int) -> list[int]:
+    """``count`` indices spread evenly over a data set: no hand-picked examples."""
+    count = min(size, count)
+    return [k * size // count for k in range(count)]
+
+
+def split_datasets(dataset: Dataset) -> dict[str, Dataset]:
+    """The parts of a concatenated data set by the name of their split.
+
+    A data set that is not concatenated is its only part. A part without a name
+    of its own is called by its number.
+    """
+    parts = getattr(dataset, 'datasets', None) or [dataset]
+    names = [getattr(part, 'split', '') for part in parts]
+    if '' in names or len(set(names)) < len(names):
+        names = [str(number) for number in range(len(parts))]
+    return dict(zip(names, parts, strict=True))
+
+
+@torch.no_grad()
+def predict_items(
+    model: nn.Module,
+    dataset: Dataset,
+    indices: Sequence[int],
+    batch_size: int = 64,
+    num_workers: int = 0,
+) -> Iterator[tuple[torch.Tensor, ProductDataSample]]:
+    """Pictures and predictions of some items, in their order.
+
+    Draws nothing from torch's global random state.
+
+    Args:
+        model: an ``ECLIP`` in evaluation mode.
+        dataset: evaluation data set, such as ``ProductImageDataset``.
+        indices: of its items.
+        batch_size: items at a time.
+        num_workers: processes that read pictures; 0 reads them here.
+
+    Yields:
+        The first picture, (3, H, W) uint8, and the sample with ``pred_*``.
+    """
+    loader = DataLoader(
+        Subset(dataset, indices),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate_products,
+        generator=torch.Generator(),  # a loader seeds its workers even where it has none
+    )
+    for batch in loader:
+        pictures = batch['inputs']['images'][:, 0]
+        samples = model(**model.data_preprocessor(batch), mode='predict')
+        yield from zip(pictures, samples, strict=True)

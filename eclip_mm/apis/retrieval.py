@@ -1,0 +1,124 @@
+"""Sheets of what a trained model finds for a product, straight from a data set."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset
+
+from eclip_mm.apis.prediction import predict_items, spread_indices
+from eclip_mm.evaluation.functional import topk_similarity
+from eclip_mm.structures import ProductDataSample
+from eclip_mm.visualization import retrieval_sheet
+
+#: protocol -> what query and right result have in common
+RIGHT = {'fine': 'product_id', 'm5': 'category'}
+
+
+class NothingToFind(ValueError):
+    """No picture of a set has another one of its product or category."""
+
+
+def draw_retrieval(
+    model: nn.Module,
+    dataset: Dataset,
+    num_queries: int = 8,
+    num_results: int = 10,
+    protocol: str = 'fine',
+    feature: str = 'pred_instance_feat',
+    title: str = '',
+    **loading,
+) -> Image.Image:
+    """A sheet of queries and what each finds among all other pictures of a data set.
+
+    Args:
+        model: an ``ECLIP`` in evaluation mode.
+        dataset: evaluation data set, such as ``ProductImageDataset``: queries
+            and gallery.
+        num_queries, num_results, protocol, feature, title: see
+            :func:`sheet_of_samples`.
+        **loading: ``batch_size`` and ``num_workers`` of
+            :func:`~eclip_mm.apis.predict_items`.
+    """
+    predicted = predict_items(model, dataset, range(len(dataset)), **loading)
+    return sheet_of_samples(
+        [keep_feature(sample, feature) for _, sample in predicted],
+        lambda index: dataset[index]['inputs']['images'][0],
+        num_queries,
+        num_results,
+        protocol,
+        feature,
+        title,
+    )
+
+
+def keep_feature(sample: ProductDataSample, feature: str) -> ProductDataSample:
+    """A copy with one feature only: a whole gallery of these fits into memory."""
+    small = ProductDataSample(metainfo=sample.metainfo)
+    small.set_data({feature: sample.get(feature).clone()})  # not a view of the whole batch
+    return small
+
+
+def sheet_of_samples(
+    samples: Sequence[ProductDataSample],
+    load_picture: Callable[[int], torch.Tensor],
+    num_queries: int = 8,
+    num_results: int = 10,
+    protocol: str = 'fine',
+    feature: str = 'pred_instance_feat',
+    title: str = '',
+) -> Image.Image:
+    """A sheet of queries and what each finds, from features that are there.
+
+    Queries are spread evenly over those samples that have another one to find.
+
+    Args:
+        samples: N of them, with ``feature``.
+        load_picture: gives the picture of the sample at an index.
+        num_queries: rows of the sheet.
+        num_results: pictures found for each.
+        protocol: what is right: ``fine``, the same product_id; ``m5``, the
+            same category.
+        feature: field to search with.
+        title: heading.
+
+    Raises:
+        ValueError: unknown protocol.
+        NothingToFind: no sample has another one of its product or category.
+    """
+    if protocol not in RIGHT:
+        raise ValueError(f'unknown protocol {protocol!r}, one of {tuple(RIGHT)}')
+    key = RIGHT[protocol]
+    labels = [sample.get(key) for sample in samples]
+    known = {label: labels.count(label) for label in set(labels) if label is not None}
+    able = [index for index, label in enumerate(labels) if known.get(label, 0) > 1]
+    if not able:
+        raise NothingToFind(
+            f'none of {len(samples)} pictures has another one of the same {key} to find; '
+            'draw a larger set, or another protocol'
+        )
+    queries = [able[place] for place in spread_indices(len(able), num_queries)]
+    feats = np.stack([sample.get(feature).float().numpy() for sample in samples])
+    _, ranked = topk_similarity(feats[queries], feats, num_results, exclude=queries)
+    rows = []
+    for query, found in zip(queries, ranked, strict=True):
+        rows.append(
+            dict(
+                image=load_picture(query),
+                title=str(labels[query]),
+                prompt=samples[query].text,
+                results=[
+                    dict(
+                        image=load_picture(index),
+                        title=f'{rank}  {labels[index]}',
+                        right=labels[index] == labels[query],
+                    )
+                    for rank, index in enumerate(found, 1)
+                    if index >= 0
+                ],
+            )
+        )
+    about = f'right: the same {key}; {len(samples)} pictures, {feature}'
+    return retrieval_sheet(rows, num_results, title=title, note=about)

@@ -1,0 +1,77 @@
+"""Draw what a checkpoint finds: queries of each test split and their first results.
+
+    python tools/analysis_tools/draw_retrieval.py CONFIG CHECKPOINT sheet.png
+    python tools/analysis_tools/draw_retrieval.py CONFIG CHECKPOINT sheet.png \\
+        --splits photos --protocol m5 --feature pred_image_feat
+
+CONFIG is that of the training or one of configs/evaluation. Queries are spread evenly over the
+split, which is the gallery, too. Of several splits each gets a picture: sheet_photos.png, ...
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from eclip_mm.apis import draw_retrieval, load_config_and_model, split_datasets
+from eclip_mm.registry import DATASETS
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('out', help='picture to write')
+    parser.add_argument('--num', type=int, default=8, help='queries')
+    parser.add_argument('--results', type=int, default=10, help='pictures found for each')
+    parser.add_argument(
+        '--protocol',
+        choices=['fine', 'm5'],
+        default='fine',
+        help='right is the same product (fine, the default) or the same category (m5)',
+    )
+    parser.add_argument(
+        '--feature',
+        choices=['pred_instance_feat', 'pred_image_feat'],
+        default='pred_instance_feat',
+        help='picture and title (the default), or the picture alone',
+    )
+    parser.add_argument('--splits', nargs='+', help='some of the test set; default: all')
+    parser.add_argument('--catalogue', help='for an evaluation config that leaves it open')
+    parser.add_argument('--num-workers', type=int, default=0)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg, model = load_config_and_model(
+        args.config, args.checkpoint, args.cfg_options, args.catalogue, args.device
+    )
+    datasets = split_datasets(DATASETS.build(cfg.test_dataloader.dataset))
+    splits = args.splits or list(datasets)
+    if unknown := [split for split in splits if split not in datasets]:
+        raise SystemExit(f'{args.config}: no test split {unknown[0]!r}; one of {list(datasets)}')
+    for split in splits:
+        out = Path(args.out)
+        if len(splits) > 1:
+            out = out.with_name(f'{out.stem}_{split}{out.suffix}')
+        sheet = draw_retrieval(
+            model,
+            datasets[split],
+            args.num,
+            args.results,
+            args.protocol,
+            args.feature,
+            title=f'{split}, {args.checkpoint}' if split else args.checkpoint,
+            num_workers=args.num_workers,
+        )
+        sheet.save(out)
+        print(f'{out}: {args.num} queries among {len(datasets[split])} pictures')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,89 @@
+"""Draw the features of several checkpoints in the plane, side by side (Figure 5).
+
+The same pictures for all: 50 products, up to 100 of each, spread evenly over the catalogue. Below
+each plane stands how well its features separate the products: the silhouette by cosine, and how
+often the nearest neighbour is of the same product; neither is measured in the plane.
+
+The generated catalogue has enough pictures of a product when it is asked to. The arguments are
+those of configs/demo/eclip_tiny_synthetic.py: the products are the ones that the demo has trained
+(`photos`, new pictures of them), and merchants' pictures show one product only:
+
+    python tools/dataset_converters/synthetic.py data/tsne --num-products 64 \\
+        --num-heldout-products 16 --merchant 2 --comment 10 --video 6 --heldout-photos 100 \\
+        --num-shapes 10 --num-colours 8 --num-others 2 2 --object-scale 0.32 0.46 \\
+        --image-size 80 --attributes
+    python tools/analysis_tools/draw_tsne.py tsne.png --catalogue data/tsne/photos.parquet \\
+        --model CLIP configs/demo/clip_tiny_synthetic.py clip/epoch_8.pth \\
+        --model ECLIP configs/demo/eclip_tiny_synthetic.py eclip/epoch_8.pth
+
+Needs scikit-learn: pip install -e '.[analysis]'
+"""
+
+import argparse
+
+from eclip_mm.apis import draw_tsne, load_config_and_model
+from eclip_mm.datasets import ProductImageDataset
+from eclip_mm.utils.env_check import check_analysis
+from eclip_mm.utils.evaluation_config import saved_pipeline
+from eclip_mm.visualization import format_table
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('out', help='picture to write')
+    parser.add_argument(
+        '--model',
+        nargs=3,
+        action='append',
+        required=True,
+        metavar=('LABEL', 'CONFIG', 'CHECKPOINT'),
+        help='one panel, with the config of the training; may be given several times',
+    )
+    parser.add_argument('--catalogue', required=True)
+    parser.add_argument('--sources', nargs='+', help='only pictures of these, such as merchant')
+    parser.add_argument('--products', type=int, default=50)
+    parser.add_argument('--samples', type=int, default=100, help='pictures of a product, at most')
+    parser.add_argument(
+        '--feature',
+        choices=['pred_image_feat', 'pred_instance_feat'],
+        default='pred_image_feat',
+        help='the picture alone (the default), or picture and title, which all pictures of a '
+        'product share',
+    )
+    parser.add_argument('--perplexity', type=float, default=30.0)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--title', default='')
+    parser.add_argument('--num-workers', type=int, default=0)
+    parser.add_argument('--device', default='cpu')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    check_analysis()  # before the minutes that features take
+    models = {}
+    for label, config, checkpoint in args.model:
+        cfg, model = load_config_and_model(config, checkpoint, device=args.device)
+        pipeline = saved_pipeline(cfg, config, checkpoint)
+        dataset = ProductImageDataset(args.catalogue, pipeline, sources=args.sources)
+        models[label] = (model, dataset)
+    figures = draw_tsne(
+        models,
+        args.out,
+        args.products,
+        args.samples,
+        args.feature,
+        args.perplexity,
+        args.seed,
+        args.title,
+        num_workers=args.num_workers,
+    )
+    rows = [[label, *values.values()] for label, values in figures.items()]
+    print(format_table(['model', *next(iter(figures.values()))], rows))
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()
