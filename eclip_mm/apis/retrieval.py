@@ -112,7 +112,7 @@ def sheet_of_samples(
                 results=[
                     dict(
                         image=load_picture(index),
-                        title=f'{rank}  {labels[index]}',
+                        title=f'{rank}  {labels[index] or "–"}',
                         right=labels[index] == labels[query],
                     )
                     for rank, index in enumerate(found, 1)

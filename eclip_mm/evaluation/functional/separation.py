@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eclip_mm.evaluation.functional.retrieval import topk_similarity
+from eclip_mm.evaluation.functional import topk_similarity
 
 
 def silhouette(feats, labels) -> np.ndarray:
