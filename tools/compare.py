@@ -13,12 +13,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from eclip_mm.comparison.experiment import choose, load_experiment
-from eclip_mm.comparison.job import read_metrics
-from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals, seed_folder
+from eclip_mm.comparison.experiment import load_experiment
+from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals
 from eclip_mm.comparison.report import write_report, write_tables
 from eclip_mm.comparison.results import Results
-from eclip_mm.comparison.scheduler import Durations, Scheduler, num_cores, visible_gpus
+from eclip_mm.comparison.runs import choose
+from eclip_mm.comparison.scheduler import Scheduler, num_cores, visible_gpus
 from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.visualization.ablation_bars import plot_ablation_bars
 
@@ -50,27 +50,16 @@ def run_missing(experiment, work_dir: Path, args) -> list[Path]:
         prepare_catalogue(run.cfg)
     slots = args.jobs or len(visible_gpus()) or num_cores()
     scheduler = Scheduler(slots, say=lambda line: print(line, flush=True))
-    if failed := scheduler.run(list(rehearsals(experiment, work_dir))):
+    if failed := scheduler.run(rehearsals(experiment, work_dir)):
         raise SystemExit(f'{len(failed)} of the evaluations cannot run; nothing was trained')
     check_figures(experiment, work_dir)
     jobs, finished = plan_jobs(experiment, work_dir, args.only, args.retest)
-    scheduler.durations = known_durations(experiment, work_dir)
     print(f'{len(jobs)} jobs, {slots} at a time; {finished} are finished already', flush=True)
 
     def update(job):
         write_results(Results.collect(experiment, work_dir), work_dir)
 
     return [job.folder for job in scheduler.run(jobs, update)]
-
-
-def known_durations(experiment, work_dir: Path) -> Durations:
-    """What earlier commands took."""
-    durations = Durations()
-    for name, run in experiment.runs.items():
-        for seed in experiment.seeds:
-            if metrics := read_metrics(seed_folder(work_dir, name, seed)):
-                durations.add('variant' if run.of else name, metrics['seconds'])
-    return durations
 
 
 def write_results(results: Results, work_dir: Path) -> None:

@@ -3,12 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from .runs import NAME
 from .statistics import Estimate, paired_difference
 
 FORMS = "'A > B on FIGURE' or 'A ~ B within POINTS on FIGURE' (percentage points)"
-_NAME = r'[\w.-]+'
 _FORM = re.compile(
-    rf'(?P<ours>{_NAME}) (?:>|~) (?P<theirs>{_NAME})'
+    rf'(?P<ours>{NAME}) (?:>|~) (?P<theirs>{NAME})'
     r'(?: within (?P<margin>[\d.]+))? on (?P<figure>\S+)'
 )
 HOLDS, OPPOSITE, OPEN, MISSING = 'holds', 'does not hold', 'undecided', 'no figures'

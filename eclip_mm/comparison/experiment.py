@@ -5,48 +5,21 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from eclip_mm.utils.config import close_match, load_config
-
 from .claims import Claim
+from .runs import Run, check_keys, choose, load_runs
 
 KEYS = {
     'title': 'heading of the report',
     'runs': 'name -> config to train (path from this file), or dict(config, cfg_options)',
     'variants': 'name -> dict(of=run, cfg_options): its checkpoints evaluated otherwise',
     'seeds': 'one training of each run per seed',
+    'evaluation': 'config without a model, whose test set and metrics replace those of all runs',
     'cfg_options': 'dotted key -> value, for all runs',
     'tables': 'dict(title, columns, rows) each',
     'claims': 'statements to check',
     'bars': 'dict(figures, runs) of the picture; default: all that the tables hold',
     'notes': 'Markdown file that the report includes',
 }
-# what makes runs comparable; a run that differs here is no ablation
-SHARED = (
-    'synthetic',
-    'train_cfg',
-    'train_dataloader.batch_size',
-    'train_dataloader.sampler',
-    'train_dataloader.dataset.catalogue',
-    'test_dataloader.dataset.datasets',
-    'test_dataloader.dataset.catalogue',
-)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One row of a comparison.
-
-    Attributes:
-        name: also the folder's name.
-        path: the config file it comes from.
-        cfg: the config with all options merged in.
-        of: for a variant, the run whose checkpoints it evaluates.
-    """
-
-    name: str
-    path: Path
-    cfg: Config
-    of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,20 +74,6 @@ class Experiment:
         return labels
 
 
-def choose(name: str, known, what: str) -> None:
-    """Check a name.
-
-    Raises:
-        KeyError: It is unknown; the message has what it may be.
-    """
-    if name not in known:
-        meant = close_match(str(name), known)
-        raise KeyError(
-            f'{what}: there is no {name!r}'
-            + (f'; did you mean {meant!r}?' if meant else f'; choose from {sorted(known)}')
-        )
-
-
 def load_experiment(path: str | Path, seeds=None) -> Experiment:
     """Read an experiment file and check every name in it.
 
@@ -141,7 +100,7 @@ def load_experiment(path: str | Path, seeds=None) -> Experiment:
     seeds = list(content.get('seeds', [0, 1, 2]) if seeds is None else seeds)
     if not seeds or len(set(seeds)) < len(seeds) or any(type(seed) is not int for seed in seeds):
         raise ValueError(f'{path}: seeds are different whole numbers, got {seeds}')
-    runs = _load_runs(path, content)
+    runs = load_runs(path, content)
     tables = [_read_table(table, runs, path) for table in content.get('tables', [])]
     claims = [Claim.parse(claim) for claim in content.get('claims', [])]
     for claim in claims:
@@ -162,71 +121,12 @@ def load_experiment(path: str | Path, seeds=None) -> Experiment:
     )
 
 
-def _load_runs(path: Path, content: dict) -> dict[str, Run]:
-    common, runs, variants = content.get('cfg_options', {}), {}, content.get('variants', {})
-    for name, run in content['runs'].items():
-        run = dict(config=run) if isinstance(run, str) else run
-        _check_keys(run, {'config', 'cfg_options'}, {'config'}, f'{path}: run {name!r}')
-        config = path.parent / run['config']
-        if not config.is_file():
-            raise FileNotFoundError(f'{path}: run {name!r}: {config} does not exist')
-        runs[name] = Run(name, config, _load(config, common, run, f'{path}: run {name!r}'))
-    for name, variant in variants.items():
-        where = f'{path}: variant {name!r}'
-        _check_keys(variant, {'of', 'cfg_options'}, {'of', 'cfg_options'}, where)
-        choose(variant['of'], content['runs'], where)
-        if name in runs:
-            raise ValueError(f'{where}: a run has the same name')
-        run = content['runs'][variant['of']]
-        options = {} if isinstance(run, str) else run.get('cfg_options', {})
-        both = dict(cfg_options={**options, **variant['cfg_options']})
-        config = runs[variant['of']].path
-        runs[name] = Run(name, config, _load(config, common, both, where), variant['of'])
-    _check_shared(runs, path)
-    return runs
-
-
-def _load(config: Path, common: dict, run: dict, where: str) -> Config:
-    try:
-        return load_config(str(config), {**common, **run.get('cfg_options', {})})
-    except Exception as error:
-        error.args = (f'{where}: {error.args[0] if error.args else ""}', *error.args[1:])
-        raise
-
-
-def _check_keys(given: dict, known: set, needed: set, where: str) -> None:
-    for key in given:
-        choose(key, known, where)
-    if missing := sorted(needed - set(given)):
-        raise KeyError(f'{where}: {missing} is missing')
-
-
-def _check_shared(runs: dict[str, Run], path: Path) -> None:
-    def value_of(run: Run, key: str):
-        node = run.cfg
-        for part in key.split('.'):
-            node = node.get(part) if isinstance(node, dict | Config) else None
-        if key.endswith('.datasets') and node:
-            return [part.get('catalogue') for part in node]
-        return node
-
-    first = next(iter(runs.values()))
-    for run in runs.values():
-        for key in SHARED:
-            if value_of(run, key) != value_of(first, key):
-                raise ValueError(
-                    f'{path}: runs {first.name!r} and {run.name!r} differ in {key}: '
-                    f'{value_of(first, key)} and {value_of(run, key)}. A comparison has the same '
-                    'steps and data for all; set it in cfg_options'
-                )
-
-
 def _read_table(table: dict, runs: dict, path: Path) -> Table:
     where = f'{path}: table {table.get("title", "without title")!r}'
-    _check_keys(table, {'title', 'columns', 'rows'}, {'title', 'columns', 'rows'}, where)
+    check_keys(table, {'title', 'columns', 'rows'}, {'title', 'columns', 'rows'}, where)
     columns, rows = [(key, label) for key, label in table['columns'].items()], []
     for row in table['rows']:
-        _check_keys(row, {'run', 'label', 'paper'}, set(), f'{where}, row {row}')
+        check_keys(row, {'run', 'label', 'paper'}, set(), f'{where}, row {row}')
         name = row.get('run')
         if name is not None:
             choose(name, runs, where)
@@ -241,7 +141,7 @@ def _read_table(table: dict, runs: dict, path: Path) -> Table:
 
 
 def _read_bars(bars: dict, tables: list[Table], runs: dict, path: Path):
-    _check_keys(bars, {'figures', 'runs'}, set(), f'{path}: bars')
+    check_keys(bars, {'figures', 'runs'}, set(), f'{path}: bars')
     figures = dict.fromkeys(key for table in tables for key, _ in table.columns)
     names = list(bars.get('runs', runs))
     for name in names:

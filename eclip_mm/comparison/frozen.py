@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from eclip_mm.utils.config import RUNNER_KEYS, CachedTextConfig
 
-from .experiment import Run
+from .runs import EVALUATION_HOOK, Run
 
 RECORD = 'frozen_config.py'
 # parts of a config that leave the weights as they are
@@ -22,7 +22,9 @@ _NOT_TRAINING = (
     'visualizer',
     'vis_backends',
     'default_hooks.logger',
+    f'default_hooks.{EVALUATION_HOOK}',
 )
+_EVALUATION = ('test_', f'default_hooks.{EVALUATION_HOOK}')
 _NOTHING = '(not there)'
 
 
@@ -73,7 +75,7 @@ def changed_keys(folder: Path, cfg: Config) -> tuple[list[str], bool]:
             continue
         if not key.startswith(_NOT_TRAINING):
             lines.append(f'{key}: {before!r} -> {after!r}')
-        evaluation |= key.startswith('test_')
+        evaluation |= key.startswith(_EVALUATION)
     return lines, evaluation
 
 

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-from mmengine.config import ConfigDict
-
-from .experiment import Experiment, Run, choose
+from .experiment import Experiment
 from .frozen import RECORD, changed_keys, freeze, write_record
 from .job import METRICS_FILE, read_metrics
+from .runs import UNTRAINED, Run, choose
 from .scheduler import Job
 
 
@@ -51,17 +50,18 @@ def plan_jobs(
         source = seed_folder(work_dir, run.of, seed) if run.of else None
         if not retest and source not in fresh and _is_finished(folder, cfg, source):
             continue
+        jobs.append(_job(run, seed, folder, source, source if source in fresh else None))
         (folder / METRICS_FILE).unlink(missing_ok=True)
         write_record(cfg, folder)
         fresh.add(folder)
-        jobs.append(_job(run, seed, folder, source, fresh))
     return jobs, len(todo) - len(jobs)
 
 
-def _job(run: Run, seed: int, folder: Path, source: Path | None, fresh: set) -> Job:
+def _job(run: Run, seed: int, folder: Path, source: Path | None, needs: Path | None) -> Job:
     args = ('--checkpoint-of', str(source)) if source else ()
-    kind = 'variant' if source else run.name
-    return Job(f'{run.name} seed {seed}', kind, folder, args, source if source in fresh else None)
+    again = (folder / METRICS_FILE).exists()
+    name = f'{run.name} seed {seed}' + ' (evaluation again)' * again
+    return Job(name, ('test' if source or again else 'train', run.name), folder, args, needs)
 
 
 def _check_unchanged(folder: Path, cfg) -> None:
@@ -90,29 +90,25 @@ def _is_finished(folder: Path, cfg, source: Path | None) -> bool:
     return trained is not None and trained['trained'] == metrics['trained']
 
 
-def rehearsals(experiment: Experiment, work_dir: Path) -> dict[Job, list[str]]:
+def rehearsals(experiment: Experiment, work_dir: Path) -> list[Job]:
     """A test of untrained weights for every evaluation that has no figures yet.
 
     Which figures an evaluation gives is known only once it has run. Asking
     for one that does not exist should not come to light after the training.
-
-    Returns:
-        Job -> names of the runs whose evaluation it is; those whose figures
-        are known already are left out.
     """
-    groups: dict[str, list[str]] = {}
+    first: dict[str, Run] = {}
     for run in experiment.runs.values():
         parts = {key: run.cfg.get(key) for key in ('test_dataloader', 'test_evaluator')}
-        groups.setdefault(repr(ConfigDict(parts)), []).append(run.name)
-    jobs = {}
-    for names in groups.values():
-        run = experiment.runs[names[0]]
-        folder = work_dir / 'untrained' / run.name
+        first.setdefault(repr(parts), run)
+    jobs = []
+    for run in first.values():
+        folder = work_dir / UNTRAINED / run.name
         cfg = freeze(run, experiment.seeds[0])
         if not _is_finished(folder, cfg, None):
             (folder / METRICS_FILE).unlink(missing_ok=True)
             write_record(cfg, folder)
-            jobs[Job(f'untrained {run.name}', 'untrained', folder, ('--untrained',))] = names
+            name, kind = f'{UNTRAINED} {run.name}', ('test', run.name)
+            jobs.append(Job(name, kind, folder, ('--untrained',)))
     return jobs
 
 
@@ -123,7 +119,7 @@ def check_figures(experiment: Experiment, work_dir: Path) -> None:
         KeyError: a figure that no evaluation has; names the choices.
     """
     known: set[str] = set()
-    for path in (work_dir / 'untrained').glob(f'*/{METRICS_FILE}'):
+    for path in (work_dir / UNTRAINED).glob(f'*/{METRICS_FILE}'):
         known |= set(json.loads(path.read_text())['figures'])
     for key in experiment.figures:
         rates = {name for name in known if f'{name}_chance' in known}

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+COMMAND = (sys.executable, '-m', 'eclip_mm.comparison.job')
 TAIL = 15  # lines of a failed job's log
 
 
@@ -18,48 +19,52 @@ class Job:
 
     Attributes:
         name: for the progress lines.
-        kind: jobs of one kind take about as long as each other.
+        kind: what it does (``train``, ``test``) and with which run: jobs of
+            the same kind take about as long as each other.
         folder: where its ``log.txt`` goes.
-        args: of ``python -m eclip_mm.comparison.job``.
+        args: of ``python -m eclip_mm.comparison.job``, after the folder.
         needs: folder of the job that must have gone well before.
     """
 
     name: str
-    kind: str
+    kind: tuple[str, str]
     folder: Path
     args: tuple = ()
     needs: Path | None = None
 
 
-@dataclass
 class Durations:
-    """Seconds that finished jobs took, by kind: what the remaining time is guessed from."""
+    """Seconds that finished jobs took: what the remaining time is guessed from."""
 
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    def __init__(self):
+        self._seconds: dict[tuple[str, str], list[float]] = {}
 
-    def add(self, kind: str, seconds: float) -> None:
-        self.seconds.setdefault(kind, []).append(seconds)
+    def add(self, job: Job, seconds: float) -> None:
+        self._seconds.setdefault(job.kind, []).append(seconds)
 
-    def guess(self, kind: str) -> float | None:
-        """Mean of the kind; None before any of it is done."""
-        known = self.seconds.get(kind)
+    def guess(self, job: Job) -> float | None:
+        """Mean of its kind, else of what does the same with other runs, else None."""
+        same = [
+            x for kind, known in self._seconds.items() if kind[0] == job.kind[0] for x in known
+        ]
+        known = self._seconds.get(job.kind, same)
         return sum(known) / len(known) if known else None
 
     def remaining(self, waiting: Sequence[Job], running: dict, slots: int) -> float | None:
-        """Seconds until all is done.
+        """Seconds until all is done; None where nothing is known of a job.
 
         Args:
             waiting: jobs to come.
             running: job -> seconds that it has run.
             slots: jobs at a time.
         """
-        total = 0.0
+        left = []
         for job, elapsed in [*((job, 0.0) for job in waiting), *running.items()]:
-            expected = self.guess(job.kind)
+            expected = self.guess(job)
             if expected is None:
                 return None
-            total += max(0.0, expected - elapsed)
-        return total / slots
+            left.append(max(0.0, expected - elapsed))
+        return max(sum(left) / slots, max(left))
 
 
 class Scheduler:
@@ -72,15 +77,12 @@ class Scheduler:
     Args:
         slots: jobs at a time.
         say: takes the progress lines.
-        durations: of earlier jobs.
     """
 
-    def __init__(
-        self, slots: int, say: Callable[[str], None] = print, durations: Durations | None = None
-    ):
+    def __init__(self, slots: int, say: Callable[[str], None] = print):
         self.slots = slots
         self.say = say
-        self.durations = durations or Durations()
+        self.durations = Durations()
         self._running: dict[int, tuple[Job, subprocess.Popen, float]] = {}
 
     def run(self, jobs: Sequence[Job], done: Callable[[Job], None] = lambda job: None) -> dict:
@@ -108,7 +110,7 @@ class Scheduler:
                     count += 1
                     seconds = time.time() - start
                     if process.returncode == 0:
-                        self.durations.add(job.kind, seconds)
+                        self.durations.add(job, seconds)
                         done(job)
                         outcome = f'done in {show_seconds(seconds)}'
                     else:
@@ -192,7 +194,7 @@ def _start(job: Job, slot: int, slots: int) -> subprocess.Popen:
     job.folder.mkdir(parents=True, exist_ok=True)
     with open(job.folder / 'log.txt', 'a') as log:
         return subprocess.Popen(
-            [sys.executable, '-m', 'eclip_mm.comparison.job', str(job.folder), *job.args],
+            [*COMMAND, str(job.folder), *job.args],
             stdin=subprocess.PIPE,  # its end tells a child that we are gone
             stdout=log,
             stderr=subprocess.STDOUT,
