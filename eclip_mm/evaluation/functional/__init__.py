@@ -43,9 +43,9 @@ from eclip_mm.evaluation.functional.retrieval import (
     ap_depth,
     average_precision_at_k,
     recall_at_k,
-    topk_similarity,
 )
 from eclip_mm.evaluation.functional.slices import slice_rows
+from eclip_mm.evaluation.functional.topk import topk_similarity
 
 __all__ = [
     'QueryLabels',

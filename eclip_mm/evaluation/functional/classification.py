@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from eclip_mm.evaluation.functional.retrieval import topk_similarity
+from eclip_mm.evaluation.functional.topk import topk_similarity
 
 
 def _normalise(feats: np.ndarray) -> np.ndarray:
