@@ -149,4 +149,4 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=True, interval=1, save_best='photos/right_box', rule='greater'),
     logger=dict(interval=20),
 )
-custom_hooks = [dict(type='ProgressBarHook')]
+custom_hooks = [dict(type='ProgressBarHook'), dict(type='PictureHook')]

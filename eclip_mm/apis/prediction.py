@@ -73,12 +73,12 @@ def spread_indices(size: int, count: int) -> list[int]:
 def split_datasets(dataset: Dataset) -> dict[str, Dataset]:
     """The parts of a concatenated data set by the name of their split.
 
-    A data set that is not concatenated is its only part. A part without a name
-    of its own is called by its number.
+    A data set that is not concatenated is its only part. Parts without a name,
+    or with one name for two, are called by their numbers.
     """
     parts = getattr(dataset, 'datasets', None) or [dataset]
     names = [getattr(part, 'split', '') for part in parts]
-    if '' in names or len(set(names)) < len(names):
+    if len(set(names)) < len(names) or len(names) > 1 and '' in names:
         names = [str(number) for number in range(len(parts))]
     return dict(zip(names, parts, strict=True))
 

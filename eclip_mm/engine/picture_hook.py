@@ -1,5 +1,7 @@
 """Pictures of what the model finds, after each validation."""
 
+from functools import partial
+
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -84,27 +86,31 @@ class PictureHook(Hook):
                 model,
                 dataset,
                 spread_indices(len(dataset), self.num_photos),
-                title=f'{split}, step {runner.iter}',
+                title=f'{split} step {runner.iter}'.strip(),
                 candidates=self.candidates,
             )
             self._show(runner, 'score_maps', split, sheet)
 
     def _draw_retrieval(self, runner) -> None:
-        from eclip_mm.apis import NothingToFind, sheet_of_samples
+        from eclip_mm.apis import NothingToFind, sheet_of_samples, split_datasets
 
-        dataset, order = runner.val_dataloader.dataset, list(runner.val_dataloader.sampler)
-        by_split = {}
-        for index, sample in zip(order, self._seen, strict=True):
-            by_split.setdefault(sample.split, []).append((index, sample))
-        for split, items in by_split.items():
+        order, start = list(runner.val_dataloader.sampler), 0
+        for split, dataset in split_datasets(runner.val_dataloader.dataset).items():
+            seen = {
+                index - start: sample
+                for index, sample in zip(order, self._seen, strict=True)
+                if start <= index < start + len(dataset)
+            }
+            start += len(dataset)
+            load_picture = partial(_picture_at, dataset, list(seen))
             try:
                 sheet = sheet_of_samples(
-                    [sample for _, sample in items],
-                    lambda place, items=items: dataset[items[place][0]]['inputs']['images'][0],
+                    list(seen.values()),
+                    load_picture,
                     self.num_queries,
                     protocol=self.protocol,
                     feature=self.feature,
-                    title=f'{split}, step {runner.iter}',
+                    title=f'{split} step {runner.iter}'.strip(),
                 )
             except NothingToFind as error:
                 runner.logger.warning(f'PictureHook, split {split!r}: {error}')
@@ -115,3 +121,8 @@ class PictureHook(Hook):
     def _show(runner, kind: str, split: str, sheet) -> None:
         name = f'{kind}_{split}' if split else kind
         runner.visualizer.add_image(name, np.asarray(sheet), step=runner.iter)
+
+
+def _picture_at(dataset, indices: list[int], place: int):
+    """First picture of the item at ``indices[place]``, (3, H, W) uint8."""
+    return dataset[indices[place]]['inputs']['images'][0]

@@ -149,8 +149,8 @@ def draw_score_map(
         parts.append(text_block(f'“{prompt}”', panels.width, 15, 2, INK, font, num_lines=2))
     if len(order) > 1:
         shares = scores[order] / max(scores.max(), 1e-12)
-        line = '  '.join(
-            f'{rank}: {"right" if is_right else "wrong"} {share:.0%}'
+        line = ' · '.join(
+            f'{rank} {"right" if is_right else "wrong"} {share:.0%}'
             for rank, (is_right, share) in enumerate(zip(right, shares, strict=True), 1)
         )
         parts.append(text_block(line, panels.width, 12, 1, FAINT_INK, font))

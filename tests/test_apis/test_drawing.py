@@ -44,7 +44,8 @@ def test_examples_are_spread_evenly():
 
 def test_splits_by_name():
     photos, products = FakeProducts(2), FakeProducts(3)
-    assert split_datasets(photos) == {'0': photos}
+    assert split_datasets(photos) == {'': photos}
+    assert list(split_datasets(ConcatDataset([photos, products]))) == ['0', '1']
     photos.split, products.split = 'photos', 'products'
     assert split_datasets(ConcatDataset([photos, products])) == dict(
         photos=photos, products=products
