@@ -4,17 +4,25 @@ The same pictures for all: 50 products, up to 100 of each, spread evenly over th
 each plane stands how well its features separate the products: the silhouette by cosine, and how
 often the nearest neighbour is of the same product; neither is measured in the plane.
 
-The generated catalogue has enough pictures of a product when it is asked to. The arguments are
-those of configs/demo/eclip_tiny_synthetic.py: the products are the ones that the demo has trained
-(`photos`, new pictures of them), and merchants' pictures show one product only:
+The generated catalogue has enough pictures of a product when it is asked to. These are the
+products that configs/demo/eclip_tiny_synthetic.py trains, with 100 merchant's pictures, of which
+the training has seen two, and 100 new photos:
 
     python tools/dataset_converters/synthetic.py data/tsne --num-products 64 \\
-        --num-heldout-products 16 --merchant 2 --comment 10 --video 6 --heldout-photos 100 \\
+        --num-heldout-products 16 --merchant 100 --comment 60 --video 40 --heldout-photos 6 \\
         --num-shapes 10 --num-colours 8 --num-others 2 2 --object-scale 0.32 0.46 \\
         --image-size 80 --attributes
-    python tools/analysis_tools/draw_tsne.py tsne.png --catalogue data/tsne/photos.parquet \\
-        --model CLIP configs/demo/clip_tiny_synthetic.py clip/epoch_8.pth \\
-        --model ECLIP configs/demo/eclip_tiny_synthetic.py eclip/epoch_8.pth
+    models="--model CLIP configs/demo/clip_tiny_synthetic.py clip/epoch_8.pth
+        --model ECLIP configs/demo/eclip_tiny_synthetic.py eclip/epoch_8.pth"
+    python tools/analysis_tools/draw_tsne.py tsne.png $models \\
+        --catalogue data/tsne/train.parquet --sources merchant
+
+A photo shows three products, and the picture alone does not say which one is meant. An instance
+feature is told by the title, which all pictures of a product share; a CLIP model has none and
+gives the feature of the picture:
+
+    python tools/analysis_tools/draw_tsne.py tsne_photos.png $models --catalogue \\
+        data/tsne/train.parquet --sources comment video --feature pred_instance_feat
 
 Needs scikit-learn: pip install -e '.[analysis]'
 """
