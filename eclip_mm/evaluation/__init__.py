@@ -8,6 +8,7 @@ from eclip_mm.evaluation.metrics import (
     ProductRetrieval,
     ZeroShotClassification,
 )
+from eclip_mm.evaluation.proposals import RegionProposer, ScoreMapProposer
 
 __all__ = [
     'ImageTextRetrieval',
@@ -15,5 +16,7 @@ __all__ = [
     'ProductGrounding',
     'ProductMetric',
     'ProductRetrieval',
+    'RegionProposer',
+    'ScoreMapProposer',
     'ZeroShotClassification',
 ]

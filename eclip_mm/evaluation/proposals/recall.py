@@ -1,0 +1,36 @@
+"""How many annotated boxes a proposer finds."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from eclip_mm.evaluation.functional import box_area, clip_boxes, pairwise_iou
+
+
+def proposal_recall(
+    photos: Iterable[tuple], iou_thrs: Sequence[float], counts: Sequence[int]
+) -> np.ndarray:
+    """Share of boxes that one of the first proposals overlaps enough.
+
+    Args:
+        photos (Iterable): Per photo proposals (K, 4) in order of preference,
+            annotated boxes (G, 4), both xyxy pixels, and (height, width).
+            Annotated boxes without area inside the photo do not count.
+        iou_thrs (Sequence[float]): Thresholds of IoU.
+        counts (Sequence[int]): How many proposals of each photo are looked at.
+
+    Returns:
+        ndarray: (len(iou_thrs), len(counts)).
+
+    Raises:
+        ValueError: No photo has a box.
+    """
+    best = []  # per annotated box: highest IoU among the first n proposals
+    for proposals, boxes, img_shape in photos:
+        boxes = clip_boxes(boxes, img_shape)
+        overlaps = pairwise_iou(clip_boxes(proposals, img_shape), boxes[box_area(boxes) > 0])
+        best += [[column[:n].max(initial=0) for n in counts] for column in overlaps.T]
+    if not best:
+        raise ValueError('there is no annotated box to find')
+    best = np.array(best)
+    return np.stack([(best >= thr).mean(0) for thr in iou_thrs])

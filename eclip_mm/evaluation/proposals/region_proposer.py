@@ -1,0 +1,129 @@
+"""Class-agnostic boxes from the picture alone: watershed regions, grouped greedily."""
+
+import cv2
+import numpy as np
+
+from eclip_mm.evaluation.functional import box_area, pairwise_iou
+from eclip_mm.evaluation.proposals.region_grouping import group_regions
+from eclip_mm.registry import TASK_UTILS
+
+COLOUR_SPACES = (cv2.COLOR_RGB2LAB, cv2.COLOR_RGB2HSV)
+
+
+@TASK_UTILS.register_module()
+class RegionProposer:
+    """Boxes of objects without weights: selective search over OpenCV's watershed.
+
+    The picture falls into about ``cells`` x ``cells`` regions along its edges
+    (watershed from the flattest point of each cell); neighbours that look
+    alike merge until one is left, once by Lab and once by HSV colours; the
+    boxes of all of them are candidates. The same picture gives the same boxes.
+    ``tools/analysis_tools/proposal_recall.py`` measures what they miss.
+
+    Args:
+        num_proposals (int): Most boxes.
+        cells (int): Regions along the longer side.
+        work_size (int): The picture is brought to this longer side first, in
+            pixels: the regions of a 64-pixel picture need room for edges.
+        min_side (float): Least width and height, as a share of the picture's.
+        max_area (float): Largest area, as a share of the picture's.
+        max_overlap (float): A box that overlaps an earlier one by a higher
+            IoU is left out.
+    """
+
+    def __init__(
+        self,
+        num_proposals: int = 100,
+        cells: int = 10,
+        work_size: int = 128,
+        min_side: float = 0.08,
+        max_area: float = 0.8,
+        max_overlap: float = 0.85,
+    ) -> None:
+        if num_proposals < 1 or cells < 2 or work_size < 4 * cells:
+            raise ValueError(
+                'RegionProposer: num_proposals >= 1, cells >= 2 and work_size >= 4 * cells are '
+                f'needed, got {num_proposals}, {cells}, {work_size}'
+            )
+        self.num_proposals = num_proposals
+        self.cells = cells
+        self.work_size = work_size
+        self.min_side = min_side
+        self.max_area = max_area
+        self.max_overlap = max_overlap
+
+    def __call__(self, sample: dict, image) -> np.ndarray:
+        """
+        Args:
+            sample (dict): Not used, except to name the product in an error.
+            image (Tensor): (3, H, W) uint8 RGB.
+
+        Returns:
+            ndarray: (K, 4) xyxy pixels, K <= num_proposals, large regions
+            rather first.
+
+        Raises:
+            ValueError: There is no picture.
+        """
+        if image is None:
+            raise ValueError(
+                'RegionProposer needs the picture of product '
+                f"{sample.get('product_id')!r}: evaluate with a loader's batches"
+            )
+        picture = np.ascontiguousarray(np.asarray(image).transpose(1, 2, 0))
+        height, width = picture.shape[:2]
+        scale = self.work_size / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+        labels = watershed_regions(picture, self.work_size / self.cells)
+        groups = [group_regions(labels, cv2.cvtColor(picture, s)) for s in COLOUR_SPACES]
+        boxes = np.stack(groups, axis=1).reshape(-1, 4)  # alternating
+        boxes *= np.array([width / size[0], height / size[1]] * 2)
+        return self._select(boxes, width, height)
+
+    def _select(self, boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+        large = (boxes[:, 2] - boxes[:, 0] >= self.min_side * width) & (
+            boxes[:, 3] - boxes[:, 1] >= self.min_side * height
+        )
+        boxes = boxes[large & (box_area(boxes) <= self.max_area * width * height)]
+        overlaps = pairwise_iou(boxes, boxes) > self.max_overlap
+        kept: list[int] = []
+        for k in range(len(boxes)):
+            if len(kept) < self.num_proposals and not overlaps[k, kept].any():
+                kept.append(k)
+        return boxes[kept]
+
+
+def watershed_regions(picture: np.ndarray, cell: float) -> np.ndarray:
+    """Cut a picture into regions of about a cell's size along its edges.
+
+    Args:
+        picture (ndarray): (H, W, 3) uint8.
+        cell (float): Side of a cell in pixels, at least 4.
+
+    Returns:
+        ndarray: (H, W) int64, regions 0..R-1.
+    """
+    height, width = picture.shape[:2]
+    edges = np.zeros((height, width), np.float32)
+    for channel in cv2.split(picture):
+        slopes = (cv2.Sobel(channel, cv2.CV_32F, 1, 0), cv2.Sobel(channel, cv2.CV_32F, 0, 1))
+        edges = np.maximum(edges, cv2.magnitude(*slopes))
+    rows = np.linspace(0, height, max(1, round(height / cell)) + 1).astype(int)
+    cols = np.linspace(0, width, max(1, round(width / cell)) + 1).astype(int)
+    seeds = np.zeros((height, width), np.int32)
+    count = 0
+    for y1, y2 in zip(rows[:-1], rows[1:], strict=True):
+        for x1, x2 in zip(cols[:-1], cols[1:], strict=True):
+            y, x = np.unravel_index(edges[y1:y2, x1:x2].argmin(), (y2 - y1, x2 - x1))
+            count += 1
+            seeds[y1 + y, x1 + x] = count
+    if count > 1:
+        cv2.watershed(picture, seeds)
+    # watershed leaves lines between regions, and a frame, at -1: a neighbour takes them
+    while (seeds < 1).any():
+        grown = cv2.dilate(seeds.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
+        if (grown < 1).all():
+            grown[:] = 1  # a picture of one cell
+        seeds = np.where(seeds < 1, grown, seeds)
+    return np.unique(seeds, return_inverse=True)[1].reshape(height, width)

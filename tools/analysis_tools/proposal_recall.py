@@ -1,0 +1,78 @@
+"""Measure what share of a catalogue's annotated boxes a proposer finds.
+
+    python tools/analysis_tools/proposal_recall.py data/synthetic/photos.parquet --size 64
+    python tools/analysis_tools/proposal_recall.py data/snacks/val.parquet --size 96 \\
+        --proposer cells=14 num_proposals=200
+"""
+
+import argparse
+import time
+
+import numpy as np
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from tqdm import tqdm
+
+from eclip_mm.datasets import ProductImageDataset
+from eclip_mm.evaluation.proposals.recall import proposal_recall
+from eclip_mm.registry import TASK_UTILS
+from eclip_mm.visualization.table import format_table
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('catalogue', help='catalogue with boxes')
+    parser.add_argument('--size', type=int, help='side of the pictures; default: as stored')
+    parser.add_argument('--num', type=int, default=200, help='photos, spread over the catalogue')
+    parser.add_argument('--sources', nargs='+', help='only pictures of these sources')
+    parser.add_argument(
+        '--proposer',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='key=value of its config; type=RegionProposer unless given',
+    )
+    parser.add_argument('--iou-thrs', nargs='+', type=float, default=[0.5, 0.7])
+    parser.add_argument('--counts', nargs='+', type=int, default=[10, 50, 100])
+    return parser.parse_args()
+
+
+def no_text(results: dict) -> dict:
+    """Stands in for TokenizeText: no proposer reads it."""
+    return dict(results, input_ids=[])
+
+
+def main():
+    args = parse_args()
+    init_default_scope('eclip_mm')
+    proposer = TASK_UTILS.build({'type': 'RegionProposer', **args.proposer})
+    resize = [dict(type='Resize', size=args.size)] if args.size else []
+    dataset = ProductImageDataset(
+        args.catalogue,
+        [dict(type='LoadProductImages'), *resize, no_text, dict(type='PackProductInputs')],
+        sources=args.sources,
+    )
+    num = min(args.num, len(dataset))
+    photos, seconds = [], []
+    for index in tqdm([k * len(dataset) // num for k in range(num)], unit=' photos'):
+        item = dataset[index]
+        sample = item['data_samples'].to_dict()
+        start = time.process_time()
+        boxes = proposer(sample, item['inputs']['images'][0])
+        seconds.append(time.process_time() - start)
+        photos.append((boxes, sample['object_bboxes'], sample['img_shape']))
+    recall = proposal_recall(photos, args.iou_thrs, args.counts)
+    rows = [
+        [f'recall@{thr}', *map(float, row)] for thr, row in zip(args.iou_thrs, recall, strict=True)
+    ]
+    print(format_table(['', *(f'{n} boxes' for n in args.counts)], rows))
+    print(
+        f'{num} photos of {args.catalogue}; {np.mean([len(p[0]) for p in photos]):.0f} proposals '
+        f'a photo in {1000 * np.mean(seconds):.0f} ms of CPU time'
+    )
+
+
+if __name__ == '__main__':
+    main()
