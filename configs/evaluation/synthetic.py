@@ -18,6 +18,20 @@ test_dataloader = dict(
                 sources=['comment', 'video'],
             )
             for split in classes
+        ]
+        + [
+            # Table 3: photos of three products search the trained products' own pictures
+            dict(
+                type='ProductImageDataset',
+                catalogue=data_root + 'queries.parquet',
+                split='queries',
+            ),
+            dict(
+                type='ProductImageDataset',
+                catalogue=data_root + 'train.parquet',
+                split='gallery',
+                sources=['merchant'],
+            ),
         ],
     )
 )
@@ -36,5 +50,15 @@ test_evaluator = [
         dict(type='ProductRetrieval', protocol='m5'),
         dict(type='ProductRetrieval', protocol='fine'),
         dict(type='ProductGrounding'),
+    )
+] + [
+    dict(
+        type='ProductRetrieval',
+        protocol='product1m',
+        query_split='queries',
+        gallery_split='gallery',
+        topk=(10,),
+        prefix='instances',
+        num_bootstrap=1000,
     )
 ]

@@ -4,11 +4,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..converters import write_instance_queries
 from .generate import SyntheticCatalogueConfig, write_synthetic_catalogue
 
 
 def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:
     """Generate the catalogue of a config where it is not there yet.
+
+    Beside the splits it gets ``queries.parquet``: the held-out photos as
+    queries for all the products in them (instance-level retrieval).
 
     Args:
         cfg: config with ``synthetic`` (:class:`SyntheticCatalogueConfig`'s
@@ -24,7 +28,7 @@ def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:
     """
     if cfg.get('synthetic') is None:
         return {}
-    return write_synthetic_catalogue(
+    paths = write_synthetic_catalogue(
         SyntheticCatalogueConfig(**cfg.synthetic),
         cfg.data_root,
         num_workers=num_workers,
@@ -32,3 +36,8 @@ def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:
             rows, desc=f'catalogue in {cfg.data_root}', unit=' products', mininterval=1
         ),
     )
+    if 'photos' in paths:
+        paths['queries'] = Path(cfg.data_root) / 'queries.parquet'
+        if not paths['queries'].exists():
+            write_instance_queries(paths['photos'], paths['queries'], [paths['train']])
+    return paths
