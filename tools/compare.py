@@ -13,6 +13,8 @@ import shlex
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # for configs that import projects/
+
 from eclip_mm.comparison.experiment import load_experiment
 from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals
 from eclip_mm.comparison.report import write_report, write_tables

@@ -24,6 +24,8 @@ _NOT_TRAINING = (
     'default_hooks.logger',
     f'default_hooks.{EVALUATION_HOOK}',
 )
+# hooks that show or measure, and train nothing
+_WATCHING = ('ClassPromptHook', 'PictureHook', 'ProgressBarHook')
 _EVALUATION = ('test_', f'default_hooks.{EVALUATION_HOOK}')
 _NOTHING = '(not there)'
 
@@ -88,6 +90,8 @@ def _flatten(node, prefix: str = '') -> dict:
     else:
         return {prefix[:-1]: node}
     flat = {}
+    if prefix == 'custom_hooks.':
+        items = enumerate(hook for hook in node if hook.get('type') not in _WATCHING)
     for key, value in items:
         if prefix or key in RUNNER_KEYS or key == 'synthetic':
             flat.update(_flatten(value, f'{prefix}{key}.'))

@@ -72,7 +72,7 @@ def _draw_panel(axis, runs: Sequence[str], bars: Mapping[str, tuple]) -> None:
             axis.text(0, place, ' missing', va='center', fontsize=7, color='0.5')
             continue
         mean, low, high = (None if end is None else 100 * end for end in bars[run])
-        axis.barh(place, mean, height=0.7, color=COLOURS[place % len(COLOURS)], alpha=0.8)
+        axis.barh(place, mean, height=0.7, color=COLOURS[0], alpha=0.75)
         if low is not None:
             reach = [[mean - low], [high - mean]]
             axis.errorbar(mean, place, xerr=reach, color='black', capsize=2.5, linewidth=1)

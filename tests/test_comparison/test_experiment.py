@@ -100,18 +100,25 @@ def test_a_change_is_found_and_told_apart(experiment, tmp_path):
     write_record(cfg, tmp_path)
     assert changed_keys(tmp_path, cfg) == ([], False)
     cfg.log_level, cfg.work_dir = 'ERROR', 'elsewhere'
+    cfg.custom_hooks = [dict(type='PictureHook')]
     assert changed_keys(tmp_path, cfg) == ([], False)
     cfg.test_evaluator[0].topk = (1,)
     cfg.default_hooks.evaluation_hook_0 = dict(type='ClassPromptHook')
     assert changed_keys(tmp_path, cfg) == ([], True)
     cfg.optim_wrapper.optimizer.lr = 2e-3
     cfg.synthetic.seed = 1
+    cfg.custom_hooks.append(dict(type='EMAHook'))
     lines, _ = changed_keys(tmp_path, cfg)
-    assert lines == ['optim_wrapper.optimizer.lr: 0.001 -> 0.002', 'synthetic.seed: 0 -> 1']
+    assert lines == [
+        "custom_hooks.0.type: '(not there)' -> 'EMAHook'",
+        'optim_wrapper.optimizer.lr: 0.001 -> 0.002',
+        'synthetic.seed: 0 -> 1',
+    ]
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs/comparison').glob('*.py')))
-def test_the_experiments_of_the_project_are_right(path):
+def test_the_experiments_of_the_project_are_right(path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))  # as tools/compare.py does, for projects/
     experiment = load_experiment(path)
     assert len(experiment.seeds) >= 3 and experiment.tables and experiment.claims
     rows = {row.run for table in experiment.tables for row in table.rows}
