@@ -1,4 +1,4 @@
-# Tables 1 to 6 but for detection, at the scale of two CPU cores: the demo's model and generated catalogue.
+# Tables 1 to 6 but for detection, on two CPU cores: the demo's model and generated catalogue.
 #   python tools/compare.py configs/comparison/tiny.py --jobs 2 --report docs/reproduction.md
 title = 'Reproduction at small scale'
 seeds = [0, 1, 2]
