@@ -150,9 +150,10 @@ def _above(left, right, kth, banned):
         approx[banned] = -torch.inf
     error = 1.01 * (left.shape[1] + 4) * 2.0**-24 * _GRID**2
     least = (kth - error).clamp(min=torch.finfo(torch.float32).min).float()
-    row, column = (approx >= least).nonzero(as_tuple=True)
-    if len(row) > approx.numel() // 32:  # scoring pairs singly would take longer
+    maybe = approx >= least
+    if maybe.sum() > approx.numel() // 32:  # scoring pairs singly would take longer
         return None
+    row, column = maybe.nonzero(as_tuple=True)
     score = torch.empty(len(row), dtype=torch.float64)
     for start in range(0, len(row), 4096):
         part = slice(start, start + 4096)
