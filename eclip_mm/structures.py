@@ -14,7 +14,8 @@ class ProductDataSample(BaseDataElement):
     - ``sources`` (tuple[str]): where each loaded picture came from
       (``merchant``, ``comment``, ``video``, ...), V of them.
     - ``image_ids`` (tuple[str]): ``'{product_id}#{index of the picture in the
-      row}'``, V of them.
+      row}'``, V of them; None for an image prompt that the product does not
+      have.
     - ``ori_shape`` (tuple[int, int]): (height, width) of the first picture as
       stored.
     - ``img_shape`` (tuple[int, int]): (height, width) of the network input.
@@ -36,4 +37,6 @@ class ProductDataSample(BaseDataElement):
       query; of a model without decoder the image feature.
     - ``pred_score_map`` (Tensor): (h, w) score map S on the patch grid,
       non-negative.
+    - ``pred_image_prompt_map`` (Tensor): (h, w) the same for the second
+      picture as prompt; only where the sample has two.
     """

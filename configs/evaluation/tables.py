@@ -22,6 +22,19 @@ test_evaluator = [
     # Table 2: coarse (same category) and fine (same product) retrieval
     dict(type='ProductRetrieval', protocol='m5', prefix='table2', **intervals),
     dict(type='ProductRetrieval', protocol='fine', prefix='table2', **intervals),
-    # Table 4: grounding, among the boxes of all annotated objects (analysis only)
+    # Table 4: grounding by text, among the boxes of all annotated objects (analysis only), regions
+    # of the picture, parts of the score map; image prompts: see synthetic_grounding.py
     dict(type='ProductGrounding', prefix='table4', **intervals),
+    dict(
+        type='ProductGrounding',
+        candidates=dict(type='RegionProposer'),
+        prefix='table4_regions',
+        **intervals,
+    ),
+    dict(
+        type='ProductGrounding',
+        candidates=dict(type='ScoreMapProposer'),
+        prefix='table4_map_boxes',
+        **intervals,
+    ),
 ]

@@ -11,7 +11,9 @@ from eclip_mm.registry import DATASETS
 
 from .catalogue import Catalogue
 from .catalogue_dataset import CatalogueDataset
+from .image_prompts import ImagePrompts
 from .schema import CatalogueError
+from .transforms.loading import ImageDecodeError
 
 
 @DATASETS.register_module()
@@ -167,6 +169,14 @@ class ProductImageDataset(CatalogueDataset):
         strict (bool): As for :class:`ProductDataset`; a picture that cannot be
             decoded is replaced by the next one.
         seed (int): Seed of random transforms, if the pipeline has any.
+        prompt_sources (Sequence[str], optional): Add a second picture to every
+            sample, the image prompt: another picture of the product, of one
+            of these sources. The k-th picture of a product is prompted by the
+            k-th of them, round and round. Where there is none, the picture
+            itself stands in and its entry in ``image_ids`` is None:
+            ``ProductGrounding`` leaves the sample out and counts it.
+        prompt_catalogue (str | Path | Sequence | Catalogue, optional): Where
+            the prompts come from, by product_id. Defaults to ``catalogue``.
     """
 
     def __init__(
@@ -178,8 +188,18 @@ class ProductImageDataset(CatalogueDataset):
         max_images_per_product: int | None = None,
         strict: bool = False,
         seed: int = 0,
+        prompt_sources: Sequence[str] | None = None,
+        prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
     ) -> None:
         super().__init__(catalogue, pipeline, seed, strict, sources, None)
+        if prompt_sources is None and prompt_catalogue is not None:
+            raise ValueError(
+                "ProductImageDataset: 'prompt_catalogue' needs 'prompt_sources', the sources of "
+                'the pictures that are prompts'
+            )
+        self._prompts = None
+        if prompt_sources is not None:
+            self._prompts = ImagePrompts(prompt_sources, prompt_catalogue)
         if max_images_per_product is not None and max_images_per_product < 1:
             raise ValueError(
                 "ProductImageDataset: 'max_images_per_product' is "
@@ -197,6 +217,8 @@ class ProductImageDataset(CatalogueDataset):
             keep = np.arange(len(rows)) - first < self.max_images_per_product
             flat, rows = flat[keep], rows[keep]
         self._rows, self._images = rows, flat - starts[rows]
+        if self._prompts is not None:
+            self._prompts.open(catalogue)
 
     @property
     def rows(self) -> np.ndarray:
@@ -212,6 +234,15 @@ class ProductImageDataset(CatalogueDataset):
         image = int(self._images[index])
         if image in bad:
             return None
-        return self._results(
+        results = self._results(
             int(self._rows[index]), [image], with_boxes=True, rng=rng, split=self.split
         )
+        if self._prompts is not None:
+            self._prompts.add_to(results, image, bad)
+        return results
+
+    def _note_bad_image(self, results: dict, error: ImageDecodeError) -> int | tuple:
+        if error.image_index == 0:
+            return super()._note_bad_image(results, error)
+        print_log(f'{self._name()}: prompt: {error}', logger='current', level=logging.WARNING)
+        return results['image_indices'][1]

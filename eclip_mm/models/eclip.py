@@ -14,7 +14,7 @@ from eclip_mm.engine.finite import check_finite
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 
-from .decoders import TEXT, scale_prompts
+from .decoders import IMAGE, TEXT, scale_prompts
 from .instance_network import InstanceNetwork
 from .precision import at_least_float32
 from .pretrain_outputs import PretrainOutputs
@@ -228,13 +228,15 @@ class ECLIP(BaseModel):
     ) -> list[ProductDataSample]:
         """Writes the ``pred_*`` fields of :class:`ProductDataSample`.
 
-        The positive query is the product's text at index 0 (Section 3.4).
+        The positive query is the product's text at index 0 (Section 3.4). Of
+        two pictures the second is an image prompt, and the map that it gives
+        is written, too. Its feature comes from the momentum model where there
+        is one, as in training: the decoder has seen no other image prompts.
         """
         image_feats, patch_tokens, grid = self.network.encode_image(inputs['images'][:, 0])
         text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
-        instance_feats, score_maps = self.locate(
-            patch_tokens, grid, text_feats, [s.product_id for s in data_samples]
-        )
+        product_ids = [s.product_id for s in data_samples]
+        instance_feats, score_maps = self.locate(patch_tokens, grid, text_feats, product_ids)
         if instance_feats is None:
             instance_feats = image_feats
         fields = dict(
@@ -243,6 +245,12 @@ class ECLIP(BaseModel):
             pred_instance_feat=instance_feats,
             pred_score_map=score_maps,
         )
+        if inputs['images'].shape[1] > 1:
+            network = self.network if self.teacher is None else self.teacher.network
+            prompt_feats = network.encode_image(inputs['images'][:, 1])[0]
+            fields['pred_image_prompt_map'] = self.locate(
+                patch_tokens, grid, prompt_feats, product_ids, modality=IMAGE
+            )[1]
         fields = {name: value.float().cpu() for name, value in fields.items()}
         for k, sample in enumerate(data_samples):
             sample.set_data({name: value[k] for name, value in fields.items()})

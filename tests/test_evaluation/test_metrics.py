@@ -231,6 +231,30 @@ def test_grounding_with_a_registered_proposer():
     assert [image.equal(images[i, 0]) for i, image in enumerate(seen)] == [True, True]
 
 
+def test_grounding_by_image_prompts():
+    samples = []
+    for second, left, right in (('a#1', 1, 0), ('a#1', 0, 1), (None, 1, 0)):
+        element = grounding_sample([[0, 1]], [LEFT], [LEFT, RIGHT])  # the text prompt is wrong
+        element.set_metainfo(dict(image_ids=('a#0', second)))
+        element.pred_image_prompt_map = torch.tensor([[float(left), float(right)]])
+        samples.append(element)
+    by_image = dict(type='ProductGrounding', score_map='pred_image_prompt_map', prefix='image')
+    figures = run([dict(type='ProductGrounding', prefix='text'), by_image], samples)
+    assert figures['text/grounding_num_photos'] == 3 and figures['text/right_box'] == 0
+    assert figures['image/grounding_num_photos'] == 2 and figures['image/right_box'] == 1 / 2
+    assert figures['image/grounding_num_without_prompt'] == 1
+    assert figures['image/grounding_num_without_boxes'] == 0
+    assert 'text/grounding_num_without_prompt' not in figures
+
+
+def test_grounding_by_image_prompts_needs_a_second_picture():
+    with pytest.raises(KeyError, match="'a' has no second picture.*prompt_sources"):
+        run(
+            dict(type='ProductGrounding', score_map='pred_image_prompt_map'),
+            [grounding_sample([[1, 0]], [LEFT], [LEFT])],
+        )
+
+
 def test_grounding_without_any_box_field_is_counted(warnings):
     figures = run(dict(type='ProductGrounding', prefix='g'), [sample('a'), sample('b')])
     assert figures == {'g/grounding_num_photos': 0, 'g/grounding_num_without_boxes': 2}
@@ -292,6 +316,7 @@ def test_split_and_batch_size_select_the_same(config):
         (dict(type='ImageTextRetrieval', topk=(0, 1)), 'topk'),
         (dict(type='ProductGrounding', candidates='rpn'), 'candidates'),
         (dict(type='ProductGrounding', iou_thrs=(50,)), 'iou_thrs'),
+        (dict(type='ProductGrounding', score_map='pred_map'), 'pred_image_prompt_map'),
         (dict(type='ProductGrounding', iou_thr=0.5), 'iou_thr'),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eclip_mm.engine.finite import NonFiniteLossError
+from eclip_mm.models.decoders import IMAGE
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 
@@ -114,6 +115,34 @@ def test_predictions_do_not_depend_on_the_batch():
             getattr(alone, name), getattr(together[2], name), rtol=1e-4, atol=1e-5
         )
     assert alone.pred_instance_feat.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize('tasks', [('itc', 'inter', 'itm', 'intra'), ('itc',)])
+def test_a_second_picture_is_an_image_prompt(tasks):
+    """Encoded by the momentum model as in training; without one by the model itself."""
+    model = build(pretext_heads=heads_of(*tasks)).eval()
+    network = model.network
+    if model.teacher is not None:
+        network = model.teacher.network
+        with torch.no_grad():
+            network.image_proj.weight.mul_(-1)  # tell the two apart
+    batch = model.data_preprocessor(fake_batch())
+    inputs, samples = batch['inputs'], model(**batch, mode='predict')
+    with torch.no_grad():
+        _, tokens, grid = model.network.encode_image(inputs['images'][:, 0])
+        prompts, _, _ = network.encode_image(inputs['images'][:, 1])
+        _, wanted = model.locate(tokens, grid, prompts, [s.product_id for s in samples], IMAGE)
+        _, as_text = model.locate(tokens, grid, prompts, [s.product_id for s in samples])
+    found = torch.stack([s.pred_image_prompt_map for s in samples])
+    torch.testing.assert_close(found, wanted)
+    assert torch.equal(as_text, wanted) == (tasks == ('itc',)), (
+        'the decoder tells modalities apart'
+    )
+    batch = fake_batch()
+    batch['inputs']['images'] = batch['inputs']['images'][:, :1]
+    single = model(**model.data_preprocessor(batch), mode='predict')[0]
+    assert 'pred_image_prompt_map' not in single
+    torch.testing.assert_close(single.pred_score_map, samples[0].pred_score_map)
 
 
 def test_padding_of_texts_changes_nothing():

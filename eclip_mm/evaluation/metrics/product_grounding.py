@@ -1,5 +1,6 @@
 """Pointing at the product that a prompt names (Table 4, left)."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from eclip_mm.evaluation.functional import (
 )
 from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
 from eclip_mm.registry import METRICS, TASK_UTILS
+
+IMAGE_PROMPT_MAP = 'pred_image_prompt_map'
 
 
 @METRICS.register_module()
@@ -38,7 +41,8 @@ class ProductGrounding(ProductMetric):
     All boxes are cut at the border of the network input. A photo whose
     prompted product has no box of any area there, or that, with
     ``candidates='objects'``, has no annotated object, is left out and counted
-    in ``grounding_num_without_boxes``. A photo for which a proposer finds
+    in ``grounding_num_without_boxes``; one whose product has no picture to
+    prompt with in ``grounding_num_without_prompt``. A photo for which a proposer finds
     nothing is a miss with chance 0. If all photos are left out: a warning and
     the counts only.
 
@@ -46,11 +50,16 @@ class ProductGrounding(ProductMetric):
         split (str, optional): As in :class:`ProductMetric`.
         alpha (float): Exponent of the area, ALBEF's 0.5 by default.
         candidates (str or dict): ``'objects'`` (``object_bboxes`` of the
-            sample), or the config of a proposer in TASK_UTILS: a callable
+            sample), or the config of a proposer in TASK_UTILS
+            (``RegionProposer``, ``ScoreMapProposer``, your own): a callable
             ``proposer(sample: dict, image: Tensor | None) -> (K, 4)`` array
             of xyxy boxes in pixels of the network input, ``image`` the
             loader's (3, H, W) uint8 picture.
         iou_thrs (Sequence[float]): Thresholds of IoU. Defaults to (0.5, 0.7).
+        score_map (str): The map to measure: ``pred_score_map`` of the text
+            prompt, or ``pred_image_prompt_map`` of another picture of the
+            product (``prompt_sources`` of the data set). Give metrics of one
+            split that differ in prompt or candidates different prefixes.
         **kwargs: Of :class:`ProductMetric`.
     """
 
@@ -62,6 +71,7 @@ class ProductGrounding(ProductMetric):
         alpha: float = 0.5,
         candidates: str | dict = 'objects',
         iou_thrs: Sequence[float] = (0.5, 0.7),
+        score_map: str = 'pred_score_map',
         **kwargs,
     ) -> None:
         super().__init__(split=split, **kwargs)
@@ -73,6 +83,11 @@ class ProductGrounding(ProductMetric):
             )
         if not iou_thrs or not all(0 < thr <= 1 for thr in iou_thrs):
             raise ValueError(f'{name}: iou_thrs lie in (0, 1], got {iou_thrs!r}')
+        if score_map not in ('pred_score_map', IMAGE_PROMPT_MAP):
+            raise ValueError(
+                f"{name}: score_map is 'pred_score_map' or {IMAGE_PROMPT_MAP!r}, got {score_map!r}"
+            )
+        self.score_map = score_map
         self.alpha = alpha
         self.iou_thrs = tuple(iou_thrs)
         self.proposer = None if candidates == 'objects' else TASK_UTILS.build(candidates)
@@ -80,6 +95,15 @@ class ProductGrounding(ProductMetric):
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Score one photo; only a few numbers are kept."""
         name = type(self).__name__
+        if self.score_map == IMAGE_PROMPT_MAP:
+            pictures = get_field(sample, 'image_ids', name)
+            if len(pictures) < 2:
+                raise KeyError(
+                    f'{name}: product {sample.get("product_id")!r} has no second picture as '
+                    'prompt; give the data set prompt_sources'
+                )
+            if pictures[1] is None:
+                return dict(left_out='prompt')
         img_shape = get_field(sample, 'img_shape', name)[:2]
         gt_bboxes = _visible(sample.get('gt_bboxes'), img_shape)
         if self.proposer is None:
@@ -87,19 +111,19 @@ class ProductGrounding(ProductMetric):
         else:
             boxes = _visible(self.proposer(sample, image), img_shape)
         if len(gt_bboxes) == 0 or self.proposer is None and len(boxes) == 0:
-            return dict(without_boxes=True)
-        patch_map = np.asarray(get_field(sample, 'pred_score_map', name), dtype=np.float64)
+            return dict(left_out='boxes')
+        patch_map = np.asarray(get_field(sample, self.score_map, name), dtype=np.float64)
         try:
             score_map = upsample_score_map(patch_map, img_shape)
             energy = energy_inside(score_map, gt_bboxes)
         except ValueError as error:
             raise ValueError(
-                f'{name}: pred_score_map of product {sample.get("product_id")!r}: {error}'
+                f'{name}: {self.score_map} of product {sample.get("product_id")!r}: {error}'
             ) from error
         right = [right_candidates(boxes, gt_bboxes, thr) for thr in self.iou_thrs]
         top1 = top1_box(score_map, boxes, self.alpha) if len(boxes) else None
         return dict(
-            without_boxes=False,
+            left_out=None,
             num_candidates=len(boxes),
             energy=energy,
             hits=[top1 is not None and bool(each[top1]) for each in right],
@@ -110,17 +134,20 @@ class ProductGrounding(ProductMetric):
 
     def measure(self, records: list[dict]) -> dict:
         """Means over the photos that have boxes."""
-        photos = [record for record in records if not record['without_boxes']]
+        photos = [record for record in records if record['left_out'] is None]
+        left_out = Counter(record['left_out'] for record in records)
         figures = {
             'grounding_num_photos': len(photos),
-            'grounding_num_without_boxes': len(records) - len(photos),
+            'grounding_num_without_boxes': left_out['boxes'],
         }
+        if self.score_map == IMAGE_PROMPT_MAP:
+            figures['grounding_num_without_prompt'] = left_out['prompt']
         if not photos:
             if records:
-                self.warn(
-                    f'none of {len(records)} photos has boxes of its product. Its figures '
-                    'are left out.'
-                )
+                lacks = 'boxes of its product'
+                if left_out['prompt']:
+                    lacks += ' and another picture of it as prompt'
+                self.warn(f'none of {len(records)} photos has {lacks}. Its figures are left out.')
             return figures
 
         def column(key):
