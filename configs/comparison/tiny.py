@@ -15,6 +15,8 @@ runs = {
     'no-entropy': _ablation + 'eclip_tiny_no-entropy.py',
     'index-first': _ablation + 'eclip_tiny_index-first.py',
 }
+# 500 steps of 48 products, the same for all
+cfg_options = {'train_cfg.max_epochs': 5, 'param_scheduler.1.end': 5}
 variants = {
     f'negatives-{use}': dict(of='eclip', cfg_options={'model.negative_queries.use': use})
     for use in ('text', 'ema', 'gaussian')
