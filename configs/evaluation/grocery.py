@@ -10,7 +10,7 @@ test_dataloader = dict(
 )
 common = dict(split='val', num_bootstrap=1000)
 test_evaluator = [
-    # classes are all 81 products and 42 categories, photographed for the list or not
+    # classes are all 81 products and 43 categories, photographed for the list or not
     dict(
         type='ZeroShotClassification',
         target='category',

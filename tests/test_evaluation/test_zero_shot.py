@@ -1,6 +1,7 @@
 """Zero-shot classification: class lists, prompts, and what is not there."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -135,6 +136,20 @@ def test_categories_of_a_catalogue(catalogue):
         ('fruit', 0, None),  # no photo: no figure
         ('(none)', 1, 0),
     ]
+
+
+def test_a_catalogue_without_categories_is_counted(catalogue, warnings):
+    path = Path(catalogue)
+    rows = [dict(json.loads(line), category=None) for line in path.read_text().splitlines()]
+    path.write_text('\n'.join(map(json.dumps, rows)))
+    metric = dict(type='ZeroShotClassification', catalogue=catalogue, target='category')
+    figures = run(dict(metric, prefix='x'), [sample('p1'), sample('p2')])
+    assert figures == {
+        'x/category_num_samples': 2,
+        'x/category_num_classes': 0,
+        'x/category_num_without_prompt': 2,
+    }
+    assert any('no product of the catalogue has a category' in message for message in warnings)
 
 
 @pytest.mark.parametrize(

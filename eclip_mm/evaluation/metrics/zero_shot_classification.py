@@ -39,7 +39,7 @@ class ZeroShotClassification(ProductMetric):
     Figures, T the target: ``T_topK`` with ``T_topK_chance`` (K / number of
     classes); counts ``T_num_samples``, ``T_num_classes``,
     ``T_num_without_prompt``. An empty set gives a warning and the counts of
-    samples, 0.
+    samples, 0; so does a catalogue without any category, with its counts.
 
     Note:
         ``pred_instance_feat`` is prompted with the sample's own text. For
@@ -120,8 +120,6 @@ class ZeroShotClassification(ProductMetric):
             self._class_of[label] = name
             if name == label:
                 self._prompts[name] = [template.replace('{}', text) for template in templates]
-        if not self._prompts:
-            raise ValueError(f'{type(self).__name__}: {catalogue} lists no {self.target}')
 
     @property
     def class_prompts(self) -> dict[str, list[str]]:
@@ -197,6 +195,12 @@ class ZeroShotClassification(ProductMetric):
         target = self.target
         figures = {f'{target}_num_samples': len(records), f'{target}_num_without_prompt': 0}
         if not records:
+            return figures
+        if self._prompts == {}:
+            self.warn('no product of the catalogue has a category. Its figures are left out.')
+            figures.update(
+                {f'{target}_num_classes': 0, f'{target}_num_without_prompt': len(records)}
+            )
             return figures
         names, class_feats, class_of = self._classes(records)
         index = {name: i for i, name in enumerate(names)}
