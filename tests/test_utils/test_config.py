@@ -1,6 +1,7 @@
 """load_config: what nothing reads is an error that names key and config."""
 
 import copy
+import sys
 
 import pytest
 
@@ -85,6 +86,24 @@ def test_options_are_merged(write):
     )
     assert cfg.val_dataloader.batch_size == 7 and cfg.val_dataloader.many[0].x == 5
     assert cfg.val_dataloader.dataset.new == 1 and cfg.train_cfg.max_epochs == 2
+
+
+def test_options_come_after_what_completes_the_config(write):
+    def complete(cfg):
+        cfg.model = dict(depth=3, width=8)
+
+    cfg = load_config(write(''), {'model.depth': 5}, complete)
+    assert cfg.model == dict(depth=5, width=8)
+
+
+def test_modules_named_by_an_option_are_imported(write, tmp_path, monkeypatch):
+    (tmp_path / 'a_users_own.py').write_text('imported = True')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'a_users_own', raising=False)
+    load_config(write(''), {'custom_imports.imports': ['a_users_own']})
+    assert sys.modules.pop('a_users_own').imported
+    with pytest.raises(ImportError, match='a_users_typo'):
+        load_config(write(''), {'custom_imports.imports': ['a_users_typo']})
 
 
 def test_the_text_is_formatted_once_and_follows_changes(write, monkeypatch):
