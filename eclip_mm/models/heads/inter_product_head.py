@@ -8,7 +8,7 @@ from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import PretextHead, accuracy, similarity_logits
+from .base import MAX_LOGITS, PretextHead, contrast
 
 
 @MODELS.register_module()
@@ -21,21 +21,20 @@ class InterProductHead(PretextHead):
 
     Args:
         loss: config of the contrastive loss.
+        max_elements: logits held at a time, see :func:`contrast`.
     """
 
     needs_decoder = True
     needs_teacher = True
 
-    def __init__(self, loss: dict | None = None):
+    def __init__(self, loss: dict | None = None, max_elements: int = MAX_LOGITS):
         super().__init__()
         self.criterion = MODELS.build(loss or dict(type='InfoNCELoss'))
+        self.max_elements = max_elements
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_inter``, ``inter_acc``."""
         h = F.normalize(at_least_float32(outputs.positive_feats), dim=-1)
         keys = gather(outputs.teacher_instance_feats)  # (G, D), no gradient
-        logits = similarity_logits(h, keys, outputs.logit_scale)
-        return dict(
-            loss_inter=self.criterion(logits, outputs.targets, outputs.same_product),
-            inter_acc=accuracy(logits, outputs.targets, outputs.same_product),
-        )
+        loss, acc = contrast(self.criterion, outputs, h, keys, max_elements=self.max_elements)
+        return dict(loss_inter=loss, inter_acc=acc)

@@ -5,7 +5,7 @@ from torch import Tensor
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import PretextHead, accuracy, similarity_logits
+from .base import MAX_LOGITS, PretextHead, contrast
 
 
 @MODELS.register_module()
@@ -14,23 +14,22 @@ class ITCHead(PretextHead):
 
     Args:
         loss: config of the contrastive loss.
+        max_elements: logits held at a time, see :func:`contrast`.
     """
 
-    def __init__(self, loss: dict | None = None):
+    def __init__(self, loss: dict | None = None, max_elements: int = MAX_LOGITS):
         super().__init__()
         self.criterion = MODELS.build(loss or dict(type='InfoNCELoss'))
+        self.max_elements = max_elements
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_itc``, ``itc_acc``."""
-        scale, targets = outputs.logit_scale, outputs.targets
-        i2t = similarity_logits(outputs.image_feats, outputs.all_text_feats, scale)  # (B, G)
-        t2i = similarity_logits(outputs.text_feats, outputs.all_image_feats, scale)
-        loss = (
-            self.criterion(i2t, targets, outputs.same_product)
-            + self.criterion(t2i, targets, outputs.same_product)
-        ) / 2
-        acc = (
-            accuracy(i2t, targets, outputs.same_product)
-            + accuracy(t2i, targets, outputs.same_product)
-        ) / 2
-        return dict(loss_itc=loss, itc_acc=acc)
+        sides = (
+            (outputs.image_feats, outputs.all_text_feats),
+            (outputs.text_feats, outputs.all_image_feats),
+        )
+        (i2t, i2t_acc), (t2i, t2i_acc) = (
+            contrast(self.criterion, outputs, *side, max_elements=self.max_elements)
+            for side in sides
+        )
+        return dict(loss_itc=(i2t + t2i) / 2, itc_acc=(i2t_acc + t2i_acc) / 2)

@@ -9,7 +9,7 @@ from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import PretextHead, accuracy, similarity_logits
+from .base import MAX_LOGITS, PretextHead, accuracy, row_tiles, similarity_logits
 
 
 def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tensor) -> Tensor:
@@ -44,21 +44,23 @@ class ITMHead(PretextHead):
     Args:
         embed_dims: joint width D.
         loss_weight: factor of the two-way cross-entropy.
+        max_elements: similarities held at a time while negatives are drawn.
     """
 
     needs_decoder = True
 
-    def __init__(self, embed_dims: int = 512, loss_weight: float = 1.0):
+    def __init__(
+        self, embed_dims: int = 512, loss_weight: float = 1.0, max_elements: int = MAX_LOGITS
+    ):
         super().__init__()
         self.loss_weight = loss_weight
+        self.max_elements = max_elements
         self.classifier = nn.Linear(embed_dims, 2)  # f
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_itm``, ``itm_acc``."""
         h, texts = outputs.positive_feats, outputs.all_text_feats
-        with torch.no_grad():
-            similarity = similarity_logits(F.normalize(h, dim=-1), texts, outputs.logit_scale)
-            negatives = draw_hard_negatives(similarity, outputs.same_product, outputs.uniform)
+        negatives = self.draw_negatives(outputs)
         pairs = torch.cat(
             [h * scale_prompts(outputs.text_feats), h * scale_prompts(texts[negatives])]
         )
@@ -68,3 +70,14 @@ class ITMHead(PretextHead):
             loss_itm=self.loss_weight * F.cross_entropy(logits, labels),
             itm_acc=accuracy(logits, labels),
         )
+
+    @torch.no_grad()
+    def draw_negatives(self, outputs: PretrainOutputs) -> Tensor:
+        """(B,) int64, a text of the global batch for each row."""
+        h, texts = F.normalize(outputs.positive_feats, dim=-1), outputs.all_text_feats
+        drawn = []
+        for rows in row_tiles(len(h), len(texts), self.max_elements):
+            similarity = similarity_logits(h[rows], texts, outputs.logit_scale)
+            same_product = outputs.id_hash[rows, None] == outputs.all_id_hash
+            drawn.append(draw_hard_negatives(similarity, same_product, outputs.uniform[rows]))
+        return torch.cat(drawn)
