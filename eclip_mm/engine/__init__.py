@@ -3,6 +3,7 @@ from .dist import gather, leave_process_group, local_rows, prepare_cpu_launch, w
 from .evaluation_loops import ProductTestLoop, ProductValLoop
 from .finite import NonFiniteLossError, check_finite
 from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
+from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
 from .picture_hook import PictureHook
 from .train_loop import ResumableTrainLoop
@@ -10,6 +11,7 @@ from .train_loop import ResumableTrainLoop
 __all__ = [
     'BF16OptimWrapper',
     'ClassPromptHook',
+    'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossError',
     'PictureHook',
     'PlainCheckpointHook',

@@ -11,9 +11,16 @@ from .slot_attention import SlotAttention
 class InstanceDecoderBlock(nn.Module):
     """Slot attention, then self-attention among the queries, then the FFN (pre-norm)."""
 
-    def __init__(self, embed_dims: int, num_heads: int, ffn_ratio: int, dropout: float):
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        ffn_ratio: int,
+        dropout: float,
+        softmax_over: str = 'queries',
+    ):
         super().__init__()
-        self.slot_attn = SlotAttention(embed_dims)
+        self.slot_attn = SlotAttention(embed_dims, softmax_over=softmax_over)
         self.norm_attn = nn.LayerNorm(embed_dims)
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout, batch_first=True)
         self.norm_ffn = nn.LayerNorm(embed_dims)
@@ -24,8 +31,8 @@ class InstanceDecoderBlock(nn.Module):
             nn.Linear(ffn_ratio * embed_dims, embed_dims),
         )
 
-    def forward(self, patch_tokens, queries, instance_feats):
-        h, assign_map = self.slot_attn(patch_tokens, queries, instance_feats)
+    def forward(self, patch_tokens, queries, instance_feats, padding_mask=None):
+        h, assign_map = self.slot_attn(patch_tokens, queries, instance_feats, padding_mask)
         x = self.norm_attn(h)
         h = h + self.self_attn(x, x, x, need_weights=False)[0]
         h = h + self.ffn(self.norm_ffn(h))
@@ -45,6 +52,7 @@ class InstanceDecoder(nn.Module):
         num_heads: heads of the self-attention (slot attention has one).
         ffn_ratio: hidden width of the FFN over D.
         dropout: of self-attention and FFN.
+        softmax_over: see :class:`SlotAttention`.
     """
 
     def __init__(
@@ -54,11 +62,12 @@ class InstanceDecoder(nn.Module):
         num_heads: int = 8,
         ffn_ratio: int = 4,
         dropout: float = 0.0,
+        softmax_over: str = 'queries',
     ):
         super().__init__()
         self.norm_tokens = nn.LayerNorm(embed_dims)
         self.blocks = nn.ModuleList(
-            InstanceDecoderBlock(embed_dims, num_heads, ffn_ratio, dropout)
+            InstanceDecoderBlock(embed_dims, num_heads, ffn_ratio, dropout, softmax_over)
             for _ in range(num_blocks)
         )
         self.norm_out = nn.LayerNorm(embed_dims)
@@ -72,10 +81,23 @@ class InstanceDecoder(nn.Module):
         Returns:
             H^L (B, T, D) and the assignments M of the L blocks, each (B, N, T).
         """
+        states, assign_maps = self.forward_blocks(patch_tokens, queries)
+        return self.norm_out(states[-1]), assign_maps
+
+    def forward_blocks(
+        self, patch_tokens: Tensor, queries: Tensor, padding_mask: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """H^1..H^L, each (B, T, D) and before the final norm, and the L assignments.
+
+        Args:
+            patch_tokens, queries: as for :meth:`forward`.
+            padding_mask: (B, N) bool, True for tokens that count for nothing.
+        """
         z = self.norm_tokens(patch_tokens)
         h = torch.zeros_like(queries)  # H^0
-        assign_maps = []
+        states, assign_maps = [], []
         for block in self.blocks:
-            h, assign_map = block(z, queries, h)
+            h, assign_map = block(z, queries, h, padding_mask)
+            states.append(h)
             assign_maps.append(assign_map)
-        return self.norm_out(h), assign_maps
+        return states, assign_maps

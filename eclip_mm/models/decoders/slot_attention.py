@@ -18,12 +18,18 @@ class SlotAttention(nn.Module):
 
     Args:
         embed_dims: joint width D.
+        softmax_over: ``queries`` as in Eq. 3; ``tokens`` makes it the usual
+            cross-attention, in which several queries may have the same tokens
+            and background belongs to none (a choice of detection).
         eps: added to a query's total mass; a query that no token chose then
             gets a zero update instead of NaN.
     """
 
-    def __init__(self, embed_dims: int, eps: float = 1e-8):
+    def __init__(self, embed_dims: int, eps: float = 1e-8, softmax_over: str = 'queries'):
         super().__init__()
+        if softmax_over not in ('queries', 'tokens'):
+            raise ValueError(f"softmax_over must be 'queries' or 'tokens', got {softmax_over!r}")
+        self.softmax_over = softmax_over
         self.scale = 1 / math.sqrt(embed_dims)
         self.eps = eps
         self.norm_query = nn.LayerNorm(embed_dims)
@@ -37,17 +43,23 @@ class SlotAttention(nn.Module):
             nn.init.xavier_uniform_(proj.weight)
 
     def forward(
-        self, patch_tokens: Tensor, queries: Tensor, instance_feats: Tensor
+        self,
+        patch_tokens: Tensor,
+        queries: Tensor,
+        instance_feats: Tensor,
+        padding_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
             patch_tokens: Z (B, N, D).
             queries: Q (B, T, D).
             instance_feats: H^{l-1} (B, T, D).
+            padding_mask: (B, N) bool, True for tokens that count for nothing.
 
         Returns:
             H^l before self-attention (B, T, D) and the assignment M, ``assign_map``
-            (B, N, T), float32, rows summing to 1.
+            (B, N, T), float32; rows sum to 1 (columns, with the softmax over
+            tokens), those of padding are 0.
         """
         z = self.proj_z(patch_tokens)
         q = self.proj_q(self.norm_query(queries + instance_feats))
@@ -55,7 +67,15 @@ class SlotAttention(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             z, q = at_least_float32(z), at_least_float32(q)
             logits = self.scale * z @ q.transpose(1, 2)  # Eq. 2
-            assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
+            padding = None if padding_mask is None else padding_mask.unsqueeze(-1)
+            if self.softmax_over == 'queries':
+                assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
+                if padding is not None:
+                    assign_map = assign_map.masked_fill(padding, 0.0)
+            else:
+                if padding is not None:
+                    logits = logits.masked_fill(padding, -torch.inf)
+                assign_map = logits.softmax(dim=1)
             mass = assign_map.sum(dim=1).unsqueeze(-1) + self.eps
             update = assign_map.transpose(1, 2) @ at_least_float32(v) / mass  # Eq. 4
         return instance_feats + self.proj_o(update.to(v.dtype)), assign_map  # Eq. 5

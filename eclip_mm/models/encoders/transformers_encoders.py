@@ -1,5 +1,6 @@
 """Image and text encoders from ``transformers``, behind one small interface."""
 
+import inspect
 import math
 
 import torch
@@ -177,18 +178,27 @@ class TransformersImageEncoder(_TransformersEncoder):
                 param.requires_grad_(False)
         patch_size = getattr(cfg, 'patch_size', None)
         self.patch_size = patch_size if isinstance(patch_size, int) else None
+        self.interpolates = (
+            'interpolate_pos_encoding' in inspect.signature(self.model.forward).parameters
+        )
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    def forward(
+        self, images: Tensor, any_size: bool = False
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """
         Args:
             images: (B, 3, H, W) normalised pictures.
+            any_size: interpolate the position embeddings where the pictures
+                have another size than the config says. DINOv2 always does; a
+                ViT or CLIP refuses such pictures otherwise.
 
         Returns:
             class_token (B, C); patch_tokens (B, N, C), row by row; grid (h, w)
             with N = h * w. A model without class token (ConvNeXt, Swin) gives
             the mean of its patch tokens.
         """
-        tokens = self.model(pixel_values=images).last_hidden_state
+        options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
+        tokens = self.model(pixel_values=images, **options).last_hidden_state
         if tokens.ndim == 4:  # convolutional: (B, C, h, w)
             grid = tuple(tokens.shape[-2:])
             patch_tokens = tokens.flatten(2).transpose(1, 2)

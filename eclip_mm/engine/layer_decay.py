@@ -1,0 +1,99 @@
+"""Learning rates that fall towards the input of a pretrained image encoder."""
+
+import json
+import re
+
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+from .optim import PretrainOptimWrapperConstructor
+
+LAYER = re.compile(r'\.(?:layers?|blocks)\.(\d+)\.')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
+    """Layer k of K of the encoder learns with ``decay_rate ** (K - k)`` of its rate.
+
+    Embeddings are layer 0, the last layer and what follows it have the whole
+    rate. Knows the names of ``transformers``; mmdet's constructor of this kind
+    knows ConvNeXt only. Weight decay as in the base class.
+
+    Args:
+        optim_wrapper_cfg: ``optimizer`` and wrapper settings.
+        paramwise_cfg: ``decay_rate`` in (0, 1], 1 for no decay;
+            ``encoder``, the prefix of the encoder's parameters, ``backbone.``;
+            ``lr_mults``, prefix -> factor of the learning rate for all
+            parameters that begin so, the encoder's included (the longest
+            prefix counts); ``no_decay`` as in the base class.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
+        extra = dict(paramwise_cfg or {})
+        self.decay_rate = extra.pop('decay_rate', 1.0)
+        self.encoder = extra.pop('encoder', 'backbone.')
+        self.lr_mults = dict(extra.pop('lr_mults', {}))
+        unknown = set(extra) - {'no_decay'}
+        if unknown:
+            raise KeyError(
+                f'paramwise_cfg has unknown keys {sorted(unknown)}; known: decay_rate, encoder, '
+                'lr_mults, no_decay'
+            )
+        if not 0 < self.decay_rate <= 1:
+            raise ValueError(f'paramwise_cfg.decay_rate lies in (0, 1], got {self.decay_rate}')
+        super().__init__(optim_wrapper_cfg, extra)
+
+    def lr_scales(self, model: nn.Module) -> dict[str, float]:
+        """Name of each trained parameter -> factor of its learning rate.
+
+        Raises:
+            KeyError: no parameter begins with ``encoder`` or a key of ``lr_mults``.
+        """
+        names = [name for name, param in model.named_parameters() if param.requires_grad]
+        for prefix in [*self.lr_mults, *([self.encoder] if self.decay_rate < 1 else [])]:
+            if not any(name.startswith(prefix) for name in names):
+                raise KeyError(
+                    f'paramwise_cfg: no trained parameter begins with {prefix!r}; they are in '
+                    f'{sorted({name.split(".")[0] for name in names})}'
+                )
+        own = [name for name in names if name.startswith(self.encoder)]
+        num_layers = max((int(m[1]) + 1 for m in map(LAYER.search, own) if m), default=0)
+        scales = {}
+        for name in names:
+            prefixes = [prefix for prefix in self.lr_mults if name.startswith(prefix)]
+            scales[name] = self.lr_mults[max(prefixes, key=len)] if prefixes else 1.0
+            if name.startswith(self.encoder):
+                scales[name] *= self.decay_rate ** (num_layers - self._layer(name, num_layers))
+        return scales
+
+    def _layer(self, name: str, num_layers: int) -> int:
+        found = LAYER.search(name)
+        if found:
+            return int(found[1]) + 1
+        return 0 if 'embeddings.' in name else num_layers
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, 'module', model)
+        params = dict(model.named_parameters())
+        scales = self.lr_scales(model)
+        cfg = dict(self.cfg)
+        cfg.setdefault('type', 'OptimWrapper')
+        optimizer = dict(cfg.pop('optimizer'))
+        groups: dict[tuple, list[str]] = {}
+        for decays, names in zip((True, False), self.split(model), strict=True):
+            for name in names:
+                groups.setdefault((scales[name], decays), []).append(name)
+        optimizer['params'] = [
+            dict(
+                params=[params[name] for name in names],
+                lr=optimizer['lr'] * scale,
+                **({} if decays else dict(weight_decay=0.0)),
+            )
+            for (scale, decays), names in sorted(groups.items(), reverse=True)
+        ]
+        shown = {f'{scale:.3g}': len(names) for (scale, _), names in sorted(groups.items())}
+        print_log(f'learning rate factors and tensors: {json.dumps(shown)}', logger='current')
+        return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))

@@ -1,0 +1,135 @@
+"""The image encoder as a backbone of mmdet's detectors."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from eclip_mm.registry import MODELS
+from eclip_mm.utils.detection_config import fill_backbone
+
+from .pretrained import load_pretrained
+from .window_attention import WindowMixin, use_windows
+
+
+@MODELS.register_module()
+class EclipBackbone(BaseModule):
+    """Patch tokens of the image encoder as one feature map.
+
+    Pictures of any size: they are padded at the right and lower edge to whole
+    patches, and position embeddings are interpolated. Class and register
+    tokens take part inside and are left out of the map.
+
+    In memory: attention runs through torch's fused kernels, which keep no
+    N x N matrix, so what training keeps grows with the tokens only. In bf16 a
+    layer keeps about 44 bytes a token and channel: ViT-B/16 at 800 x 1333
+    (4,200 tokens) 44 * 4,200 * 768 * 12 = 1.7 GB a picture; with
+    ``gradient_checkpointing`` a float32 residual a layer and one layer whole,
+    0.3 GB; weights, gradients and AdamW's state 16 bytes a parameter, 1.4 GB.
+    These are calculated, not measured.
+
+    Args:
+        encoder: config of the image encoder; None takes that of the
+            pretraining in ``init_cfg.checkpoint``.
+        gradient_checkpointing: recompute activations in the backward pass.
+        window_size: side in patches of the windows in which layers attend;
+            None lets all see the whole picture. Pictures are then padded to
+            whole windows.
+        global_layers: layers that see the whole picture nevertheless; None
+            takes four, evenly spaced, as ViTDet does.
+        init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads the image
+            encoder of a pretraining checkpoint by name, see
+            :func:`load_pretrained`; ``prefix='teacher.network.'`` takes the
+            momentum model's.
+
+    Attributes:
+        embed_dims (int): channels of the map.
+        stride (int or None): pixels of the picture per cell of the map; None
+            where the encoder does not say (convolutional ones).
+    """
+
+    def __init__(
+        self,
+        encoder: dict | None = None,
+        gradient_checkpointing: bool = False,
+        window_size: int | None = None,
+        global_layers: Sequence[int] | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg)
+        check_init_cfg(init_cfg, 'EclipBackbone')
+        cfg = dict(encoder=encoder, init_cfg=init_cfg)
+        fill_backbone(cfg)
+        cfg = dict(cfg['encoder'])
+        if gradient_checkpointing:
+            cfg['gradient_checkpointing'] = True
+        self.encoder = MODELS.build(cfg)
+        self.embed_dims = self.encoder.embed_dims
+        # of a pyramid (ConvNeXt, Swin) `patch_size` is that of its first stage
+        plain = not hasattr(self.encoder.model.config, 'depths')
+        self.stride = self.encoder.patch_size if plain else None
+        self.pad_to = self.stride or 1
+        if window_size is not None:
+            depth = self.encoder.model.config.num_hidden_layers
+            if global_layers is None:
+                global_layers = sorted({math.ceil(depth * k / 4) - 1 for k in (1, 2, 3, 4)})
+            use_windows(self.encoder.model, window_size, list(global_layers))
+            self.pad_to *= window_size
+        elif global_layers is not None:
+            raise ValueError('EclipBackbone: global_layers without window_size changes nothing')
+
+    def init_weights(self):
+        """From ``init_cfg.checkpoint``; without one the encoder keeps its own start."""
+        if self.init_cfg and not self.is_init:
+            load_pretrained({'image_encoder': self.encoder}, **pretrained_source(self.init_cfg))
+        self.is_init = True
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+
+        Returns:
+            One map (B, C, h, w), h and w rounded up to whole patches.
+        """
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % self.pad_to, 0, -height % self.pad_to))
+        if self.stride:
+            grid = tuple(side // self.stride for side in images.shape[-2:])
+            for module in self.modules():  # not a list: a copy of the model has its own
+                if isinstance(module, WindowMixin):
+                    module.grid = grid
+        _, tokens, grid = self.encoder(images, any_size=True)
+        features = tokens.transpose(1, 2).unflatten(2, grid)
+        if self.stride:  # windows may have added whole cells of padding
+            rows, columns = (math.ceil(side / self.stride) for side in (height, width))
+            features = features[..., :rows, :columns]
+        return (features.contiguous(),)
+
+
+def check_init_cfg(init_cfg, name: str) -> None:
+    """
+    Raises:
+        ValueError: ``init_cfg`` is anything but
+            ``dict(type='Pretrained', checkpoint=..., prefix=...)``.
+    """
+    if init_cfg is None:
+        return
+    known = {'type', 'checkpoint', 'prefix'}
+    if (
+        not isinstance(init_cfg, dict)
+        or init_cfg.get('type') != 'Pretrained'
+        or not init_cfg.get('checkpoint')
+        or init_cfg.keys() - known
+    ):
+        raise ValueError(
+            f"{name}: init_cfg is dict(type='Pretrained', checkpoint=PATH) and, if need be, "
+            f"prefix='teacher.network.'; got {init_cfg!r}"
+        )
+
+
+def pretrained_source(init_cfg: dict) -> dict:
+    """Arguments of :func:`load_pretrained` from an ``init_cfg``."""
+    return {key: value for key, value in init_cfg.items() if key != 'type'}

@@ -1,0 +1,164 @@
+"""ECLIP as a detector: the pretrained instance decoder with learned object queries."""
+
+import copy
+
+import torch
+from mmdet.models.detectors import DETR
+from mmdet.models.layers import SinePositionalEncoding
+from torch import Tensor, nn
+
+from eclip_mm.registry import MODELS
+from eclip_mm.utils.detection_config import fill_detr
+
+from .backbone import check_init_cfg, pretrained_source
+from .pretrained import load_pretrained
+from .references import assignment_boxes, token_positions
+
+
+@MODELS.register_module()
+class EclipDETR(DETR):
+    """DETR whose transformer is the pretrained g_I and instance decoder (Section 4.2.5).
+
+    ::
+
+        picture -> EclipBackbone -> g_I -> Z (B, N, D)
+        object queries (T, D), Z -> instance decoder -> H^1..H^L, M^1..M^L
+        EclipDETRHead(H^l, box of M^l) -> classes and boxes of every block
+
+    Object queries start as N(0, I), on the sphere of the pretrained prompts
+    and negatives. mmdet's DETR gives everything around: matching, losses,
+    padding masks, prediction.
+
+    Args:
+        backbone: config of an :class:`EclipBackbone`.
+        bbox_head: config of an :class:`EclipDETRHead`; its ``embed_dims`` is
+            the decoder's.
+        decoder: config of an :class:`InstanceDecoder`, ``embed_dims``
+            included; what is left out comes from ``init_cfg.checkpoint``.
+            ``softmax_over='tokens'`` makes it usual cross-attention.
+        num_extra_blocks: blocks behind the pretrained ones, from scratch.
+        num_queries: object queries T.
+        token_positions: add a learned projection, zero at the start, of sine
+            positions to Z: it need not keep places itself.
+        init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads image
+            encoder, g_I and decoder of a pretraining checkpoint by name, see
+            :func:`load_pretrained`. A CLIP checkpoint has no decoder; it then
+            starts anew.
+        kwargs: see mmdet's ``DETR``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        bbox_head: dict,
+        decoder: dict | None = None,
+        num_extra_blocks: int = 0,
+        token_positions: bool = True,
+        init_cfg: dict | None = None,
+        **kwargs,
+    ):
+        check_init_cfg(init_cfg, 'EclipDETR')
+        for key in ('neck', 'encoder', 'positional_encoding'):
+            if kwargs.get(key) is not None:
+                raise ValueError(
+                    f'EclipDETR has no {key}: g_I and the decoder follow the backbone'
+                )
+        cfg = dict(backbone=dict(copy.deepcopy(backbone)), decoder=decoder, init_cfg=init_cfg)
+        fill_detr(cfg)
+        decoder = cfg['decoder']
+        decoder['num_blocks'] += num_extra_blocks
+        self.token_positions = token_positions
+        bbox_head = dict(copy.deepcopy(bbox_head), embed_dims=decoder['embed_dims'])
+        super().__init__(
+            backbone=cfg['backbone'],
+            decoder=decoder,
+            bbox_head=bbox_head,
+            init_cfg=init_cfg,
+            **kwargs,
+        )
+
+    def _init_layers(self) -> None:
+        self.embed_dims = self.decoder['embed_dims']
+        self.decoder = MODELS.build(self.decoder)
+        width = self.backbone.embed_dims
+        self.image_proj = nn.Linear(width, self.embed_dims)  # g_I
+        # DETR.pre_transformer asks for an encoding of the map's width
+        self.positional_encoding = SinePositionalEncoding(width // 2, normalize=True)
+        if self.token_positions:
+            self.position_proj = nn.Linear(width, self.embed_dims, bias=False)
+            nn.init.zeros_(self.position_proj.weight)
+        self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
+
+    def init_weights(self) -> None:
+        """Pretrained parts from ``init_cfg.checkpoint``, the head as its class does."""
+        self.bbox_head.init_weights()
+        self.backbone.init_weights()
+        if self.init_cfg and not self.is_init:
+            parts = dict(
+                image_encoder=self.backbone.encoder,
+                image_proj=self.image_proj,
+                decoder=self.decoder,
+            )
+            load_pretrained(parts, **pretrained_source(self.init_cfg))
+        self.is_init = True
+
+    def pre_transformer(self, img_feats, batch_data_samples=None) -> tuple[dict, dict]:
+        """DETR's, and where the tokens are in their pictures."""
+        encoder_inputs, decoder_inputs = super().pre_transformer(img_feats, batch_data_samples)
+        feat = img_feats[-1]
+        height, width = feat.shape[-2:]
+        stride = self.backbone.stride
+        if stride:  # the backbone pads to whole patches
+            cell = feat.new_tensor([stride, stride])
+        else:
+            rows, columns = batch_data_samples[0].batch_input_shape
+            cell = feat.new_tensor([columns / width, rows / height])
+        shapes = feat.new_tensor([sample.img_shape[:2] for sample in batch_data_samples])
+        decoder_inputs['positions'] = token_positions((height, width), cell.float(), shapes)
+        return encoder_inputs, decoder_inputs
+
+    def forward_encoder(self, feat: Tensor, feat_mask: Tensor, feat_pos: Tensor) -> dict:
+        """g_I, and positions.
+
+        Args:
+            feat: (B, N, C) tokens of the backbone.
+            feat_mask: not used; the decoder masks padding.
+            feat_pos: (B, N, C) sine positions.
+
+        Returns:
+            ``memory`` Z (B, N, D).
+        """
+        memory = self.image_proj(feat)
+        if self.token_positions:
+            memory = memory + self.position_proj(feat_pos)
+        return dict(memory=memory)
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        memory_pos: Tensor,
+        positions: Tensor,
+    ) -> dict:
+        """The instance decoder on all tokens but padding.
+
+        Args:
+            query: not used; H^0 is zero.
+            query_pos: object queries (B, T, D).
+            memory: Z (B, N, D).
+            memory_mask: (B, N) bool, True for padding; None for none.
+            memory_pos: not used; Z holds it.
+            positions: (B, N, 2) of the tokens.
+
+        Returns:
+            ``hidden_states`` (L, B, T, D + 4): H of every block, and the box
+            of its assignment, cxcywh as shares of the picture.
+        """
+        states, assign_maps = self.decoder.forward_blocks(memory, query_pos, memory_mask)
+        if memory_mask is not None:
+            positions = positions.masked_fill(memory_mask[..., None], 0.0)
+        boxes = torch.stack([assignment_boxes(m, positions) for m in assign_maps])
+        states = self.decoder.norm_out(torch.stack(states))
+        return dict(hidden_states=torch.cat([states, boxes.to(states)], dim=-1))

@@ -1,0 +1,70 @@
+"""Classes and boxes of the object queries, of every block of the decoder."""
+
+import copy
+
+import torch
+from mmdet.models.dense_heads import DETRHead
+from torch import Tensor, nn
+
+from eclip_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class EclipDETRHead(DETRHead):
+    """DETR's head, whose boxes may start where the query looks.
+
+    Args:
+        references: predict boxes as offsets, in logits, from the mean and
+            spread of the query's assignment. The pretrained decoder points at
+            products already; without references places are to be learned
+            from the features, as in DETR.
+        loss_cls: as in mmdet's head; ``bg_cls_weight`` is the weight of "no
+            object". mmdet applies it in its own class only.
+        kwargs: see mmdet's ``DETRHead``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        references: bool = True,
+        loss_cls: dict | None = None,
+        **kwargs,
+    ):
+        loss_cls = copy.deepcopy(
+            loss_cls or dict(type='CrossEntropyLoss', bg_cls_weight=0.1, loss_weight=1.0)
+        )
+        self.references = references
+        background = loss_cls.pop('bg_cls_weight', None)
+        if background is not None:
+            if loss_cls.get('use_sigmoid'):
+                raise ValueError(
+                    'EclipDETRHead: bg_cls_weight is for the softmax; a sigmoid has no background'
+                )
+            weight = float(loss_cls.get('class_weight') or 1.0)
+            loss_cls['class_weight'] = [weight] * num_classes + [float(background)]
+        super().__init__(num_classes, loss_cls=loss_cls, **copy.deepcopy(kwargs))
+        # the average of the loss runs over these weights
+        self.bg_cls_weight = 0 if background is None else float(background)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        if self.references:  # at the start the box is the reference
+            nn.init.zeros_(self.fc_reg.weight)
+            nn.init.zeros_(self.fc_reg.bias)
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            hidden_states: (L, B, T, D + 4), the last four a box cxcywh as
+                shares of the picture: in one tensor, so that all of mmdet's
+                head works on it.
+
+        Returns:
+            Class logits (L, B, T, C + 1), and boxes (L, B, T, 4), cxcywh as
+            shares of the picture.
+        """
+        feats, boxes = hidden_states.split([self.embed_dims, 4], dim=-1)
+        offsets = self.fc_reg(self.activate(self.reg_ffn(feats)))
+        if self.references:
+            offsets = offsets + torch.logit(boxes.to(offsets), eps=1e-3)
+        return self.fc_cls(feats), offsets.sigmoid()

@@ -1,0 +1,86 @@
+"""Self-attention of a vision transformer inside windows, for large pictures."""
+
+from torch import Tensor, nn
+
+
+class WindowMixin:
+    """Makes an attention of ``transformers`` work in square windows of the patch grid.
+
+    Class and register tokens take part in every window, and leave with the
+    mean of what the windows gave them. The weights and their names stay.
+    """
+
+    #: (h, w) of the patch grid of the pictures to come; both multiples of the window
+    grid: tuple[int, int]
+    window_size: int
+
+    def forward(self, hidden_states: Tensor, *args, **kwargs):
+        """
+        Args:
+            hidden_states: (B, P + h * w, C), P class and register tokens first.
+
+        Returns:
+            What the attention itself returns, its first item (B, P + h * w, C).
+        """
+        (height, width), size = self.grid, self.window_size
+        batch, num_tokens, dims = hidden_states.shape
+        num_prefix = num_tokens - height * width
+        rows, columns = height // size, width // size
+        prefix, patches = hidden_states.split([num_prefix, height * width], dim=1)
+        windows = patches.reshape(batch, rows, size, columns, size, dims).transpose(2, 3)
+        windows = windows.reshape(batch, rows * columns, size * size, dims)
+        prefix = prefix.unsqueeze(1).expand(-1, rows * columns, -1, -1)
+        tokens = windows.new_empty(batch, rows * columns, num_prefix + size * size, dims)
+        tokens[:, :, :num_prefix], tokens[:, :, num_prefix:] = prefix, windows
+
+        outputs = super().forward(tokens.flatten(0, 1), *args, **kwargs)
+        attended = outputs[0] if isinstance(outputs, tuple) else outputs
+        attended = attended.unflatten(0, (batch, rows * columns))
+        patches = attended[:, :, num_prefix:].reshape(batch, rows, columns, size, size, dims)
+        result = hidden_states.new_empty(batch, num_tokens, dims, dtype=attended.dtype)
+        result[:, :num_prefix] = attended[:, :, :num_prefix].mean(dim=1)
+        result[:, num_prefix:] = patches.transpose(2, 3).reshape(batch, height * width, dims)
+        return (result, *outputs[1:]) if isinstance(outputs, tuple) else result
+
+
+def find_layers(model: nn.Module) -> nn.ModuleList:
+    """The transformer layers of a ``transformers`` vision model.
+
+    Raises:
+        ValueError: it has no list of layers with an ``attention`` each (ConvNeXt, Swin).
+    """
+    depth = getattr(model.config, 'num_hidden_layers', None)
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            if all(isinstance(getattr(layer, 'attention', None), nn.Module) for layer in module):
+                return module
+    raise ValueError(
+        f'{type(model).__name__} has no list of layers with an `attention` each: leave '
+        'window_size=None'
+    )
+
+
+def use_windows(model: nn.Module, window_size: int, global_layers: list[int]) -> None:
+    """Let all layers of a model but some attend in windows.
+
+    The ``grid`` of every :class:`WindowMixin` in it is to be set before a
+    forward pass.
+
+    Args:
+        model: vision model of ``transformers``.
+        window_size: side of a window, in patches.
+        global_layers: indices of layers that go on seeing the whole picture.
+
+    Raises:
+        ValueError: the model's layers cannot be found, or an index is none of them.
+    """
+    layers = find_layers(model)
+    wrong = [index for index in global_layers if not 0 <= index < len(layers)]
+    if wrong:
+        raise ValueError(f'global_layers {wrong} are not among the {len(layers)} layers')
+    for index, layer in enumerate(layers):
+        if index not in global_layers:
+            kind = type(layer.attention)
+            # another class, not another module: names, weights and copies stay as they were
+            layer.attention.__class__ = type(f'Windowed{kind.__name__}', (WindowMixin, kind), {})
+            layer.attention.window_size = window_size

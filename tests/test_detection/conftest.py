@@ -1,0 +1,48 @@
+"""A tiny pretraining checkpoint for the detectors to start from; skipped without mmdet."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from eclip_mm.testing import tiny_model_config
+from eclip_mm.utils.env_check import EnvironmentCheckError, check_detection
+
+
+@pytest.fixture(scope='session', autouse=True)
+def detection():
+    try:
+        check_detection()
+    except EnvironmentCheckError as error:
+        pytest.skip(str(error))
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+
+
+def save_pretraining(path, **overrides):
+    """An untrained ECLIP (2 blocks, D = 32, patches of 8 pixels) with the config in the file."""
+    from eclip_mm.registry import MODELS
+
+    torch.manual_seed(5)
+    cfg = tiny_model_config(**overrides)
+    model = MODELS.build(cfg)
+    text = Config(dict(model=cfg)).pretty_text
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=text)), path)
+    return model
+
+
+@pytest.fixture(scope='session')
+def pretraining(tmp_path_factory):
+    """Path of a checkpoint, and the model in it."""
+    path = tmp_path_factory.mktemp('pretraining') / 'eclip.pth'
+    return str(path), save_pretraining(path)
+
+
+@pytest.fixture(scope='session')
+def clip_checkpoint(tmp_path_factory):
+    """Path of a checkpoint without decoder and momentum model, as CLIP's child config gives."""
+    path = tmp_path_factory.mktemp('clip') / 'clip.pth'
+    save_pretraining(
+        path, pretext_heads=dict(itc=dict(type='ITCHead'), inter=None, itm=None, intra=None)
+    )
+    return str(path)

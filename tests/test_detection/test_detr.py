@@ -1,0 +1,245 @@
+"""EclipDETR: pretrained parts, losses of every block, boxes of assignments."""
+
+import copy
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.ops
+
+
+def config(checkpoint=None, **overrides):
+    import eclip_mm.models.detection  # noqa: F401
+
+    cfg = dict(
+        type='eclip_mm.EclipDETR',
+        num_queries=6,
+        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=1),
+        backbone=dict(type='eclip_mm.EclipBackbone'),
+        bbox_head=dict(type='eclip_mm.EclipDETRHead', num_classes=3),
+        train_cfg=dict(
+            assigner=dict(
+                type='HungarianAssigner',
+                match_costs=[
+                    dict(type='ClassificationCost', weight=1.0),
+                    dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
+                    dict(type='IoUCost', iou_mode='giou', weight=2.0),
+                ],
+            )
+        ),
+        test_cfg=dict(max_per_img=6),
+    )
+    if checkpoint:
+        cfg['init_cfg'] = dict(type='Pretrained', checkpoint=checkpoint)
+    cfg.update(overrides)
+    return cfg
+
+
+def build(cfg):
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        model = MODELS.build(copy.deepcopy(cfg))
+        model.init_weights()
+    return model
+
+
+def batch(sizes=((40, 48), (32, 33)), padded=None):
+    """Uniform noise with one box a picture: the left half."""
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    inputs, samples = [], []
+    for height, width in sizes:
+        generator = torch.Generator().manual_seed(height)
+        image = torch.rand(3, height, width, generator=generator)
+        inputs.append(image)
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0),
+                batch_input_shape=padded,
+            )
+        )  # fmt: skip
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[0.0, 0.0, width / 2, height]]), labels=torch.tensor([1])
+        )
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def prepared(model, data):
+    return model.data_preprocessor(data, training=True)
+
+
+def test_it_starts_as_the_pretrained_model(pretraining):
+    """Same tokens, same prompts: the decoder gives what the pretrained one gives."""
+    from eclip_mm.models.decoders import TEXT
+
+    path, eclip = pretraining
+    model = build(config(path, num_queries=4)).eval()
+    network = eclip.eval().network
+    images = torch.randn(2, 3, 32, 32)
+    _, tokens, _ = network.encode_image(images)
+    prompts = torch.randn(2, 4, 32)
+    modality = torch.full((2, 4), TEXT)
+    feats, maps = network.decode(tokens, prompts, modality)
+
+    data = prepared(model, batch(((32, 32), (32, 32))))
+    enc, dec = model.pre_transformer(model.extract_feat(images), data['data_samples'])
+    memory = model.forward_encoder(**enc)['memory']
+    torch.testing.assert_close(memory, tokens)  # positions are projected to zero at the start
+    out = model.forward_decoder(
+        query=None, query_pos=network.queries(prompts, modality), memory=memory, **dec
+    )['hidden_states']
+    assert out.shape == (2, 2, 4, 36)
+    torch.testing.assert_close(out[-1, ..., :32], feats)
+
+
+def test_losses_of_every_block_reach_every_part(pretraining):
+    model = build(config(pretraining[0], num_extra_blocks=1)).train()
+    data = prepared(model, batch())
+    losses = model.loss(
+        **{'batch_inputs': data['inputs'], 'batch_data_samples': data['data_samples']}
+    )
+    assert set(losses) == {
+        f'{block}{term}'
+        for block in ('', 'd0.', 'd1.')
+        for term in ('loss_cls', 'loss_bbox', 'loss_iou')
+    }
+    sum(losses.values()).backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
+def test_padding_changes_nothing_for_the_decoder(pretraining):
+    """Cells of padding: other content, same result."""
+    for softmax_over in ('queries', 'tokens'):
+        cfg = config(pretraining[0], decoder=dict(softmax_over=softmax_over))
+        model = build(cfg).eval()
+        data = prepared(model, batch(((32, 32), (64, 64))))
+        feats = model.extract_feat(data['inputs'])
+        other = feats[0].clone()
+        other[0, :, 4:] += 7.0
+        other[0, :, :, 4:] -= 3.0
+        outs = [
+            model.forward_transformer((f,), data['data_samples'])['hidden_states']
+            for f in (feats[0], other)
+        ]
+        torch.testing.assert_close(outs[0][:, 0], outs[1][:, 0])
+        assert not torch.isnan(outs[0]).any()
+
+
+def test_softmax_over_tokens():
+    from eclip_mm.models.decoders import SlotAttention
+
+    layer = SlotAttention(8, softmax_over='tokens')
+    z, q, h = torch.randn(2, 5, 8), torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
+    out, assign = layer(z, q, h)
+    torch.testing.assert_close(assign.sum(dim=1), torch.ones(2, 3))
+    value = torch.nn.functional.scaled_dot_product_attention(
+        layer.proj_q(layer.norm_query(q)), layer.proj_z(z), layer.proj_v(z)
+    )
+    torch.testing.assert_close(out, layer.proj_o(value))
+    with pytest.raises(ValueError, match='softmax_over'):
+        SlotAttention(8, softmax_over='heads')
+
+
+def test_boxes_of_assignments_by_hand():
+    from eclip_mm.models.detection.references import assignment_boxes, token_positions
+
+    # 4 x 8 cells of 10 px over a picture of 40 x 80; a patch of 2 x 4 cells from (20, 10) on
+    positions = token_positions((4, 8), torch.tensor([10.0, 10.0]), torch.tensor([[40.0, 80.0]]))
+    assign = torch.zeros(1, 4, 8, 2)
+    assign[0, 1:3, 2:6, 0] = 0.5
+    assign[..., 1] = 0.2
+    boxes = assignment_boxes(assign.flatten(1, 2), positions)[0]
+    # cells have centres only: n of them spread as (n^2 - 1) / 12, so width sqrt(15) of 16 cells
+    expected = [0.5, 0.5, 15**0.5 / 8, 3**0.5 / 4]
+    torch.testing.assert_close(boxes[0], torch.tensor(expected), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(boxes[1, :2], torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(boxes[1, 2:], torch.tensor([63**0.5 / 8, 15**0.5 / 4]), atol=1e-4,
+                               rtol=1e-4)  # fmt: skip
+    # half the batch is padding: the same place is another share of the smaller picture
+    positions = token_positions((4, 8), torch.tensor([10.0, 10.0]), torch.tensor([[40.0, 40.0]]))
+    assert positions[0, :, 0].max() == pytest.approx(75 / 40)
+
+
+def test_the_box_is_the_reference_at_the_start():
+    from mmengine.registry import DefaultScope
+
+    from eclip_mm.models.detection import EclipDETRHead
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        head = EclipDETRHead(3, embed_dims=8, train_cfg=None)
+        plain = EclipDETRHead(3, references=False, embed_dims=8, train_cfg=None)
+    boxes = torch.tensor([0.3, 0.6, 0.2, 0.9]).expand(2, 1, 5, 4)
+    states = torch.cat([torch.randn(2, 1, 5, 8), boxes], dim=-1)
+    scores, found = head(states)
+    assert scores.shape == (2, 1, 5, 4)
+    torch.testing.assert_close(found, boxes)
+    assert not torch.allclose(plain(states)[1], boxes)
+    assert head.loss_cls.class_weight == [1.0, 1.0, 1.0, 0.1] and head.bg_cls_weight == 0.1
+
+
+def test_from_clip_the_decoder_starts_anew(clip_checkpoint, caplog):
+    model = build(config(clip_checkpoint))
+    assert len(model.decoder.blocks) == 2  # as the config in the checkpoint says
+    assert model.image_proj.weight.shape == (32, 32)
+
+
+def test_predictions_are_boxes_of_the_original_picture(pretraining):
+    model = build(config(pretraining[0])).eval()
+    data = batch(((32, 40),))
+    data['data_samples'][0].set_metainfo(dict(ori_shape=(16, 20), scale_factor=(2.0, 2.0)))
+    data = model.data_preprocessor(data)
+    (sample,) = model.predict(data['inputs'], data['data_samples'])
+    boxes = sample.pred_instances.bboxes
+    assert boxes.shape == (6, 4) and boxes[:, 0::2].max() <= 20 and boxes[:, 1::2].max() <= 16
+    assert (sample.pred_instances.scores.diff() <= 0).all()
+
+
+def test_it_learns_where_a_picture_is_bright():
+    """A white square on noise, of 60 steps from scratch: boxes overlap it."""
+    from mmengine.structures import InstanceData
+
+    encoder = dict(
+        type='TransformersImageEncoder',
+        model_type='dinov2',
+        config=dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=32,
+                    patch_size=8),
+    )  # fmt: skip
+    cfg = config(
+        backbone=dict(type='eclip_mm.EclipBackbone', encoder=encoder),
+        decoder=dict(embed_dims=32, num_blocks=2, num_heads=4),
+    )
+    model = build(cfg).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+    generator = torch.Generator().manual_seed(0)
+
+    def step(count=8):
+        data = batch([(64, 64)] * count)
+        for image, sample in zip(data['inputs'], data['data_samples'], strict=True):
+            x, y = torch.randint(0, 32, (2,), generator=generator).tolist()
+            image.copy_(torch.rand(3, 64, 64, generator=generator) * 0.3)
+            image[:, y : y + 24, x : x + 32] = 2.0
+            sample.gt_instances = InstanceData(
+                bboxes=torch.tensor([[x, y, x + 32.0, y + 24.0]]), labels=torch.tensor([0])
+            )
+        return prepared(model, data)
+
+    for _ in range(60):
+        data = step()
+        losses = model.loss(data['inputs'], data['data_samples'])
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    from mmdet.structures.bbox import bbox_overlaps
+
+    model.eval()
+    data = step(16)
+    truth = torch.cat([s.gt_instances.bboxes for s in data['data_samples']])
+    samples = model.predict(data['inputs'], data['data_samples'])
+    best = torch.stack([s.pred_instances.bboxes[0] for s in samples])
+    assert bbox_overlaps(best, truth, is_aligned=True).mean() > 0.5
