@@ -19,7 +19,10 @@ from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from eclip_mm.registry import HOOKS
-from eclip_mm.utils.config_text import parse_config_text
+from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
+
+# all that an evaluation takes from a stored config
+SAVED_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'custom_imports')
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
@@ -93,19 +96,24 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def read_saved_config(filename: str) -> dict:
-    """The config of the training that a checkpoint comes from, never executed.
+    """What an evaluation takes from the config in a checkpoint, which is never executed.
 
     Returns:
-        Its top-level names and values; empty where the file holds none.
+        Its :data:`SAVED_KEYS`, as far as it has them.
 
     Raises:
-        ConfigTextError: the stored text is more than plain values.
+        ConfigTextError: the stored text is more than plain values, or names a
+            component by the path of a Python object.
     """
     # 'meta': the weights are not kept in memory
     checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='meta')
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
-    return parse_config_text(text, f'{filename}: its config') if text else {}
+    name = f'{filename}: its config'
+    saved = parse_config_text(text, name) if text else {}
+    saved = {key: saved[key] for key in SAVED_KEYS if key in saved}
+    refuse_import_paths(saved, name)
+    return saved
 
 
 def to_plain(value):

@@ -48,6 +48,36 @@ def parse_config_text(text: str, name: str = 'config text') -> dict:
         raise ConfigTextError(f'{name}: is not Python ({error})') from error  # null bytes
 
 
+def refuse_import_paths(node, name: str) -> None:
+    """Components of a stored config may be registered ones only.
+
+    Plain values are not enough where they are built: mmengine takes
+    ``dict(type='os.system', ...)`` for whatever Python object can be imported by
+    that path, and calls it.
+
+    Args:
+        node: values of a stored config.
+        name: what messages call it.
+
+    Raises:
+        ConfigTextError: a ``type`` has a dot, or there is a ``_scope_``, which
+            names a package to import.
+    """
+    if isinstance(node, dict):
+        kind = node.get('type')
+        if '_scope_' in node or isinstance(kind, str) and '.' in kind:
+            raise ConfigTextError(
+                f'{name}: type {kind!r} of a stored config would import and call what the file '
+                'names. If you trust its author, evaluate with a config file that has a `model` '
+                'of its own.'
+            )
+        node = node.values()
+    elif not isinstance(node, list | tuple | set):
+        return
+    for part in node:
+        refuse_import_paths(part, name)
+
+
 def _assignment(node: ast.stmt, name: str) -> tuple[str, object]:
     if (
         not isinstance(node, ast.Assign)

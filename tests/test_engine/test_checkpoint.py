@@ -11,8 +11,9 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from eclip_mm.engine import load_from_local
+from eclip_mm.engine import load_from_local, read_saved_config
 from eclip_mm.engine.checkpoint import from_plain, to_plain
+from eclip_mm.utils.config_text import ConfigTextError
 
 from .helpers import make_runner
 
@@ -147,3 +148,15 @@ def test_a_damaged_file_is_named(damage, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere.pth can not be found'):
         load_from_local(tmp_path / 'nowhere.pth')
+
+
+def test_a_stored_config_calls_nothing_by_its_import_path(tmp_path):
+    """mmengine would take os.mkdir for a model class, and call it."""
+    text = f"model = dict(type='os.mkdir', path={str(tmp_path / 'mark')!r})\nlr = 1\n"
+    torch.save(dict(state_dict={}, meta=dict(cfg=text)), tmp_path / 'stranger.pth')
+    with pytest.raises(ConfigTextError, match=r"stranger\.pth.*'os\.mkdir'"):
+        read_saved_config(tmp_path / 'stranger.pth')
+    assert not (tmp_path / 'mark').exists()
+    text = "model = dict(type='A')\nlr = 1\noptimizer = dict(type='other.Adam')\n"
+    torch.save(dict(state_dict={}, meta=dict(cfg=text)), tmp_path / 'good.pth')
+    assert read_saved_config(tmp_path / 'good.pth') == dict(model=dict(type='A'))

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from eclip_mm.utils.config_text import ConfigTextError, parse_config_text
+from eclip_mm.utils.config_text import ConfigTextError, parse_config_text, refuse_import_paths
 
 
 def test_what_mmengine_writes_comes_back():
@@ -80,3 +80,13 @@ def test_code_is_refused_and_never_runs(text, tmp_path):
 def test_damaged_and_endless_text_is_an_error_of_one_kind(text, words):
     with pytest.raises(ConfigTextError, match=words):
         parse_config_text(text, 'ckpt.pth')
+
+
+@pytest.mark.parametrize(
+    'bad', [dict(type='os.system', command='x'), dict(type='A', _scope_='some_package')]
+)
+def test_a_component_is_not_named_by_an_import_path(bad):
+    refuse_import_paths(dict(type='A', b=[dict(type='B', c='x.y'), (1, {'a.b': None})]), 'ckpt')
+    for config in (bad, dict(model=bad), [dict(type='B', parts=(bad,))]):
+        with pytest.raises(ConfigTextError, match='ckpt: type .* would import and call'):
+            refuse_import_paths(config, 'ckpt')
