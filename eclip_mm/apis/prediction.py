@@ -27,7 +27,10 @@ def load_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
     Initial weights that the config names (``pretrained``) are not read.
     """
     init_default_scope('eclip_mm')
-    model = MODELS.build(without_pretrained(cfg.model))
+    model_cfg = without_pretrained(cfg.model)
+    if cfg.get('data_preprocessor') is not None:  # beside the model, as Runner takes it, too
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(model_cfg)
     load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
     return model.to(device).eval()
 

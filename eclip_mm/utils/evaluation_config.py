@@ -13,8 +13,9 @@ from contextlib import contextmanager
 def complete_evaluation_config(cfg, saved: dict, catalogue: str | None, checkpoint: str) -> None:
     """Fill in what a config without a model leaves open.
 
-    - ``model``: the checkpoint's, with ``pretrained=None`` everywhere: the
-      checkpoint holds all weights, nothing else is to be read.
+    - ``model``: the checkpoint's, with its ``data_preprocessor`` and with
+      ``pretrained=None`` everywhere: the checkpoint holds all weights, nothing
+      else is to be read.
     - ``pipeline`` of a data set: that of the checkpoint's own test set.
     - ``catalogue`` of a data set that is missing, and of a data set or metric
       that is None: ``--catalogue``.
@@ -41,6 +42,8 @@ def complete_evaluation_config(cfg, saved: dict, catalogue: str | None, checkpoi
         _check_taken(catalogue, [])
         return
     cfg.model = without_pretrained(_saved(saved, 'model', 'model', checkpoint))
+    if saved.get('data_preprocessor') is not None:  # beside the model, as Runner takes it, too
+        cfg.model.setdefault('data_preprocessor', copy.deepcopy(saved['data_preprocessor']))
     taken = []
     for where, part in [*_datasets(cfg), *_metrics(cfg)]:
         is_dataset = where.startswith('test_dataloader')

@@ -139,3 +139,10 @@ def test_errors_say_what_the_training_had():
         with explaining_checkpoint(Config(dict(custom_imports=SAVED['custom_imports'])), {}):
             raise KeyError('no such head')
     assert error.value.args == ('no such head',)
+
+
+def test_a_preprocessor_beside_the_model_comes_along():
+    saved = {**SAVED, 'data_preprocessor': dict(type='P', mean=(1, 2, 3))}
+    assert complete(evaluation(), saved).model.data_preprocessor.mean == (1, 2, 3)
+    saved['model'] = {**SAVED['model'], 'data_preprocessor': dict(type='Own')}
+    assert complete(evaluation(), saved).model.data_preprocessor == dict(type='Own')
