@@ -205,3 +205,15 @@ def test_rough_float32_products_are_not_trusted(monkeypatch, tiles):
     for got, want in zip(topk_similarity(feats, feats, 3, tile=50), expected, strict=True):
         np.testing.assert_array_equal(got, want)
     assert {how for how, *_ in tiles} == {'_all_pairs'}
+
+
+def test_autocast_changes_nothing():
+    """It would compute the float32 products in bf16, for which the bound does not hold."""
+    rng = np.random.default_rng(0)
+    query = rng.normal(size=(50, 64))
+    gallery = query[np.arange(4096) % 50] + 0.1 * rng.normal(size=(4096, 64))
+    expected = topk_similarity(query, gallery, 5, tile=512)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = topk_similarity(query, gallery, 5, tile=512)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])

@@ -63,9 +63,10 @@ def topk_similarity(
     if isinstance(query, torch.Tensor) and query.device.type == 'cuda':
         device = query.device
     exclude = _check_exclude(exclude, num_query, num_gallery, device)
-    # on a GPU, or where float32 products are allowed to be rougher, the bound does not hold
+    # on a GPU, or where float32 products may be rougher, the bound does not hold
     prefilter = (
         device.type == 'cpu'
+        and not torch.is_autocast_enabled('cpu')
         and torch.get_float32_matmul_precision() == 'highest'
         and query.shape[1] <= _MAX_DIMS
     )
