@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from eclip_mm.utils.config import CachedTextConfig
 
@@ -48,13 +49,14 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
     cfg.work_dir = str(folder)
     source, trained = checkpoint_of or folder, None
     if checkpoint_of is not None:
-        cfg.load_from = str(last_checkpoint(checkpoint_of))
         trained = read_metrics(checkpoint_of)['trained']
     if checkpoint_of is not None or untrained:
         cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     else:
         cfg.resume, trained = True, time.time()
     runner = Runner.from_cfg(cfg)
+    if checkpoint_of is not None:
+        load_weights(runner.model, last_checkpoint(checkpoint_of))
     if cfg.train_cfg is not None:
         runner.train()
     figures = runner.test()
@@ -68,6 +70,20 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
     part.write_text(json.dumps(metrics, indent=2))
     os.replace(part, folder / METRICS_FILE)
     return metrics
+
+
+def load_weights(model, checkpoint: Path) -> None:
+    """Load all that a model has; what else the file holds is not needed.
+
+    Raises:
+        ValueError: The checkpoint lacks something: figures of weights that
+            were never trained mean nothing.
+    """
+    state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
+    if missing := model.load_state_dict(state, strict=False).missing_keys:
+        raise ValueError(
+            f'{checkpoint} has no {missing[:5]}: the variant is another model than its run trained'
+        )
 
 
 def last_checkpoint(folder: Path) -> Path:
