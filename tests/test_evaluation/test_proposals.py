@@ -13,7 +13,7 @@ from eclip_mm.evaluation.proposals.region_grouping import (
     region_boxes,
 )
 from eclip_mm.evaluation.proposals.region_proposer import watershed_regions
-from eclip_mm.registry import TASK_UTILS
+from eclip_mm.registry import METRICS, TASK_UTILS
 
 from .helpers import grounding_sample, run
 
@@ -143,6 +143,11 @@ class TestScoreMap:
             proposer(dict(product_id='a', img_shape=(8, 8), pred_score_map=self.map))
         with pytest.raises(ValueError, match='thresholds'):
             TASK_UTILS.build(dict(type='ScoreMapProposer', thresholds=(0, 0.5)))
+
+    def test_candidates_of_another_map_are_refused(self):
+        config = dict(type='ProductGrounding', score_map='pred_image_prompt_map')
+        with pytest.raises(ValueError, match="cut from 'pred_score_map'"):
+            METRICS.build(dict(config, candidates=dict(type='ScoreMapProposer')))
 
 
 def test_both_kinds_in_the_metric():

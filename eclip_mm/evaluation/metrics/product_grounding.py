@@ -91,6 +91,12 @@ class ProductGrounding(ProductMetric):
         self.alpha = alpha
         self.iou_thrs = tuple(iou_thrs)
         self.proposer = None if candidates == 'objects' else TASK_UTILS.build(candidates)
+        reads = getattr(self.proposer, 'score_map', score_map)
+        if reads != score_map:
+            raise ValueError(
+                f'{name}: the candidates are cut from {reads!r}, but {score_map!r} is measured; '
+                f'give the proposer score_map={score_map!r}, too'
+            )
 
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Score one photo; only a few numbers are kept."""
