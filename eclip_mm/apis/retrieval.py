@@ -1,5 +1,6 @@
 """Sheets of what a trained model finds for a product, straight from a data set."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -92,8 +93,8 @@ def sheet_of_samples(
         raise ValueError(f'unknown protocol {protocol!r}, one of {tuple(RIGHT)}')
     key = RIGHT[protocol]
     labels = [sample.get(key) for sample in samples]
-    known = {label: labels.count(label) for label in set(labels) if label is not None}
-    able = [index for index, label in enumerate(labels) if known.get(label, 0) > 1]
+    known = Counter(label for label in labels if label is not None)
+    able = [index for index, label in enumerate(labels) if known[label] > 1]
     if not able:
         raise NothingToFind(
             f'none of {len(samples)} pictures has another one of the same {key} to find; '
