@@ -13,7 +13,12 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from eclip_mm.apis import draw_retrieval, load_config_and_model, split_datasets
+from eclip_mm.apis import (
+    NothingToFind,
+    draw_retrieval,
+    load_config_and_model,
+    split_datasets,
+)
 from eclip_mm.registry import DATASETS
 
 
@@ -59,16 +64,22 @@ def main():
         out = Path(args.out)
         if len(splits) > 1:
             out = out.with_name(f'{out.stem}_{split}{out.suffix}')
-        sheet = draw_retrieval(
-            model,
-            datasets[split],
-            args.num,
-            args.results,
-            args.protocol,
-            args.feature,
-            title=f'{split}, {args.checkpoint}' if split else args.checkpoint,
-            num_workers=args.num_workers,
-        )
+        try:
+            sheet = draw_retrieval(
+                model,
+                datasets[split],
+                args.num,
+                args.results,
+                args.protocol,
+                args.feature,
+                title=f'{split}, {args.checkpoint}' if split else args.checkpoint,
+                num_workers=args.num_workers,
+            )
+        except NothingToFind as error:
+            if args.splits:  # asked for by name
+                raise
+            print(f'{split}: no sheet, {error}')
+            continue
         sheet.save(out)
         print(f'{out}: {args.num} queries among {len(datasets[split])} pictures')
 
