@@ -171,10 +171,10 @@ class Workplace:
             *args,
         )
 
-    def wait(self, name: str, process: subprocess.Popen) -> str:
+    def wait(self, name: str, process: subprocess.Popen, timeout: float = 300) -> str:
         """Waits for a tool that must succeed and returns its output."""
         try:
-            code = process.wait(timeout=300)
+            code = process.wait(timeout)
         finally:
             process.kill()
         assert code == 0, self.log(name)[-4000:]

@@ -7,8 +7,8 @@ import pytest
 
 EXPERIMENT = """
 runs = dict(
-    full='tiny.py',
-    no_itm=dict(config='tiny.py', cfg_options={'model.pretext_heads.itm': None}))
+    full='quick.py',
+    no_itm=dict(config='quick.py', cfg_options={'model.pretext_heads.itm': None}))
 variants = dict(
     noise=dict(of='full', cfg_options={'model.negative_queries.type': 'GaussianNegatives'}))
 seeds = [0, 1]
@@ -19,6 +19,9 @@ tables = [dict(
     rows=[dict(run='full', paper=[44.3, None]), dict(run='no_itm'), dict(run='noise')])]
 claims = ['full > no_itm on photos/right_box']
 """
+TIMEOUT = 900  # two minutes where the cores are free
+# its catalogue is there already
+CONFIG = "_base_ = 'tiny.py'\nsynthetic = None\n"
 FIGURE = 'photos/fine_R@1'
 
 
@@ -33,12 +36,13 @@ def wait_until(condition, seconds):
 def test_a_killed_comparison_goes_on_and_a_finished_one_is_only_shown(workplace):
     experiment = workplace.folder / 'experiment.py'
     experiment.write_text(EXPERIMENT)
+    (workplace.folder / 'quick.py').write_text(CONFIG)
     work_dir = workplace.folder / 'comparison'
     tool = workplace.root / 'tools/compare.py'
     args = (tool, experiment, '--work-dir', work_dir, '--jobs', '2')
     run = workplace.start('compare_killed', *args)
     try:
-        wait_until(lambda: list(work_dir.glob('*/seed*/last_checkpoint')), 300)
+        wait_until(lambda: list(work_dir.glob('*/seed*/last_checkpoint')), TIMEOUT)
     finally:
         run.kill()  # -9: it cannot end its trainings itself
         run.wait()
@@ -47,7 +51,7 @@ def test_a_killed_comparison_goes_on_and_a_finished_one_is_only_shown(workplace)
     assert begun
 
     report = workplace.folder / 'report.md'
-    log = workplace.wait('compare', workplace.start('compare', *args, '--report', report))
+    log = workplace.wait('compare', workplace.start('compare', *args, '--report', report), TIMEOUT)
     for folder in begun:
         text = (folder / 'log.txt').read_text()
         assert 'resumed epoch: ' in text and text.count('Epoch(train) [1][1/2]') == 1, folder
@@ -70,7 +74,7 @@ def test_a_killed_comparison_goes_on_and_a_finished_one_is_only_shown(workplace)
     assert (work_dir / 'ablation_bars.png').stat().st_size > 1000
 
     before = {path: path.stat().st_mtime_ns for path in metrics}
-    log = workplace.wait('compare_again', workplace.start('compare_again', *args))
+    log = workplace.wait('compare_again', workplace.start('compare_again', *args), TIMEOUT)
     assert '0 jobs' in log and '6 are finished' in log
     assert before == {path: path.stat().st_mtime_ns for path in metrics}
 
@@ -82,6 +86,6 @@ def test_a_killed_comparison_goes_on_and_a_finished_one_is_only_shown(workplace)
         ('changed', changed, ('train_dataloader.batch_size: 32 -> 16', 'full/seed0')),
     ):
         experiment.write_text(text)
-        assert workplace.start(name, *args).wait(timeout=300) == 1
+        assert workplace.start(name, *args).wait(timeout=TIMEOUT) == 1
         assert all(word in workplace.log(name) for word in words), workplace.log(name)[-2000:]
     assert before == {path: path.stat().st_mtime_ns for path in metrics}
