@@ -2,7 +2,10 @@
 
 import copy
 
+from mmengine.runner.checkpoint import CheckpointLoader
+
 from eclip_mm.engine.checkpoint import read_saved_config
+from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
 from eclip_mm.utils.evaluation_config import without_pretrained
 
 
@@ -24,20 +27,27 @@ def fill_architecture(model: dict, saved: dict | None = None) -> None:
     saved = saved or {}
     name = _name(model)
     if name == _name(saved) == 'EclipBackbone':
-        model['encoder'] = model.get('encoder') or saved.get('encoder')
+        model['encoder'] = model.get('encoder') or _registered(saved.get('encoder'))
     if name == 'EclipBackbone':
         fill_backbone(model)
     elif name == 'EclipDETR':
         if _name(saved) == name:
-            own = saved.get('backbone', {}).get('encoder')
+            own = _registered(saved.get('backbone', {}).get('encoder'))
             model['backbone']['encoder'] = model['backbone'].get('encoder') or own
-            model['decoder'] = {**(saved.get('decoder') or {}), **(model.get('decoder') or {})}
+            own = _registered(saved.get('decoder')) or {}
+            model['decoder'] = {**own, **(model.get('decoder') or {})}
         fill_detr(model)
     else:
         for key, value in model.items():
             if isinstance(value, dict):
                 part = saved.get(key)
                 fill_architecture(value, part if isinstance(part, dict) else None)
+
+
+def _registered(part: dict | None) -> dict | None:
+    """A part of a stored config, if it names no Python object by its path."""
+    refuse_import_paths(part, "the config in the detector's checkpoint")
+    return part
 
 
 def _name(part: dict) -> str:
@@ -56,7 +66,6 @@ def fill_backbone(backbone: dict, init_cfg: dict | None = None) -> None:
         init_cfg = backbone.get('init_cfg') or init_cfg
         saved = saved_model(init_cfg, 'EclipBackbone', 'encoder')
         backbone['encoder'] = saved['image_encoder']
-    backbone['encoder'] = _scoped(backbone['encoder'])
 
 
 def fill_detr(model: dict) -> None:
@@ -71,7 +80,7 @@ def fill_detr(model: dict) -> None:
         saved = saved_model(model.get('init_cfg'), 'EclipDETR', 'decoder')
         width = dict(embed_dims=saved.get('embed_dims', 512))
         own = {'num_blocks': 6, **saved.get('decoder', {}), **width, **own}
-    model['decoder'] = _scoped({'type': 'InstanceDecoder', **own})
+    model['decoder'] = {'type': 'InstanceDecoder', **own}
 
 
 def saved_model(init_cfg: dict | None, wanted_by: str, key: str) -> dict:
@@ -95,10 +104,15 @@ def saved_model(init_cfg: dict | None, wanted_by: str, key: str) -> dict:
     return copy.deepcopy(without_pretrained(saved['model']))
 
 
-def _scoped(part: dict) -> dict:
-    """``eclip_mm.InstanceDecoder`` of ``InstanceDecoder``: detectors build in mmdet's scope."""
-    kind = part['type']
-    return {**part, 'type': kind if '.' in kind else f'eclip_mm.{kind}'}
+def read_saved_detector(checkpoint: str) -> dict | None:
+    """The model in the config text of a detector's checkpoint, which is never executed.
+
+    To be compared and copied from by :func:`fill_architecture`, which takes
+    encoder and decoder alone; not to be built.
+    """
+    meta = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='meta').get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    return parse_config_text(text, f'{checkpoint}: its config').get('model') if text else None
 
 
 def draw_detections(cfg, folder: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.detection_config import fill_detr
 
-from .backbone import check_init_cfg, pretrained_source
+from .backbone import build_part, check_init_cfg, pretrained_source
 from .pretrained import load_pretrained
 from .references import assignment_boxes, token_positions
 
@@ -79,7 +79,7 @@ class EclipDETR(DETR):
 
     def _init_layers(self) -> None:
         self.embed_dims = self.decoder['embed_dims']
-        self.decoder = MODELS.build(self.decoder)
+        self.decoder = build_part(self.decoder)
         width = self.backbone.embed_dims
         self.image_proj = nn.Linear(width, self.embed_dims)  # g_I
         # DETR.pre_transformer asks for an encoding of the map's width
