@@ -16,6 +16,8 @@ REPO = Path(__file__).parents[2]
 # Where mmdet and mmcv may be imported: not from `import eclip_mm`, not for pretraining.
 DETECTION_PARTS = (
     'eclip_mm/models/detection',
+    'eclip_mm/datasets/detection.py',
+    'eclip_mm/evaluation/metrics/detection_map.py',
     'eclip_mm/evaluation/proposals',
 )
 # Where scikit-learn may be imported: inside a function.

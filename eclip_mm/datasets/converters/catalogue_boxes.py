@@ -1,0 +1,175 @@
+"""The boxes of a catalogue as a COCO detection file: the way back of :mod:`.coco`."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from ..catalogue import read_catalogue
+from ..schema import CatalogueError
+from ..transforms.loading import ImageDecodeError, LoadProductImages
+
+CLASSES = ('product', 'category', 'object')
+SUFFIX = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'GIF': '.gif'}
+
+
+@dataclass
+class BoxesReport:
+    """What was written and what was left out.
+
+    Attributes:
+        num_images, num_boxes, num_categories (int): Written.
+        num_repeated (int): Pictures that a row before held already: a frame
+            with several products is a picture of each of them.
+        problems (list[str]): Pictures and boxes left out, and why.
+    """
+
+    num_images: int = 0
+    num_boxes: int = 0
+    num_categories: int = 0
+    num_repeated: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        text = (
+            f'{self.num_images} images, {self.num_boxes} boxes, {self.num_categories} categories'
+            f' ({self.num_repeated} pictures of several rows written once)'
+        )
+        text += ''.join(f'\n  - {problem}' for problem in self.problems[:20])
+        more = len(self.problems) - 20
+        return text + (f'\n  - and {more} more' if more > 0 else '')
+
+
+def convert_catalogue_boxes(
+    catalogue: str | Path,
+    annotations: str | Path,
+    image_dir: str | Path,
+    classes: str = 'product',
+    products: str | Path | None = None,
+    progress: Callable[[Iterable], Iterable] = lambda rows: rows,
+) -> BoxesReport:
+    """Write the pictures with boxes, and a COCO detection file of them.
+
+    Boxes are of the picture as seen (EXIF orientation applied), which is how
+    the catalogue has them; a picture that needs turning is stored turned.
+
+    Args:
+        catalogue (str | Path): To read.
+        annotations (str | Path): COCO JSON to write.
+        image_dir (str | Path): Folder to write pictures to; ``file_name`` is
+            relative to it.
+        classes (str): A COCO category is a ``product`` (its name the
+            product_id, its ``text`` the product's), the ``category`` of the
+            product, or the one class ``object``.
+        products (str | Path, optional): Catalogue that says which products
+            there are. Give the same one for training and evaluation: class
+            numbers are then the same. Defaults to ``catalogue``.
+        progress (Callable): Wraps the rows.
+
+    Returns:
+        BoxesReport: Counts, and what was left out.
+
+    Raises:
+        CatalogueError: A catalogue cannot be read, ``classes`` is none of the
+            three, or no picture has a box.
+    """
+    if classes not in CLASSES:
+        raise CatalogueError(f'classes is {classes!r}; use one of {", ".join(CLASSES)}')
+    rows = read_catalogue(catalogue)
+    listed = rows if products is None else read_catalogue(products)
+    categories, category_of = _categories(listed, classes)
+    image_dir, report = Path(image_dir), BoxesReport(num_categories=len(categories))
+    image_dir.mkdir(parents=True, exist_ok=True)
+    load, seen = LoadProductImages(), set()
+    images, boxes = [], []
+    for row in progress(rows):
+        for number, image in enumerate(row['images']):
+            if not image.get('boxes'):
+                continue
+            where = f'{catalogue}, product {row["product_id"]}, picture {number}'
+            data = image.get('bytes') or Path(image['path']).read_bytes()
+            name = hashlib.sha1(data).hexdigest()[:16]
+            if name in seen:
+                report.num_repeated += 1
+                continue
+            seen.add(name)
+            try:
+                loaded = load(dict(image_records=[image]))
+            except ImageDecodeError as error:
+                report.problems.append(str(error))
+                continue
+            picture = loaded['images'][0]
+            file_name = _store(data, picture, image_dir, name)
+            image_id = len(images) + 1
+            images.append(
+                dict(
+                    id=image_id,
+                    file_name=file_name,
+                    width=picture.width,
+                    height=picture.height,
+                    source=image['source'],
+                )
+            )
+            for box in image['boxes']:
+                category_id = category_of(box['product_id'])
+                if category_id is None:
+                    report.problems.append(
+                        f'{where}: box of {box["product_id"]!r}, which is no {classes} of '
+                        f'{products or catalogue}; name the catalogue with all of them'
+                    )
+                    continue
+                x1, y1, x2, y2 = (float(v) for v in box['bbox'])
+                boxes.append(
+                    dict(
+                        id=len(boxes) + 1,
+                        image_id=image_id,
+                        category_id=category_id,
+                        bbox=[x1, y1, x2 - x1, y2 - y1],
+                        area=(x2 - x1) * (y2 - y1),
+                        iscrowd=0,
+                    )
+                )
+    if not boxes:
+        raise CatalogueError(f'{catalogue}: no picture has a box; {report}')
+    report.num_images, report.num_boxes = len(images), len(boxes)
+    Path(annotations).write_text(
+        json.dumps(dict(images=images, annotations=boxes, categories=categories)),
+        encoding='utf-8',
+    )
+    return report
+
+
+def _categories(rows: Iterable[dict], classes: str) -> tuple[list[dict], Callable]:
+    """COCO categories, and product_id -> category id or None."""
+    if classes == 'object':
+        return [dict(id=1, name='object')], lambda product_id: 1
+    name_of, texts = {}, {}
+    for row in rows:
+        name = row['product_id'] if classes == 'product' else row.get('category')
+        if name is not None:
+            name_of[row['product_id']] = name
+            texts.setdefault(name, row['text'])
+    ids = {name: number for number, name in enumerate(sorted(texts), 1)}
+    categories = [
+        dict(id=number, name=name, **(dict(text=texts[name]) if classes == 'product' else {}))
+        for name, number in ids.items()
+    ]
+    return categories, lambda product_id: ids.get(name_of.get(product_id))
+
+
+def _store(data: bytes, picture, image_dir: Path, name: str) -> str:
+    """Write the picture with its own bytes, unless they are of another orientation."""
+    with Image.open(io.BytesIO(data)) as stored:
+        turned = stored.getexif().get(0x0112, 1) != 1
+        suffix = SUFFIX.get(stored.format)
+    if turned or suffix is None:
+        file_name = f'{name}.png'
+        picture.save(image_dir / file_name)
+    else:
+        file_name = f'{name}{suffix}'
+        (image_dir / file_name).write_bytes(data)
+    return file_name

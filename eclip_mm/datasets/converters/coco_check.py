@@ -1,0 +1,85 @@
+"""What is wrong with a COCO detection file: every fault named and counted."""
+
+import os
+from dataclasses import dataclass, field
+
+#: kind of fault -> what is done about it
+KINDS = {
+    'zero area': 'boxes without area left out',
+    'outside the image': 'boxes outside of their image left out',
+    'unknown category': 'boxes of a category that the file does not list left out',
+    'unknown image': 'boxes of an image that the file does not list left out',
+    'missing file': 'images without a file left out',
+}
+
+
+@dataclass
+class CocoFaults:
+    """Faults of one annotation file.
+
+    Attributes:
+        where: the file, for messages.
+        faults: kind of :data:`KINDS` -> each fault in words.
+        bad_annotations: ids of annotations to leave out.
+        bad_images: ids of images to leave out.
+    """
+
+    where: str
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    bad_annotations: set = field(default_factory=set)
+    bad_images: set = field(default_factory=set)
+
+    def add(self, kind: str, text: str) -> None:
+        self.faults.setdefault(kind, []).append(text)
+
+    def __str__(self) -> str:
+        lines = [f'{self.where}:']
+        for kind, texts in self.faults.items():
+            shown = '; '.join(texts[:3])
+            more = f'; and {len(texts) - 3} more' if len(texts) > 3 else ''
+            lines.append(f'  - {len(texts)} {KINDS[kind]}: {shown}{more}')
+        return '\n'.join(lines) if self.faults else f'{self.where}: no fault found'
+
+
+def check_coco(data: dict, image_root: str | None, where: str) -> CocoFaults:
+    """Look for boxes and images that training and evaluation cannot use.
+
+    Crowd boxes are no fault. A box that reaches over the edge is none either,
+    as long as part of it is inside.
+
+    Args:
+        data: a COCO detection file: ``images``, ``annotations``, ``categories``.
+        image_root: folder that ``file_name`` is relative to; None does not
+            look for the files.
+        where: path of the file, for messages.
+    """
+    result = CocoFaults(str(where))
+    images = {image['id']: image for image in data['images']}
+    categories = {category['id'] for category in data['categories']}
+    if image_root is not None:
+        for image in data['images']:
+            path = os.path.join(image_root, image['file_name'])
+            if not os.path.isfile(path):
+                result.add('missing file', path)
+                result.bad_images.add(image['id'])
+    for annotation in data.get('annotations', ()):
+        image = images.get(annotation['image_id'])
+        x, y, w, h = annotation['bbox']
+        if image is None:
+            kind = 'unknown image'
+        elif annotation['category_id'] not in categories:
+            kind = 'unknown category'
+        elif not (w > 0 and h > 0):
+            kind = 'zero area'
+        elif x >= image['width'] or y >= image['height'] or x + w <= 0 or y + h <= 0:
+            kind = 'outside the image'
+        else:
+            continue
+        place = f'image {annotation["image_id"]}' if image is None else image['file_name']
+        result.add(
+            kind,
+            f'annotation {annotation["id"]} ({place}), bbox {list(annotation["bbox"])}, '
+            f'category {annotation["category_id"]}',
+        )
+        result.bad_annotations.add(annotation['id'])
+    return result
