@@ -6,6 +6,7 @@ checkpoint. The table is printed and written to table.md and metrics.json.
 
     python tools/test.py configs/demo/eclip_tiny_synthetic.py CHECKPOINT
     python tools/test.py configs/evaluation/tables.py CHECKPOINT --catalogue my/catalogue.parquet
+    python tools/test.py configs/detection/eclip_detr_tiny_snacks.py CHECKPOINT --show-dir found
 """
 
 import argparse
@@ -15,6 +16,11 @@ from mmengine.runner import Runner
 
 from eclip_mm.engine import leave_process_group, prepare_cpu_launch, read_saved_config
 from eclip_mm.utils.config import load_config, naming_config
+from eclip_mm.utils.detection_config import (
+    draw_detections,
+    fill_architecture,
+    read_saved_detector,
+)
 from eclip_mm.utils.evaluation_config import complete_evaluation_config, explaining_checkpoint
 from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
 from eclip_mm.visualization.table import write_metrics
@@ -29,6 +35,7 @@ def parse_args():
     parser.add_argument(
         '--catalogue', help='what the config leaves open with catalogue=None is this one'
     )
+    parser.add_argument('--show-dir', help='detection: folder in the work dir for drawn boxes')
     add_launch_arguments(parser, 'the results')
     return parser.parse_args()
 
@@ -48,8 +55,12 @@ def main():
         cfg = load_config(args.config, args.cfg_options, complete)
         apply_launch_arguments(cfg, args)
         cfg.load_from, cfg.resume = None, False
+        if args.show_dir:
+            draw_detections(cfg, args.show_dir)
         prepare_cpu_launch(cfg)
         with explaining_checkpoint(cfg, saved):
+            if 'backbone' in cfg.model:
+                fill_architecture(cfg.model, read_saved_detector(args.checkpoint))
             runner = Runner.from_cfg(cfg)
             # strictly: figures of weights that were not loaded mean nothing
             runner.load_checkpoint(args.checkpoint, strict=True)

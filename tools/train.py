@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from eclip_mm.engine import leave_process_group, prepare_cpu_launch
 from eclip_mm.utils.config import load_config, naming_config
+from eclip_mm.utils.detection_config import fill_architecture
 from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
 
 
@@ -32,12 +33,16 @@ def main():
     cfg = load_config(args.config, args.cfg_options)
     apply_launch_arguments(cfg, args)
     if args.amp:
-        cfg.optim_wrapper.type = 'BF16OptimWrapper'
+        cfg.optim_wrapper.type = 'eclip_mm.BF16OptimWrapper'  # in mmdet's scope as well
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    # configs of other libraries lack it, and tools/test.py reads plain checkpoints only
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
     prepare_cpu_launch(cfg)
     with naming_config(args.config):
+        fill_architecture(cfg.model)
         Runner.from_cfg(cfg).train()
     leave_process_group()
 

@@ -62,7 +62,8 @@ def metrics_table(
         runs (mapping): Label -> metrics as an evaluator returns them
             (``photos/right_box``, ``photos/right_box_chance``, ...).
         keys (sequence[str], optional): Figures to show, in this order.
-            Defaults to every one that has a ``_chance``, then the counts.
+            Defaults to every one that has a ``_chance``, then the counts;
+            where none has a chance (detection), to all.
         markdown (bool): As in :func:`format_table`.
         digits (int): Likewise.
 
@@ -78,8 +79,9 @@ def metrics_table(
     known = dict.fromkeys(key for metrics in runs.values() for key in metrics)
     if keys is None:
         plain = [key for key in known if not key.endswith(SUFFIXES)]
+        counts = [key for key in plain if 'num_' in key.rpartition('/')[2]]
         keys = [key for key in plain if f'{key}_chance' in known]
-        keys += [key for key in plain if 'num_' in key.rpartition('/')[2]]
+        keys = [*(keys or (key for key in plain if key not in counts)), *counts]
     rows = []
     for key in keys:
         if key not in known:

@@ -1,0 +1,116 @@
+"""Every file of configs/detection: it parses, builds from its pretraining's config, and trains."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from eclip_mm.utils.config import load_config
+from eclip_mm.utils.config_text import ConfigTextError
+from eclip_mm.utils.detection_config import draw_detections, fill_architecture
+
+from .test_detr import batch
+
+pytestmark = pytest.mark.ops
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs/detection'
+FILES = sorted(path.name for path in CONFIGS.glob('*.py'))
+#: what the files say they are pretrained by
+PRETRAINING = {
+    'tiny_snacks': 'demo/eclip_tiny_snacks.py',
+    'tiny_synthetic': 'demo/eclip_tiny_synthetic.py',
+    'vitb16': 'eclip_vitb16.py',
+}
+
+
+@pytest.fixture(scope='module')
+def checkpoints(tmp_path_factory):
+    """Pretraining configs without weights."""
+    folder, found = tmp_path_factory.mktemp('configs'), {}
+    for key, name in PRETRAINING.items():
+        text = Config(dict(model=load_config(str(ROOT / 'configs' / name)).model)).pretty_text
+        found[key] = str(folder / f'{key}.pth')
+        torch.save(dict(state_dict={}, meta=dict(cfg=text)), found[key])
+    return found
+
+
+def load(name, checkpoints):
+    cfg = load_config(str(CONFIGS / name))
+    checkpoint = next(path for key, path in checkpoints.items() if key in name)
+    part = cfg.model if 'init_cfg' in cfg.model else cfg.model.backbone
+    part.init_cfg.checkpoint = checkpoint
+    fill_architecture(cfg.model)
+    return cfg
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_it_builds(name, checkpoints):
+    from mmdet.registry import MODELS
+
+    cfg = load(name, checkpoints)
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    assert cfg.default_scope == 'mmdet'
+    num_classes = {'synthetic': 64, 'coco': 80}.get(Path(name).stem.split('_')[-1], 19)
+    head = getattr(model, 'bbox_head', None) or model
+    if hasattr(model, 'roi_head'):
+        head = model.roi_head.bbox_head
+    if 'rpn' not in name:
+        assert head.num_classes == num_classes
+    patch = {'vitb16': 16, 'synthetic': 8}.get(name.split('_')[-2 if 'vit' in name else -1][:-3])
+    assert model.backbone.stride in (patch, 8, 12, 16)
+
+
+@pytest.mark.parametrize('name', [n for n in FILES if n.startswith(('faster', 'rpn'))])
+def test_anchors_fit_the_strides(name, checkpoints):
+    cfg = load(name, checkpoints)
+    stride = cfg.model.backbone.encoder.config.patch_size
+    wanted = [stride / 4, stride / 2, stride, stride * 2, stride * 4]
+    assert cfg.model.rpn_head.anchor_generator.strides == wanted
+    if 'roi_head' in cfg.model:
+        assert cfg.model.roi_head.bbox_roi_extractor.featmap_strides == wanted[:4]
+
+
+@pytest.mark.parametrize('name', [n for n in FILES if 'tiny' in n])
+def test_a_step_and_a_prediction(name, checkpoints):
+    from mmdet.registry import MODELS
+
+    cfg = load(name, checkpoints)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        data = model.data_preprocessor(batch(((96, 100), (80, 96))), training=True)
+        losses = model.loss(data['inputs'], data['data_samples'])
+        loss, _ = model.parse_losses(losses)
+        loss.backward()
+        assert loss.isfinite()
+        assert model.backbone.encoder.model.embeddings.position_embeddings.grad.abs().sum() > 0
+        model.eval()
+        with torch.no_grad():
+            samples = model.predict(data['inputs'], data['data_samples'])
+    assert len(samples) == 2 and samples[0].pred_instances.bboxes.shape[1] == 4
+
+
+def test_the_filled_config_stands_for_itself(checkpoints, tmp_path):
+    cfg = load('eclip_detr_tiny_snacks.py', checkpoints)
+    saved = Config.fromstring(cfg.pretty_text, '.py').model
+    assert saved.decoder.num_blocks == 1 and saved.num_extra_blocks == 2
+    again = load_config(str(CONFIGS / 'eclip_detr_tiny_snacks.py')).model
+    again.init_cfg.checkpoint = str(tmp_path / 'gone.pth')
+    fill_architecture(again, saved)
+    assert again.backbone.encoder == saved.backbone.encoder and again.decoder == saved.decoder
+    # what a stranger's file names is looked up among registered components only
+    saved.backbone.encoder.type = 'os.system'
+    again.backbone.encoder = None
+    with pytest.raises(ConfigTextError, match='os.system'):
+        fill_architecture(again, saved)
+
+
+def test_show_dir(checkpoints):
+    cfg = load('eclip_detr_tiny_snacks.py', checkpoints)
+    draw_detections(cfg, 'found')
+    assert cfg.default_hooks.visualization.test_out_dir == 'found'
+    with pytest.raises(KeyError, match='DetVisualizationHook'):
+        draw_detections(Config(dict(default_hooks={})), 'found')

@@ -1,0 +1,82 @@
+"""tools/train.py, tools/test.py and DetInferencer as a user outside of the checkout runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .test_data import coco
+
+pytestmark = [pytest.mark.ops, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parents[2]
+
+CONFIG = """
+_base_ = {base!r}
+data = dict(data_root='', ann_file='good.json', data_prefix=dict(img=''))
+loader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=data)
+model = dict(num_queries=5, num_extra_blocks=1, bbox_head=dict(num_classes=2),
+             test_cfg=dict(max_per_img=5), init_cfg=dict(checkpoint={checkpoint!r}))
+train_dataloader = loader
+val_dataloader = loader
+test_dataloader = loader
+val_evaluator = dict(ann_file='good.json')
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=1, val_interval=1)
+"""
+
+# One process: importing torch, mmcv and mmdet takes longer than all three.
+SCRIPT = """
+import os, runpy, sys
+root, pretraining = sys.argv[1:3]
+
+def run(tool, *args):
+    sys.argv = [tool, *args]
+    runpy.run_path(os.path.join(root, 'tools', tool), run_name='__main__')
+
+run('train.py', 'detr.py', '--work-dir', 'run')
+os.remove(pretraining)  # from here on the detector's own checkpoint is enough
+run('test.py', 'detr.py', 'run/epoch_1.pth', '--work-dir', 'out', '--show-dir', 'drawn')
+
+from mmdet.apis import DetInferencer
+inferencer = DetInferencer('run/detr.py', 'run/epoch_1.pth', device='cpu', show_progress=False)
+found = inferencer('1.png', out_dir='inferred', no_save_pred=False)['predictions'][0]
+assert len(found['bboxes']) == len(found['scores']) == 5, found
+print('ALL DONE')
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, pretraining):
+    rng = np.random.default_rng(0)
+    for k in (1, 2):
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).save(tmp_path / f'{k}.png')
+    (tmp_path / 'good.json').write_text(json.dumps(coco()))
+    checkpoint = tmp_path / 'pretraining.pth'
+    checkpoint.write_bytes(Path(pretraining[0]).read_bytes())
+    base = ROOT / 'configs/detection/eclip_detr_tiny_snacks.py'
+    text = CONFIG.format(base=str(base), checkpoint=str(checkpoint))
+    (tmp_path / 'detr.py').write_text(text)
+    (tmp_path / 'script.py').write_text(SCRIPT)
+    return tmp_path
+
+
+def test_train_test_and_infer_outside_of_the_checkout(folder):
+    command = [sys.executable, 'script.py', str(ROOT), str(folder / 'pretraining.pth')]
+    done = subprocess.run(
+        command, cwd=folder, env=dict(os.environ, OMP_NUM_THREADS='1'), text=True,
+        capture_output=True,
+    )  # fmt: skip
+    log = done.stdout + done.stderr
+    assert done.returncode == 0 and 'ALL DONE' in done.stdout, log[-4000:]
+    assert 'of no use to a detector, left: ' in log  # the report of what was loaded
+    assert 'not in the checkpoint, initialised anew: decoder.blocks.2.' in log
+    figures = json.loads((folder / 'out/metrics.json').read_text())
+    assert 0 <= figures['detection/mAP@0.3'] <= 1 and figures['detection/num_boxes'] == 3
+    assert 'mAP@0.5' in (folder / 'out/table.md').read_text()
+    assert len(list(folder.glob('out/*/drawn/*.png'))) == 2
+    assert len(list(folder.glob('inferred/vis/*.png'))) == 1
