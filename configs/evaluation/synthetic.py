@@ -51,7 +51,23 @@ test_evaluator = [
         dict(type='ProductRetrieval', protocol='fine'),
         dict(type='ProductGrounding'),
     )
-] + [
+]
+# The instance feature knows the title. What do pictures tell alone, titles alone, and both, which
+# is what a model without decoder has to set against it? And grounding among a proposer's boxes
+test_evaluator += [
+    dict(split=split, prefix=f'{split}_{name}', num_bootstrap=1000, **metric)
+    for split in classes
+    for name, metric in (
+        ('image', dict(type='ProductRetrieval', feature='pred_image_feat')),
+        ('text', dict(type='ProductRetrieval', feature='pred_text_feat')),
+        (
+            'image_text',
+            dict(type='ProductRetrieval', feature=['pred_image_feat', 'pred_text_feat']),
+        ),
+        ('regions', dict(type='ProductGrounding', candidates=dict(type='RegionProposer'))),
+    )
+]
+test_evaluator += [
     dict(
         type='ProductRetrieval',
         protocol='product1m',

@@ -1,4 +1,5 @@
-# Tables 1 to 4 of the paper, zero-shot, on any catalogue (boxes are needed for Table 4 only):
+# Tables 1, 2 and 4 of the paper, zero-shot, on any catalogue (boxes are needed for Table 4 only).
+# Table 3 takes a second catalogue: see snacks_instance_retrieval.py.
 #   python tools/test.py configs/evaluation/tables.py CHECKPOINT --catalogue my/catalogue.parquet
 _base_ = ['../_base_/default_runtime.py', '../_base_/evaluation.py']
 

@@ -48,7 +48,7 @@ def plan_jobs(
     for run, seed in todo:
         folder, cfg = seed_folder(work_dir, run.name, seed), frozen[run.name, seed]
         source = seed_folder(work_dir, run.of, seed) if run.of else None
-        if not retest and source not in fresh and _is_finished(folder, cfg, source):
+        if not retest and source not in fresh and is_finished(folder, cfg, source):
             continue
         jobs.append(_job(run, seed, folder, source, source if source in fresh else None))
         (folder / METRICS_FILE).unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def _check_unchanged(folder: Path, cfg) -> None:
         )
 
 
-def _is_finished(folder: Path, cfg, source: Path | None) -> bool:
+def is_finished(folder: Path, cfg, source: Path | None) -> bool:
     """Measured, and nothing that the figures depend on has changed since."""
     metrics = read_metrics(folder)
     if metrics is None:
@@ -104,7 +104,7 @@ def rehearsals(experiment: Experiment, work_dir: Path) -> list[Job]:
     for run in first.values():
         folder = work_dir / UNTRAINED / run.name
         cfg = freeze(run, experiment.seeds[0])
-        if not _is_finished(folder, cfg, None):
+        if not is_finished(folder, cfg, None):
             (folder / METRICS_FILE).unlink(missing_ok=True)
             write_record(cfg, folder)
             name, kind = f'{UNTRAINED} {run.name}', ('test', run.name)

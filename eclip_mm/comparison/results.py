@@ -5,8 +5,9 @@ from pathlib import Path
 
 from .claims import judge
 from .experiment import Experiment
+from .frozen import freeze
 from .job import read_metrics
-from .plan import seed_folder
+from .plan import is_finished, seed_folder
 from .statistics import Estimate, mean_interval
 
 
@@ -25,15 +26,15 @@ class Results:
 
     @classmethod
     def collect(cls, experiment: Experiment, work_dir: Path, failed_folders=()) -> 'Results':
-        """Read every ``metrics.json`` of the experiment's seeds."""
+        """Read every ``metrics.json`` that was measured with the experiment's present configs."""
         figures: dict = {name: {} for name in experiment.runs}
         failed: dict = {name: [] for name in experiment.runs}
-        for name in experiment.runs:
+        for name, run in experiment.runs.items():
             for seed in experiment.seeds:
                 folder = seed_folder(work_dir, name, seed)
-                metrics = read_metrics(folder)
-                if metrics is not None:
-                    figures[name][seed] = metrics['figures']
+                source = seed_folder(work_dir, run.of, seed) if run.of else None
+                if read_metrics(folder) and is_finished(folder, freeze(run, seed), source):
+                    figures[name][seed] = read_metrics(folder)['figures']
                 elif folder in failed_folders:
                     failed[name].append(seed)
         return cls(experiment, figures, failed)

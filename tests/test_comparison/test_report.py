@@ -5,11 +5,12 @@ import json
 import pytest
 
 from eclip_mm.comparison.experiment import load_experiment
-from eclip_mm.comparison.plan import seed_folder
+from eclip_mm.comparison.frozen import freeze, write_record
+from eclip_mm.comparison.plan import plan_jobs, seed_folder
 from eclip_mm.comparison.report import write_report, write_tables
 from eclip_mm.comparison.results import Results
 
-from .helpers import write_experiment
+from .helpers import GOOD, write_experiment
 
 FINE, BOX = 'photos/fine_R@1', 'photos/right_box'
 TABLE = """\
@@ -54,7 +55,7 @@ def results(experiment, tmp_path):
     }
     for (name, seed), figures in measured.items():
         folder = seed_folder(tmp_path, name, seed)
-        folder.mkdir(parents=True)
+        write_record(freeze(experiment.runs[name], seed), folder)
         (folder / 'metrics.json').write_text(json.dumps(dict(figures=figures)))
     failed = [seed_folder(tmp_path, 'noise', seed) for seed in (3, 4)]
     return Results.collect(experiment, tmp_path, failed)
@@ -74,6 +75,15 @@ def test_the_table_by_hand(results):
 def test_what_was_not_run_is_missing_and_not_failed(experiment, tmp_path):
     text = write_tables(Results.collect(experiment, tmp_path))
     assert text.count('missing') == 6 and 'failed' not in text
+
+
+def test_figures_of_another_evaluation_are_missing(results, tmp_path):
+    other = 'test_evaluator.0.topk'
+    (tmp_path / 'later').mkdir()
+    options = {**GOOD['cfg_options'], other: [1]}
+    later = load_experiment(write_experiment(tmp_path / 'later', cfg_options=options))
+    assert results.figures['eclip'][3][FINE] == 0.1
+    assert not any(Results.collect(later, tmp_path).figures.values())
 
 
 def test_claims_by_hand(results):

@@ -53,6 +53,6 @@ def test_the_loops_share_and_write(tmp_path, kind):
     assert figures['p/i2t_num_images'] == 16
     written = json.loads((tmp_path / f'slices_{kind}.json').read_text())
     assert written['iter'] == 0
-    rows = [row for row in written['rows'] if row['figure'] == 'p/m5_R@1']
+    rows = [row for row in written['rows'] if row['figure'] == 'p/m5_P@1']
     assert sum(row['count'] for row in rows) == figures['p/m5_num_queries'] > 0
-    assert {row['figure'] for row in written['rows']} == {'p/m5_R@1', 'p/m5_mAP@1'}
+    assert {row['figure'] for row in written['rows']} == {'p/m5_P@1', 'p/m5_mAP@1'}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import top_k_accuracy_score
 
-from eclip_mm.evaluation.functional import average_precision_chance, recall_chance
+from eclip_mm.evaluation.functional import average_precision_chance
 from eclip_mm.registry import METRICS, TASK_UTILS
 
 from .helpers import ALL, LEFT, METRIC_CONFIGS, RIGHT, grounding_sample, run, sample
@@ -94,12 +94,13 @@ def test_product_retrieval_m5_by_hand():
     # d: [c, e, b, a] -> x . . x ; e asks nothing
     assert figures['p/m5_num_queries'] == 4 and figures['p/m5_num_unmatched'] == 1
     assert figures['p/m5_num_gallery'] == 5 and figures['p/m5_num_without_category'] == 1
-    assert figures['p/m5_R@1'] == 1 / 4 and figures['p/m5_mAP@1'] == 1 / 4
+    assert figures['p/m5_P@1'] == 1 / 4 and figures['p/m5_mAP@1'] == 1 / 4
     assert figures['p/m5_mAP@2'] == pytest.approx((1 / 2 + 0 + 1 / 2 + 1) / 4)
     assert figures['p/m5_mAP@2_chance'] == pytest.approx(
         average_precision_chance([2, 0, 2, 2], 4, 2, 'm5').mean()
     )
-    assert figures['p/m5_R@2_chance'] == pytest.approx(recall_chance([2, 0, 2, 2], 4, 2).mean())
+    assert figures['p/m5_P@2'] == (1 / 2 + 0 + 1 / 2 + 1 / 2) / 4
+    assert figures['p/m5_P@2_chance'] == (2 + 0 + 2 + 2) / 4 / 4
 
 
 def test_without_gallery_or_queries_there_are_counts_and_a_warning(warnings):
@@ -122,7 +123,7 @@ def test_a_query_without_anything_relevant(warnings):
     samples = [sample('a', 0, category='x'), sample('b', 10, category='y')]
     figures = run(dict(type='ProductRetrieval', protocol='m5', topk=(1,)), samples)
     assert figures['product/m5_num_unmatched'] == figures['product/m5_num_queries'] == 2
-    assert figures['product/m5_mAP@1'] == figures['product/m5_R@1'] == 0, 'enters with 0'
+    assert figures['product/m5_mAP@1'] == figures['product/m5_P@1'] == 0, 'enters with 0'
     assert figures['product/m5_mAP@1_chance'] == 0 and not warnings
     for protocol in ('fine', 'ir', 'product1m'):
         figures = run(dict(type='ProductRetrieval', protocol=protocol), samples)

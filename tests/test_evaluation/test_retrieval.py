@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 from eclip_mm.evaluation.functional import (
     average_precision_at_k,
     average_precision_chance,
+    precision_at_k,
     recall_at_k,
     recall_chance,
 )
@@ -20,6 +21,14 @@ def test_recall_by_hand():
     assert recall_at_k(relevant, 1).tolist() == [0, 1, 0]
     assert recall_at_k(relevant, 3).tolist() == [1, 1, 0]
     assert recall_at_k(relevant, 99).tolist() == [1, 1, 0]
+
+
+def test_precision_by_hand():
+    relevant = [0, 1, 1, 0, 1]
+    assert precision_at_k(relevant, 3, 2) == 1 / 2
+    assert precision_at_k(relevant, 3, 5) == 2 / 3, 'no deeper than |P|'
+    assert precision_at_k(relevant, 9, 99) == 3 / 5, 'no deeper than the list'
+    assert precision_at_k([0, 0], 0, 2) == 0
 
 
 def test_the_toy_case_of_the_protocols():

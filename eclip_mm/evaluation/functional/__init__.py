@@ -42,6 +42,7 @@ from eclip_mm.evaluation.functional.instances import (
 from eclip_mm.evaluation.functional.retrieval import (
     ap_depth,
     average_precision_at_k,
+    precision_at_k,
     recall_at_k,
 )
 from eclip_mm.evaluation.functional.slices import slice_rows
@@ -69,6 +70,7 @@ __all__ = [
     'peak_points',
     'pointing_chance',
     'pointing_hit',
+    'precision_at_k',
     'recall_at_k',
     'recall_chance',
     'right_box_chance',

@@ -4,19 +4,24 @@ import numpy as np
 
 
 def bootstrap_interval(
-    scores, level: float = 0.95, num_resamples: int = 1000, seed: int = 0
+    scores, level: float = 0.95, num_resamples: int = 1000, seed: int = 0, groups=None
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of per-query scores.
 
-    Queries are drawn with replacement. Only how often each distinct value
-    occurs matters for the mean, so that is what is drawn (a multinomial
-    count): fast, and independent of the order of the queries.
+    Queries are drawn with replacement, or, with ``groups``, whole groups of
+    them: photos of one product have title and looks in common, so that ten
+    photos of five products say less than ten products would. Only how often
+    each distinct group (its sum and size) occurs matters for the mean, so that
+    is what is drawn (a multinomial count): fast, and independent of the order
+    of the queries.
 
     Args:
         scores (array-like): (N,) one score per query.
         level (float): Coverage, between 0 and 1.
         num_resamples (int): Number of bootstrap samples.
         seed (int): Seed; equal arguments give equal intervals.
+        groups (Sequence, optional): (N,) what each query belongs to. Defaults
+            to a group of its own for each.
 
     Returns:
         tuple[float, float]: Lower and upper end. With one query or equal
@@ -32,13 +37,17 @@ def bootstrap_interval(
         raise ValueError('the scores have values that are not finite')
     if not 0 < level < 1:
         raise ValueError(f'level is a coverage between 0 and 1, got {level}')
-    values, counts = np.unique(scores, return_counts=True)
+    sums, sizes = scores, np.ones(len(scores))
+    if groups is not None:
+        codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+        sums, sizes = np.bincount(codes, scores), np.bincount(codes).astype(np.float64)
+    (values, weights), counts = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)
     rng = np.random.default_rng(seed)
     means = np.empty(num_resamples)
     step = max(1, 2**22 // len(values))  # bounds the count matrix to 32 MiB
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
-        drawn = rng.multinomial(len(scores), counts / len(scores), size=size)
-        means[start : start + size] = drawn @ values / len(scores)
+        drawn = rng.multinomial(len(sums), counts / len(sums), size=size)
+        means[start : start + size] = drawn @ values / (drawn @ weights)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

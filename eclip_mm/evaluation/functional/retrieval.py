@@ -35,6 +35,24 @@ def ap_depth(num_relevant, num_ranked: int, k: int, protocol: str) -> np.ndarray
     return depth if protocol == 'ir' else np.minimum(depth, num_relevant)
 
 
+def precision_at_k(relevant, num_relevant, k: int) -> np.ndarray:
+    """Precision@K of ``m5``: hits / k with k = min(K, |P|, |R|).
+
+    Args:
+        relevant (array-like): (..., R) bool, relevance in rank order.
+        num_relevant (int or array-like): (...,) |P|.
+        k (int): Cut-off K.
+
+    Returns:
+        ndarray: (...,) float64 in [0, 1]; 0 where |P| is 0. A random ranking
+        scores |P| / gallery size.
+    """
+    relevant = np.asarray(relevant, dtype=bool)
+    depth = ap_depth(num_relevant, relevant.shape[-1], k, 'm5')
+    hits = (relevant & (np.arange(relevant.shape[-1]) < depth[..., None])).sum(-1)
+    return np.divide(hits, depth, out=np.zeros(depth.shape), where=depth > 0)
+
+
 def average_precision_at_k(relevant, num_relevant, k: int, protocol: str) -> np.ndarray:
     """AP@k under a protocol's own definition (PROTOCOLS.md).
 

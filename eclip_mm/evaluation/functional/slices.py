@@ -14,6 +14,7 @@ def slice_rows(
     listed: Sequence[str] = (),
     num_bootstrap: int = 0,
     seed: int = 0,
+    groups: Sequence | None = None,
 ) -> list[dict]:
     """Mean, chance and interval of the queries of each value.
 
@@ -27,6 +28,7 @@ def slice_rows(
         num_bootstrap (int): Bootstrap resamples of the 95% intervals; 0 for
             none.
         seed (int): Seed of the bootstrap, the same for every row.
+        groups (Sequence, optional): (N,) what the bootstrap draws as a whole.
 
     Returns:
         list[dict]: Rows ``value``, ``count``, ``mean``, ``chance`` and, with
@@ -48,7 +50,12 @@ def slice_rows(
             row.update(mean=float(scores[own].mean()), chance=float(chance[own].mean()))
         if num_bootstrap:
             ends = (
-                bootstrap_interval(scores[own], num_resamples=num_bootstrap, seed=seed)
+                bootstrap_interval(
+                    scores[own],
+                    num_resamples=num_bootstrap,
+                    seed=seed,
+                    groups=None if groups is None else [groups[i] for i in own],
+                )
                 if own
                 else (None, None)
             )

@@ -25,7 +25,7 @@ class ProductMetric(BaseMetric):
     (:meth:`measure`). All figures lie in [0, 1]; each comes with
     ``<figure>_chance``, what guessing would score, and, with
     ``num_bootstrap``, with ``<figure>_low`` and ``<figure>_high``, its 95%
-    bootstrap interval over queries.
+    bootstrap interval over products (all queries of one are drawn together).
 
     Every sample leaves exactly one entry in ``results``, those of other splits
     only their split's name. So mmengine's gathering across ranks restores the
@@ -122,6 +122,7 @@ class ProductMetric(BaseMetric):
                 continue
             image = images[index, 0] if images is not None else None
             record = self.describe_sample(sample, image)
+            record['product_id'] = sample.get('product_id')
             if self.slices:
                 record['slices'] = {key: self._slice_of(sample, key) for key in self.slices}
             self.results.append(record)
@@ -179,19 +180,23 @@ class ProductMetric(BaseMetric):
             name (str): Key of the figure.
             scores (array-like): (N,) per-query scores, N >= 1.
             chance (array-like): (N,) or scalar, per-query chance.
-            records (Sequence[dict]): (N,) the records that ask the queries.
+            records (Sequence[dict]): (N,) the records that ask the queries; the
+                bootstrap draws all of a product at a time.
         """
+        products = encode([record['product_id'] for record in records])
         figures[name] = float(np.mean(scores))
         figures[f'{name}_chance'] = float(np.mean(chance))
         if self.num_bootstrap:
             low, high = bootstrap_interval(
-                scores, num_resamples=self.num_bootstrap, seed=self.seed
+                scores, num_resamples=self.num_bootstrap, seed=self.seed, groups=products
             )
             figures[f'{name}_low'], figures[f'{name}_high'] = low, high
         for key in self.slices:
             values = [record['slices'].get(key) for record in records]
             listed = self.listed.get(key, ())
-            rows = slice_rows(scores, chance, values, listed, self.num_bootstrap, self.seed)
+            rows = slice_rows(
+                scores, chance, values, listed, self.num_bootstrap, self.seed, products
+            )
             self.tables += [dict(slice=key, figure=name, **row) for row in rows]
 
 

@@ -65,7 +65,10 @@ class ImageTextRetrieval(ProductMetric):
         image_feats = np.stack([record['image_feat'] for record in records])
         text_feats = np.stack([record['text_feat'] for record in texts.values()])
         asking = [
-            {'slices': {k: v for k, v in record.get('slices', {}).items() if k != 'source'}}
+            {
+                'product_id': record['product_id'],
+                'slices': {k: v for k, v in record.get('slices', {}).items() if k != 'source'},
+            }
             for record in texts.values()
         ]
         # Codes are given over pictures and texts together, so that equal means equal.

@@ -11,6 +11,7 @@ from eclip_mm.evaluation.functional import (
     average_recall_chance,
     flatten_labels,
     instance_relevance,
+    precision_at_k,
     recall_at_k,
     recall_chance,
     topk_similarity,
@@ -53,9 +54,10 @@ class ProductRetrieval(ProductMetric):
     nothing: it is no query, is counted in ``num_without_category``, and stays
     in the gallery.
 
-    Figures, P the protocol: ``P_R@K`` and ``P_mAP@K``, for ``product1m``
-    ``P_mAP@K`` and ``P_mAR@K``, with ``_chance`` (exact: a random ranking);
-    counts ``P_num_queries`` (that enter the means), ``P_num_unmatched``,
+    Figures: ``fine_R@K`` and ``fine_mAP@K``, ``ir`` likewise; ``m5_P@K`` and
+    ``m5_mAP@K``; ``product1m_mAP@K`` and ``product1m_mAR@K``; each with
+    ``_chance`` (exact: a random ranking). Counts, P the protocol:
+    ``P_num_queries`` (that enter the means), ``P_num_unmatched``,
     ``P_num_gallery``. ``product1m`` also counts ``num_unannotated`` (queries
     without boxes), ``num_duplicated`` (with two boxes of one product),
     ``num_lost_labels`` (boxes of the queries whose product is not in the
@@ -69,7 +71,8 @@ class ProductRetrieval(ProductMetric):
         split (str, optional): As in :class:`ProductMetric`.
         topk (Sequence[int], optional): Cut-offs K. Defaults to (10, 50) for
             ``product1m`` and (1, 5, 10) for the others.
-        feature (str): Field of the data sample to search with. Defaults to
+        feature (str or Sequence[str]): Field of the data sample to search with;
+            of several, the sum of the normalised features. Defaults to
             ``pred_instance_feat``.
         query_sources (Sequence[str], optional): Pictures of these sources are
             queries. Defaults to all.
@@ -89,7 +92,7 @@ class ProductRetrieval(ProductMetric):
         protocol: str = 'fine',
         split: str | None = None,
         topk: Sequence[int] | None = None,
-        feature: str = 'pred_instance_feat',
+        feature: str | Sequence[str] = 'pred_instance_feat',
         query_sources: Sequence[str] | None = None,
         gallery_sources: Sequence[str] | None = None,
         query_split: str | None = None,
@@ -113,7 +116,7 @@ class ProductRetrieval(ProductMetric):
             self.splits = (query_split, gallery_split)
         self.protocol = protocol
         self.topk = check_topk(TOPK[protocol] if topk is None else topk, name)
-        self.feature = feature
+        self.features = (feature,) if isinstance(feature, str) else tuple(feature)
         self.query_split, self.gallery_split = query_split, gallery_split
         self.query_sources = query_sources
         self.gallery_sources = gallery_sources
@@ -134,7 +137,7 @@ class ProductRetrieval(ProductMetric):
         in_gallery = self.gallery_split in (None, split)
         in_gallery &= self.gallery_sources is None or source in self.gallery_sources
         boxes = sample.get('object_product_ids') if self.protocol == 'product1m' else None
-        feat = get_feature(sample, self.feature, name) if is_query or in_gallery else None
+        feat = self._search_feature(sample) if is_query or in_gallery else None
         return dict(
             label=label,
             asks=tuple(boxes or (label,)),
@@ -144,6 +147,12 @@ class ProductRetrieval(ProductMetric):
             is_query=is_query,
             in_gallery=in_gallery,
         )
+
+    def _search_feature(self, sample: dict) -> np.ndarray:
+        feats = [get_feature(sample, key, type(self).__name__) for key in self.features]
+        if len(feats) == 1:
+            return feats[0]  # as it is: metrics share it
+        return sum(feat / max(np.linalg.norm(feat), 1e-12) for feat in feats)
 
     def measure(self, records: list[dict]) -> dict:
         """Rank the gallery for each query."""
@@ -215,7 +224,10 @@ class ProductRetrieval(ProductMetric):
         num_relevant = np.bincount(labels.query, available).astype(np.int64)
         num_listed = np.bincount(labels.query, available * labels.times).astype(np.int64)
         for k in self.topk:
-            if self.protocol != 'product1m':
+            if self.protocol == 'm5':
+                precision = precision_at_k(relevant, num_relevant, k)
+                yield f'P@{k}', precision, num_relevant / np.maximum(size, 1)
+            elif self.protocol != 'product1m':
                 recall, chance = recall_at_k(relevant, k), recall_chance(num_relevant, size, k)
                 yield f'R@{k}', recall, chance
             yield (
