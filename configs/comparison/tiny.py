@@ -87,7 +87,7 @@ tables = [
         ],
     ),
     dict(
-        title='Table 4, left: grounding among regions; right box: among all objects (analysis only)',
+        title='Table 4, left: grounding among regions; right box: of all objects, analysis only',
         columns={
             'photos_regions/acc@0.5': 'Acc@0.5',
             'photos_regions/acc@0.7': 'Acc@0.7',
