@@ -22,16 +22,13 @@ model = dict(
     test_cfg=dict(rpn=dict(max_per_img=100)),
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=1.0))
-val_evaluator = [
-    dict(
-        type='CocoMetric',
-        ann_file='{{$ECLIP_MM_DATA:data}}/snacks/annotations/val.json',
-        metric='proposal_fast',
-        proposal_nums=(10, 50, 100),
-        iou_thrs=[thr],
-        prefix=f'iou{thr}',
-    )
-    for thr in (0.5, 0.7)
-]
+custom_imports = dict(
+    imports=[
+        'eclip_mm.models.detection',
+        'eclip_mm.datasets.detection',
+        'eclip_mm.evaluation.metrics.detection_recall',
+    ]
+)
+val_evaluator = dict(type='eclip_mm.ProposalRecall')
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(save_best='iou0.5/AR@100'))
+default_hooks = dict(checkpoint=dict(save_best='proposals/recall@0.5/100'))

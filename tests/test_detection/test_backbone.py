@@ -41,10 +41,6 @@ def test_the_map_is_the_pretrained_encoders_patch_tokens(pretraining):
     _, tokens, grid = model.network.image_encoder(images)
     assert grid == (4, 4)
     torch.testing.assert_close(features.flatten(2).transpose(1, 2), tokens)
-    # and not the momentum model's, unless asked for
-    with torch.no_grad():
-        for param in model.teacher.parameters():
-            assert not param.requires_grad
 
 
 def test_the_momentum_model_is_a_prefix_away(pretraining, tmp_path):
@@ -99,7 +95,6 @@ def test_a_window_as_large_as_the_picture_changes_nothing():
     windowed.load_state_dict(whole.state_dict())  # names stay
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(whole(images)[0], windowed(images)[0])
-    assert not torch.allclose(whole(torch.ones(1, 3, 64, 64))[0].var(), torch.zeros(()))
 
 
 def test_windows_do_not_see_each_other():
@@ -115,8 +110,6 @@ def test_windows_do_not_see_each_other():
 
 
 def test_windows_pad_the_picture_and_survive_a_copy():
-    backbone = build(encoder=encoder(), window_size=3)
-    # layers 0..3 of 4 are the four global ones: ask for one
     backbone = build(encoder=encoder(), window_size=3, global_layers=[3])
     twin = copy.deepcopy(backbone)
     images = torch.randn(1, 3, 33, 50)
@@ -128,7 +121,7 @@ def test_windows_pad_the_picture_and_survive_a_copy():
 def test_the_report_says_what_is_left_and_why(pretraining):
     from eclip_mm.models.detection import load_pretrained
 
-    backbone = build(encoder=pretraining[1].network.image_encoder and _own_encoder(pretraining))
+    backbone = build(encoder=_own_encoder(pretraining))
     report = load_pretrained({'image_encoder': backbone.encoder}, pretraining[0])
     assert report.loaded == {'image_encoder': len(backbone.encoder.state_dict())}
     assert not report.new and not report.misfits and not report.unused

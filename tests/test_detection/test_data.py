@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from eclip_mm.datasets.converters import convert_catalogue_boxes, convert_coco
@@ -70,8 +71,6 @@ def test_every_fault_is_named_once(folder):
 
 
 def dataset(folder, name, **kwargs):
-    from mmengine.registry import DefaultScope
-
     from eclip_mm.datasets.detection import CocoProducts
 
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -102,14 +101,13 @@ def test_faults_are_left_out_or_fatal(folder):
         dataset(folder, 'broken.json', strict=True)
 
 
-def evaluate(folder, name, predictions, **kwargs):
-    """DetectionMAP on {image id: [(xyxy, score, label)]}."""
-    from mmengine.registry import DefaultScope
-
-    from eclip_mm.evaluation.metrics.detection_map import DetectionMAP
+def evaluate(folder, name, predictions, kind='DetectionMAP', **kwargs):
+    """A metric on {image id: [(xyxy, score, label)]}."""
+    import eclip_mm.evaluation.metrics.detection_recall  # noqa: F401
+    from eclip_mm.registry import METRICS
 
     with DefaultScope.overwrite_default_scope('mmdet'):
-        metric = DetectionMAP(ann_file=str(folder / name), **kwargs)
+        metric = METRICS.get(f'eclip_mm.{kind}')(ann_file=str(folder / name), **kwargs)
     metric.dataset_meta = dict(classes=('chips', 'wafer'))
     samples = [
         dict(
@@ -183,6 +181,20 @@ def test_broken_boxes_cost_nothing_and_no_find_is_zero(folder):
     assert evaluate(folder, 'broken.json', FOUND) == evaluate(folder, 'good.json', FOUND)
     nothing = evaluate(folder, 'good.json', {1: [], 2: []})
     assert nothing['detection/mAP@0.3'] == nothing['detection/mAP@0.5'] == 0
+
+
+@pytest.mark.ops
+def test_recall_of_proposals_by_hand(folder):
+    figures = evaluate(folder, 'broken.json', FOUND, kind='ProposalRecall', counts=(1, 2, 9))
+    # best first in image 1: the first box, a miss, the second box. In image 2 the box and its
+    # proposal are clipped to the picture: 10 columns against 1.
+    for count, right in ((1, 1), (2, 1), (9, 2)):
+        assert figures[f'proposals/recall@0.5/{count}'] == pytest.approx(right / 3)
+    assert figures['proposals/num_boxes'] == 3
+    with pytest.raises(ValueError, match='no evaluated picture has a box'):
+        empty = dict(coco(), annotations=[])
+        (folder / 'empty.json').write_text(json.dumps(empty))
+        evaluate(folder, 'empty.json', FOUND)
 
 
 def test_to_the_catalogue_and_back(folder):

@@ -18,6 +18,7 @@ DETECTION_PARTS = (
     'eclip_mm/models/detection',
     'eclip_mm/datasets/detection.py',
     'eclip_mm/evaluation/metrics/detection_map.py',
+    'eclip_mm/evaluation/metrics/detection_recall.py',
     'eclip_mm/evaluation/proposals',
 )
 # Where scikit-learn may be imported: inside a function.

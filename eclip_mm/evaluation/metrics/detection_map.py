@@ -58,8 +58,7 @@ class DetectionMAP(CocoMetric):
             results: of every picture what mmdet's ``process`` keeps.
 
         Returns:
-            ``mAP@{threshold}`` in [0, 1], mean over categories with a box;
-            ``num_images``, ``num_boxes``.
+            What :meth:`measure` gives; ``num_images``, ``num_boxes``.
 
         Raises:
             ValueError: no picture has a box.
@@ -70,11 +69,28 @@ class DetectionMAP(CocoMetric):
             prefix = self.outfile_prefix or f'{folder}/results'
             coco = self._truth(truths, prefix, img_ids)
             self.cat_ids = coco.get_cat_ids(cat_names=self.dataset_meta['classes'])
-            found = load(self.results2json(predictions, prefix)['bbox'])
+            boxes = coco.get_ann_ids(img_ids=img_ids, cat_ids=self.cat_ids, iscrowd=False)
+            if not boxes:
+                raise ValueError(f'{self.ann_file}: no evaluated picture has a box to be found')
+            figures = self.measure(coco, truths, predictions, prefix)
+        return {**figures, 'num_images': len(img_ids), 'num_boxes': len(boxes)}
+
+    def measure(
+        self, coco: COCO, truths: Sequence[dict], predictions: Sequence[dict], prefix: str
+    ) -> dict[str, float]:
+        """``mAP@{threshold}`` in [0, 1], mean over categories with a box.
+
+        Args:
+            coco: annotated boxes.
+            truths: per picture ``height`` and ``width``.
+            predictions: per picture ``img_id``, ``bboxes`` (K, 4) xyxy,
+                ``scores`` and ``labels`` (K,).
+            prefix: of files that may be written.
+        """
+        found = load(self.results2json(predictions, prefix)['bbox'])
+        img_ids = [result['img_id'] for result in predictions]
         precision = average_precision(coco, found, self.cat_ids, img_ids, self.iou_thrs)
         counted = precision[0] > -1  # categories without a box have no precision
-        if not counted.any():
-            raise ValueError(f'{self.ann_file}: no evaluated picture has a box to be found')
         names = [coco.load_cats(cat_id)[0]['name'] for cat_id in self.cat_ids]
         figures = {}
         for thr, values in zip(self.iou_thrs, precision, strict=True):
@@ -92,8 +108,6 @@ class DetectionMAP(CocoMetric):
         ]
         table = format_table(['AP', *(f'@{thr}' for thr in self.iou_thrs)], rows)
         print_log(f'\n{table}', logger='current')
-        figures['num_images'] = len(img_ids)
-        figures['num_boxes'] = len(coco.get_ann_ids(img_ids=img_ids, cat_ids=self.cat_ids))
         return figures
 
     def _truth(self, truths: Sequence[dict], prefix: str, img_ids: list) -> COCO:

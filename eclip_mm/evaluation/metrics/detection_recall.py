@@ -1,0 +1,56 @@
+"""How many boxes the proposals of an RPN or detector find.
+
+Imports mmdet; a config asks for it with
+``custom_imports = dict(imports=['eclip_mm.evaluation.metrics.detection_recall'])``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eclip_mm.evaluation.metrics.detection_map import DetectionMAP
+from eclip_mm.evaluation.proposals.recall import proposal_recall
+from eclip_mm.registry import METRICS
+
+
+@METRICS.register_module()
+class ProposalRecall(DetectionMAP):
+    """Share of boxes, of whatever class, that the first proposals of a picture overlap enough.
+
+    mmdet's ``CocoMetric(metric='proposal_fast')`` fails with numpy >= 1.24
+    where pictures have different numbers of boxes.
+
+    Args:
+        ann_file: see :class:`DetectionMAP`.
+        iou_thrs: thresholds.
+        counts: how many proposals are looked at, the best first.
+        kwargs: see mmdet's ``CocoMetric``.
+    """
+
+    default_prefix = 'proposals'
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        iou_thrs: Sequence[float] = (0.5, 0.7),
+        counts: Sequence[int] = (10, 50, 100),
+        **kwargs,
+    ):
+        super().__init__(ann_file=ann_file, iou_thrs=iou_thrs, **kwargs)
+        self.counts = tuple(counts)
+
+    def measure(self, coco, truths, predictions, prefix) -> dict[str, float]:
+        """``recall@{threshold}/{count}`` in [0, 1]; crowds do not count."""
+        photos = []
+        for truth, found in zip(truths, predictions, strict=True):
+            ids = coco.get_ann_ids(img_ids=[found['img_id']], iscrowd=False)
+            boxes = np.array([a['bbox'] for a in coco.load_anns(ids)], float).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            order = np.argsort(-found['scores'], kind='stable')
+            photos.append((found['bboxes'][order], boxes, (truth['height'], truth['width'])))
+        recall = proposal_recall(photos, self.iou_thrs, self.counts)
+        return {
+            f'recall@{thr}/{count}': float(value)
+            for thr, row in zip(self.iou_thrs, recall, strict=True)
+            for count, value in zip(self.counts, row, strict=True)
+        }
