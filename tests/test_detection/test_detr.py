@@ -113,6 +113,19 @@ def test_losses_of_every_block_reach_every_part(pretraining):
     assert without == []
 
 
+def test_bf16_keeps_boxes_in_float32(pretraining):
+    model = build(config(pretraining[0])).train()
+    data = prepared(model, batch())
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(data['inputs'], data['data_samples'])
+        scores, boxes = model._forward(data['inputs'], data['data_samples'])
+    assert scores.dtype == boxes.dtype == torch.float32
+    assert all(value.isfinite() for value in losses.values())
+    # matching may choose another of several equal queries: boxes are compared, not losses
+    exact = model._forward(data['inputs'], data['data_samples'])[1]
+    torch.testing.assert_close(boxes, exact, atol=0.02, rtol=0)
+
+
 def test_padding_changes_nothing_for_the_decoder(pretraining):
     """Cells of padding: other content, same result."""
     for softmax_over in ('queries', 'tokens'):
@@ -183,10 +196,16 @@ def test_the_box_is_the_reference_at_the_start():
     assert head.loss_cls.class_weight == [1.0, 1.0, 1.0, 0.1] and head.bg_cls_weight == 0.1
 
 
-def test_from_clip_the_decoder_starts_anew(clip_checkpoint, caplog):
+def test_from_clip_the_decoder_starts_anew(clip_checkpoint):
+    from eclip_mm.models.detection import load_pretrained
+
     model = build(config(clip_checkpoint))
     assert len(model.decoder.blocks) == 2  # as the config in the checkpoint says
-    assert model.image_proj.weight.shape == (32, 32)
+    report = load_pretrained(
+        dict(image_proj=model.image_proj, decoder=model.decoder), clip_checkpoint
+    )
+    assert report.loaded == dict(image_proj=2, decoder=0)
+    assert len(report.new) == len(model.decoder.state_dict())
 
 
 def test_predictions_are_boxes_of_the_original_picture(pretraining):

@@ -6,6 +6,7 @@ import torch
 from mmdet.models.dense_heads import DETRHead
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
 
@@ -64,7 +65,8 @@ class EclipDETRHead(DETRHead):
             shares of the picture.
         """
         feats, boxes = hidden_states.split([self.embed_dims, 4], dim=-1)
-        offsets = self.fc_reg(self.activate(self.reg_ffn(feats)))
+        # bf16 has 8 bits: boxes of 800 pixels would come in steps of 3
+        offsets = at_least_float32(self.fc_reg(self.activate(self.reg_ffn(feats))))
         if self.references:
             offsets = offsets + torch.logit(boxes.to(offsets), eps=1e-3)
-        return self.fc_cls(feats), offsets.sigmoid()
+        return at_least_float32(self.fc_cls(feats)), offsets.sigmoid()
