@@ -82,7 +82,7 @@ def test_a_killed_comparison_goes_on_and_a_finished_one_is_only_shown(workplace)
     unknown = EXPERIMENT.replace('fine_R@1', 'fine_R@2')
     changed = EXPERIMENT.replace("': 32", "': 16")
     for name, text, words in (
-        ('unknown', unknown, ("'photos/fine_R@2'", "'photos/fine_R@1'")),
+        ('unknown', unknown, ("'photos/fine_R@2'; did you mean 'photos/fine_R@",)),
         ('changed', changed, ('train_dataloader.batch_size: 32 -> 16', 'full/seed0')),
     ):
         experiment.write_text(text)
