@@ -6,7 +6,7 @@ import pytest
 
 from eclip_mm.comparison.experiment import load_experiment
 from eclip_mm.comparison.frozen import freeze, write_record
-from eclip_mm.comparison.plan import plan_jobs, seed_folder
+from eclip_mm.comparison.plan import seed_folder
 from eclip_mm.comparison.report import write_report, write_tables
 from eclip_mm.comparison.results import Results
 
