@@ -14,6 +14,7 @@ from eclip_mm.engine.finite import check_finite
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 
+from .chunked import check_chunk_size, in_chunks
 from .decoders import IMAGE, TEXT, scale_prompts
 from .instance_network import InstanceNetwork
 from .precision import at_least_float32
@@ -52,6 +53,9 @@ class ECLIP(BaseModel):
             ``max_logit_scale``.
         score_map_blocks: decoder blocks whose assignments make the score map:
             ``last``, ``mean`` or a list of indices.
+        chunk_size: products whose activations are in memory at a time, see
+            :func:`in_chunks`; the losses are those of the whole batch, a step
+            takes about a quarter more arithmetic. None for all at once.
     """
 
     #: encodes and decodes; for subclasses whose features are others
@@ -71,6 +75,7 @@ class ECLIP(BaseModel):
         init_logit_scale: float = 1 / 0.07,
         max_logit_scale: float = 100.0,
         score_map_blocks: str | list[int] = 'last',
+        chunk_size: int | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -91,6 +96,8 @@ class ECLIP(BaseModel):
             queries if self.with_decoder else None,
             decoder if self.with_decoder else None,
         )
+        check_chunk_size(chunk_size, self.network)
+        self.chunk_size = chunk_size
         self.prompts = self.negative_queries = self.teacher = None
         self.teacher_decodes = any(head.needs_teacher for head in self.heads.values())
         if self.with_decoder:
@@ -166,55 +173,78 @@ class ECLIP(BaseModel):
     def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> PretrainOutputs:
         """Encoders and decoder on one training batch."""
         images, text = inputs['images'], (inputs['input_ids'], inputs['attention_mask'])
-        image_feats, patch_tokens, _ = self.network.encode_image(images[:, 0])
-        text_feats = self.network.encode_text(*text)
         outputs = PretrainOutputs(
-            image_feats,
-            text_feats,
-            id_hash=hash_product_ids([s.product_id for s in data_samples], image_feats.device),
+            image_feats=None,  # below
+            text_feats=self.in_chunks(self.network.encode_text, *text),
+            id_hash=hash_product_ids([s.product_id for s in data_samples], images.device),
             logit_scale=self.logit_scale.exp(),
         )
         if not self.with_decoder:
+            outputs.image_feats = self.in_chunks(
+                lambda images: self.network.encode_image(images)[0], images[:, 0]
+            )
             return outputs
 
-        rows = local_rows(len(images))
-        plan = self.prompts(outputs.all_id_hash, rows, self._step)
+        plan = self.prompts(outputs.all_id_hash, local_rows(len(images)), self._step)
         outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
-        is_text = (plan.modality == TEXT)[..., None]
         # negative prompts are conditions, not targets: only the sample's own
         # text carries gradient into the text encoder
         pool = outputs.all_text_feats.detach()
-        prompts = pool[plan.sources]
-        own = F.one_hot(plan.positive_index, prompts.shape[1]).bool()[..., None]
-        prompts = torch.where(own, text_feats[:, None], prompts)
+        image_pool = None
         if self.teacher is not None:
-            with torch.no_grad():
-                teacher = self.teacher.network
-                other_feats, other_tokens, _ = teacher.encode_image(images[:, 1])
-                if self.teacher_decodes:
-                    outputs.teacher_instance_feats = self._decode_teacher(
-                        other_tokens, gather(teacher.encode_text(*text)), plan
-                    )
-            if self.prompts.image_prob > 0:
-                prompts = torch.where(is_text, prompts, gather(other_feats)[plan.sources])
-        outputs.instance_feats, outputs.assign_maps = self.network.decode(
-            patch_tokens, scale_prompts(prompts), plan.modality
+            other_feats, outputs.teacher_instance_feats = self._run_teacher(
+                images[:, 1], text, plan
+            )
+            image_pool = gather(other_feats) if self.prompts.image_prob > 0 else None
+
+        def encode_and_decode(images, text_feats, sources, modality, positive_index):
+            image_feats, patch_tokens, _ = self.network.encode_image(images)
+            prompts = pool[sources]
+            own = F.one_hot(positive_index, prompts.shape[1]).bool()[..., None]
+            prompts = torch.where(own, text_feats[:, None], prompts)
+            if image_pool is not None:
+                is_text = (modality == TEXT)[..., None]
+                prompts = torch.where(is_text, prompts, image_pool[sources])
+            instance_feats, assign_maps = self.network.decode(
+                patch_tokens, scale_prompts(prompts), modality
+            )
+            return image_feats, instance_feats, *assign_maps
+
+        outputs.image_feats, outputs.instance_feats, *outputs.assign_maps = self.in_chunks(
+            encode_and_decode,
+            images[:, 0],
+            outputs.text_feats,
+            plan.sources,
+            plan.modality,
+            plan.positive_index,
         )
         return outputs
 
-    def _decode_teacher(self, patch_tokens, all_text_feats, plan):
-        """(B, D) h_xi of the other picture, always prompted by text.
+    @torch.no_grad()
+    def _run_teacher(self, images, text, plan):
+        """(B, D) features of the other pictures; (B, D) h_xi, None if no head needs it.
 
-        An image prompt for it would have to come from the first picture, one
-        more pass of the momentum encoder.
+        Always prompted by text: an image prompt for the other picture would
+        have to come from the first, one more pass of the momentum encoder.
         """
-        feats, _ = self.teacher.network.decode(
-            patch_tokens,
-            scale_prompts(all_text_feats[plan.sources]),
-            torch.full_like(plan.modality, TEXT),
-        )
-        rows = torch.arange(len(feats), device=feats.device)
-        return F.normalize(at_least_float32(feats[rows, plan.positive_index]), dim=-1)
+        teacher = self.teacher.network
+        if not self.teacher_decodes:
+            return self.in_chunks(lambda images: teacher.encode_image(images)[0], images), None
+        pool = gather(self.in_chunks(teacher.encode_text, *text))
+
+        def encode_and_decode(images, sources, positive_index):
+            image_feats, patch_tokens, _ = teacher.encode_image(images)
+            feats, _ = teacher.decode(
+                patch_tokens, scale_prompts(pool[sources]), torch.full_like(sources, TEXT)
+            )
+            rows = torch.arange(len(feats), device=feats.device)
+            return image_feats, F.normalize(at_least_float32(feats[rows, positive_index]), dim=-1)
+
+        return self.in_chunks(encode_and_decode, images, plan.sources, plan.positive_index)
+
+    def in_chunks(self, function, *inputs: Tensor):
+        """:func:`in_chunks` with this model's ``chunk_size``."""
+        return in_chunks(function, self.chunk_size, *inputs)
 
     @torch.no_grad()
     def update_teacher(self, progress: float):

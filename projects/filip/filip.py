@@ -69,9 +69,11 @@ class FILIP(ECLIP):
 
     def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> FILIPOutputs:
         """Tokens and their means for one training batch."""
-        image_feats, patch_tokens, _ = self.network.encode_image(inputs['images'][:, 0])
-        text_tokens = self.network.encode_text_tokens(
-            inputs['input_ids'], inputs['attention_mask']
+        image_feats, patch_tokens = self.in_chunks(
+            lambda images: self.network.encode_image(images)[:2], inputs['images'][:, 0]
+        )
+        text_tokens = self.in_chunks(
+            self.network.encode_text_tokens, inputs['input_ids'], inputs['attention_mask']
         )
         text_mask = inputs['attention_mask'].bool()
         return FILIPOutputs(

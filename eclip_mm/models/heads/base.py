@@ -7,8 +7,8 @@ from torch.utils.checkpoint import checkpoint
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 
-#: logits that a head holds at a time (32 MiB in float32, of which a loss keeps a few copies)
-MAX_LOGITS = 2**23
+#: logits that a head holds at a time (16 MiB in float32, of which a loss makes several copies)
+MAX_LOGITS = 2**22
 
 
 class PretextHead(nn.Module):
