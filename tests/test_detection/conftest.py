@@ -1,4 +1,4 @@
-"""A tiny pretraining checkpoint for the detectors to start from; skipped without mmdet."""
+"""A tiny pretraining checkpoint for the detectors to start from; ops need mmdet."""
 
 import pytest
 import torch
@@ -8,8 +8,9 @@ from eclip_mm.testing import tiny_model_config
 from eclip_mm.utils.env_check import EnvironmentCheckError, check_detection
 
 
-@pytest.fixture(scope='session', autouse=True)
+@pytest.fixture(scope='session')
 def detection():
+    """mmdet with everything registered; skips without it."""
     try:
         check_detection()
     except EnvironmentCheckError as error:
@@ -17,6 +18,12 @@ def detection():
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
+
+
+@pytest.fixture(autouse=True)
+def _detection_where_marked(request):
+    if request.node.get_closest_marker('ops'):
+        request.getfixturevalue('detection')
 
 
 def save_pretraining(path, **overrides):

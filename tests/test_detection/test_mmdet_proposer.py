@@ -18,7 +18,7 @@ OPTIONS = {
 
 
 @pytest.fixture(scope='module')
-def proposer():
+def proposer(detection):
     import eclip_mm.evaluation.proposals.mmdet_proposer  # noqa: F401
 
     scope = DefaultScope.get_current_instance().scope_name
