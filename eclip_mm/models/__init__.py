@@ -14,6 +14,7 @@ from .heads import InterProductHead, IntraProductHead, ITCHead, ITMHead, Pretext
 from .instance_network import InstanceNetwork
 from .losses import AssignmentEntropyLoss, InfoNCELoss
 from .momentum import MomentumTeacher
+from .momentum_queue import MomentumQueue
 from .pretrain_outputs import PretrainOutputs
 from .prompts import PromptSampler
 
@@ -30,6 +31,7 @@ __all__ = [
     'InstanceQueries',
     'InterProductHead',
     'IntraProductHead',
+    'MomentumQueue',
     'MomentumTeacher',
     'PretextHead',
     'PretrainOutputs',

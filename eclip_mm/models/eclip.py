@@ -163,6 +163,8 @@ class ECLIP(BaseModel):
         check_finite(terms, data_samples)
         # from here on the step counts: what a stopped run saved does not hold half of it
         self._step += 1
+        for head in self.heads.values():
+            head.observe(outputs)
         if self.with_decoder:
             self.negative_queries.observe(outputs.all_text_feats.detach(), outputs.all_id_hash)
         terms['logit_scale'] = outputs.logit_scale.detach()

@@ -59,6 +59,11 @@ class PretrainOutputs:
         return gather(self.text_feats)
 
     @cached_property
+    def all_teacher_feats(self) -> Tensor:
+        """(G, D) ``teacher_instance_feats`` of the global batch, without gradient."""
+        return gather(self.teacher_instance_feats)
+
+    @cached_property
     def all_id_hash(self) -> Tensor:
         """(G,)."""
         return gather(self.id_hash)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.models.momentum_queue import write_ring
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
 
@@ -81,15 +82,8 @@ class TextNegatives(NegativeQueries):
         self.register_buffer('ring_ids', torch.zeros(size, dtype=torch.int64))
         self.register_buffer('num_seen', torch.zeros((), dtype=torch.int64))
 
-    @torch.no_grad()
     def observe(self, text_feats, id_hash):
-        size = len(self.ring_ids)
-        text_feats, id_hash = text_feats[:size], id_hash[:size]
-        # a batch need not divide the ring: wrap around
-        at = (self.num_seen + torch.arange(len(id_hash), device=id_hash.device)) % size
-        self.ring_feats[at] = text_feats.to(self.ring_feats.dtype)
-        self.ring_ids[at] = id_hash
-        self.num_seen += len(id_hash)
+        write_ring(self.ring_feats, self.ring_ids, self.num_seen, text_feats, id_hash)
 
     def forward(self, product_ids, id_hash, num_negatives):
         filled = min(int(self.num_seen), len(self.ring_ids))

@@ -26,6 +26,12 @@ class PretextHead(nn.Module):
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def observe(self, outputs: PretrainOutputs) -> None:
+        """Called after ``loss``, once all terms of the step are known to be finite.
+
+        The place to keep something for later steps, such as a queue.
+        """
+
 
 def similarity_logits(feats: Tensor, others: Tensor, scale: Tensor) -> Tensor:
     """``scale * feats @ others^T`` in float32 under autocast, too.

@@ -3,7 +3,6 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from eclip_mm.engine.dist import gather
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
@@ -22,19 +21,34 @@ class InterProductHead(PretextHead):
     Args:
         loss: config of the contrastive loss.
         max_elements: logits held at a time, see :func:`contrast`.
+        queue: config of a queue of further negatives, such as
+            ``dict(type='MomentumQueue', size=65536)``; None for those of the
+            global batch alone.
     """
 
     needs_decoder = True
     needs_teacher = True
 
-    def __init__(self, loss: dict | None = None, max_elements: int = MAX_LOGITS):
+    def __init__(
+        self,
+        loss: dict | None = None,
+        max_elements: int = MAX_LOGITS,
+        queue: dict | None = None,
+    ):
         super().__init__()
         self.criterion = MODELS.build(loss or dict(type='InfoNCELoss'))
         self.max_elements = max_elements
+        self.queue = MODELS.build(queue) if queue else None
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_inter``, ``inter_acc``."""
         h = F.normalize(at_least_float32(outputs.positive_feats), dim=-1)
-        keys = gather(outputs.teacher_instance_feats)  # (G, D), no gradient
-        loss, acc = contrast(self.criterion, outputs, h, keys, max_elements=self.max_elements)
+        keys, ids = outputs.all_teacher_feats, outputs.all_id_hash
+        if self.queue is not None:
+            keys, ids = self.queue.extend(keys, ids)
+        loss, acc = contrast(self.criterion, outputs, h, keys, ids, self.max_elements)
         return dict(loss_inter=loss, inter_acc=acc)
+
+    def observe(self, outputs: PretrainOutputs) -> None:
+        if self.queue is not None:
+            self.queue.push(outputs.all_teacher_feats, outputs.all_id_hash)

@@ -1,0 +1,67 @@
+"""Features of earlier steps, kept in a ring."""
+
+import torch
+from torch import Tensor, nn
+
+from eclip_mm.registry import MODELS
+
+
+@torch.no_grad()
+def write_ring(
+    ring_feats: Tensor, ring_ids: Tensor, num_seen: Tensor, feats: Tensor, ids: Tensor
+) -> None:
+    """Overwrite the oldest rows of a ring, in place.
+
+    A batch need not divide the ring: it wraps around. Of one that is longer
+    than the ring the first rows are taken.
+
+    Args:
+        ring_feats, ring_ids: (K, D) and (K,).
+        num_seen: scalar int64, rows written since the beginning.
+        feats, ids: (G, D) and (G,) new rows.
+    """
+    size = len(ring_ids)
+    feats, ids = feats[:size], ids[:size]
+    at = (num_seen + torch.arange(len(ids), device=ids.device)) % size
+    ring_feats[at] = feats.to(ring_feats.dtype)
+    ring_ids[at] = ids
+    num_seen += len(ids)
+
+
+@MODELS.register_module()
+class MomentumQueue(nn.Module):
+    """Momentum features of the last products, further negatives N^- (MoCo).
+
+    Features and identities travel with the checkpoint, and are the same on all
+    ranks: every rank writes the whole global batch.
+
+    Args:
+        size: K, features in the queue.
+        embed_dims: joint width D.
+    """
+
+    def __init__(self, size: int, embed_dims: int = 512):
+        super().__init__()
+        if size < 1:
+            raise ValueError(f'a queue holds at least 1 feature, got size={size}')
+        self.register_buffer('feats', torch.zeros(size, embed_dims))
+        self.register_buffer('ids', torch.zeros(size, dtype=torch.int64))
+        self.register_buffer('num_seen', torch.zeros((), dtype=torch.int64))
+
+    def extend(self, feats: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The global batch's (G, D) and (G,), then what the queue holds so far."""
+        if feats.shape[1] != self.feats.shape[1]:
+            raise ValueError(
+                f'the queue holds features of {self.feats.shape[1]} dimensions, the model gives '
+                f'{feats.shape[1]}; set pretext_heads.inter.queue.embed_dims={feats.shape[1]}'
+            )
+        filled = min(int(self.num_seen), len(self.ids))
+        # copies: the next step overwrites rows that the backward pass of this one may read
+        return (
+            torch.cat([feats, self.feats[:filled].to(feats.dtype)]),
+            torch.cat([ids, self.ids[:filled]]),
+        )
+
+    def push(self, feats: Tensor, ids: Tensor) -> None:
+        """Take the (G, D) features and (G,) identities of a step, drop the oldest."""
+        write_ring(self.feats, self.ids, self.num_seen, feats, ids)
