@@ -1,6 +1,7 @@
 # Tables 1 to 6 but for detection, on two CPU cores: the demo's model and generated catalogue.
 #   python tools/compare.py configs/comparison/tiny.py --jobs 2 --report docs/reproduction.md
 title = 'Reproduction at small scale'
+notes = 'tiny_notes.md'
 seeds = [0, 1, 2]
 _ablation = '../ablation/tiny/'
 runs = {
