@@ -1,7 +1,8 @@
-"""Two gloo processes with half the batch each are one process with the whole batch."""
+"""Several gloo processes with a share of the batch each are one process with the whole batch."""
 
 import os
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -13,9 +14,14 @@ from eclip_mm.testing import fake_batch, tiny_model_config
 BATCH = 8
 
 
-def _build():
+def _build(chunk_size=None):
+    """With a chunk size, the contrastive losses are in tiles of one row, too."""
+    cfg = tiny_model_config(chunk_size=chunk_size)
+    if chunk_size:
+        for task in ('itc', 'inter', 'itm'):
+            cfg['pretext_heads'][task]['max_elements'] = BATCH
     torch.manual_seed(0)
-    model = MODELS.build(tiny_model_config()).double()
+    model = MODELS.build(cfg).double()
     with torch.no_grad():  # a teacher unlike its student: its gradient path must be empty
         for param in model.teacher.parameters():
             param.add_(0.01)
@@ -39,30 +45,31 @@ def _terms(model, inner, rows):
     return model(**data, mode='loss')
 
 
-def _rank(rank, port, out):
+def _rank(rank, port, size, chunk_size, out):
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.set_num_threads(1)
-    dist.init_process_group('gloo', rank=rank, world_size=2)
-    inner = _build()
+    dist.init_process_group('gloo', rank=rank, world_size=size)
+    inner = _build(chunk_size)
     model = DistributedDataParallel(inner)
     # dealt like cards, as the sampler does
-    terms = _terms(model, inner, slice(rank, BATCH, 2))
+    terms = _terms(model, inner, slice(rank, BATCH, size))
     sum(v for k, v in terms.items() if 'loss' in k).backward()
     values = torch.stack([v.detach().double() for v in terms.values()])
     dist.all_reduce(values)
     if rank == 0:
-        torch.save(dict(values=values / 2, grads=[p.grad for p in inner.parameters()]), out)
+        torch.save(dict(values=values / size, grads=[p.grad for p in inner.parameters()]), out)
     dist.destroy_process_group()
 
 
-def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path):
+@pytest.mark.parametrize('size, chunk_size', [(2, None), (2, 3), (4, 1)])
+def test_several_processes_give_the_loss_and_gradients_of_one(tmp_path, size, chunk_size):
     model = _build()
     terms = _terms(model, model, slice(0, BATCH))
     sum(v for k, v in terms.items() if 'loss' in k).backward()
 
     out = tmp_path / 'rank0.pth'
     port = 20000 + os.getpid() % 20000
-    mp.spawn(_rank, args=(port, str(out)), nprocs=2)
+    mp.spawn(_rank, args=(port, size, chunk_size, str(out)), nprocs=size)
     both = torch.load(out, weights_only=True)
     # parameters are float64, softmax and losses float32: a few float32 roundings
     for (name, value), other in zip(terms.items(), both['values'], strict=True):

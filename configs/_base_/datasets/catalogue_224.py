@@ -18,7 +18,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=200,  # x 32 GPUs = 6,400
+    batch_size=200,  # x 32 GPUs = 6,400; on one GPU: 6400 and model.chunk_size=200
     num_workers=8,
     persistent_workers=True,
     pin_memory=True,
