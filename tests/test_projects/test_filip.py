@@ -204,6 +204,18 @@ def test_the_score_map_is_the_mean_similarity_with_the_words():
     torch.testing.assert_close(sample.pred_score_map, expected.detach(), atol=1e-6, rtol=1e-4)
 
 
+def test_a_chunked_step_has_the_gradients_of_the_whole_batch():
+    found = []
+    for chunk_size in (None, 4):  # of 6: 4 + 2
+        model = build(chunk_size=chunk_size).double()
+        data = model.data_preprocessor(fake_batch())
+        data['inputs']['images'] = data['inputs']['images'].double()
+        model(**data, mode='loss')['loss_filip'].backward()
+        found.append([p.grad for p in model.parameters()])
+    for whole, chunks in zip(*found, strict=True):
+        torch.testing.assert_close(chunks, whole, rtol=1e-9, atol=1e-12)
+
+
 def test_a_task_that_needs_the_decoder_is_an_error():
     cfg = tiny_model_config(type='FILIP')
     cfg['pretext_heads'].update(inter=None, itm=None, filip=dict(type='FILIPHead'))
