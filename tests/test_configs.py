@@ -160,7 +160,7 @@ def shrink(model):
     """The same parts in the same places, a few thousand times smaller."""
     tower = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
     kept = {k: v for k, v in model.image_encoder.config.items() if k in ('use_mask_token',)}
-    if model.image_encoder.model_type != 'resnet':  # the demo's is small as it is
+    if model.image_encoder.model_type not in ('resnet', 'regnet'):  # the demo's is small as it is
         model.image_encoder.config = dict(tower, image_size=32, patch_size=8, **kept)
     model.text_encoder.config = dict(
         tower, intermediate_size=64, vocab_size=100, max_position_embeddings=64

@@ -107,8 +107,9 @@ def watershed_regions(picture: np.ndarray, cell: float) -> np.ndarray:
     height, width = picture.shape[:2]
     edges = np.zeros((height, width), np.float32)
     for channel in cv2.split(picture):
-        slopes = (cv2.Sobel(channel, cv2.CV_32F, 1, 0), cv2.Sobel(channel, cv2.CV_32F, 0, 1))
-        edges = np.maximum(edges, cv2.magnitude(*slopes))
+        dx, dy = (cv2.Sobel(channel, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+        # squares of integers, exact: cv2.magnitude rounds otherwise from one call to the next
+        edges = np.maximum(edges, dx * dx + dy * dy)
     rows = np.linspace(0, height, max(1, round(height / cell)) + 1).astype(int)
     cols = np.linspace(0, width, max(1, round(width / cell)) + 1).astype(int)
     seeds = np.zeros((height, width), np.int32)
