@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from eclip_mm.engine import NonFiniteLossError, check_finite, prepare_cpu_launch
 from eclip_mm.structures import ProductDataSample
-from eclip_mm.testing import tiny_model_config
+from eclip_mm.testing import end_rank, tiny_model_config
 
 from .helpers import make_runner
 
@@ -78,7 +78,7 @@ def _rank(rank, port, folder):
         message = 'trained to the end'
     with open(f'{folder}/{rank}.txt', 'w') as file:
         file.write(message)
-    torch.distributed.destroy_process_group()
+    end_rank()
 
 
 def test_all_ranks_stop_together(tmp_path):

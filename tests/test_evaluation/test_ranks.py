@@ -7,6 +7,7 @@ import torch.multiprocessing as mp
 
 from eclip_mm.evaluation import ProductEvaluator, ProductMetric
 from eclip_mm.registry import METRICS
+from eclip_mm.testing import end_rank
 
 from .helpers import LEFT, METRIC_CONFIGS, RIGHT, build_evaluator, grounding_sample
 
@@ -70,7 +71,7 @@ def worker(rank, port, folder):
         assert all((a == b.numpy()).all() for a, b in zip(first, order, strict=True))
     else:
         assert not any(hasattr(twin, 'feats') for twin in twins)
-    torch.distributed.destroy_process_group()
+    end_rank()
 
 
 def test_two_ranks_equal_one(tmp_path, monkeypatch):

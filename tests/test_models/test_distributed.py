@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from eclip_mm.registry import MODELS
-from eclip_mm.testing import fake_batch, tiny_model_config
+from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
 
 BATCH = 8
 
@@ -58,7 +58,7 @@ def _rank(rank, port, size, chunk_size, out):
     dist.all_reduce(values)
     if rank == 0:
         torch.save(dict(values=values / size, grads=[p.grad for p in inner.parameters()]), out)
-    dist.destroy_process_group()
+    end_rank()
 
 
 @pytest.mark.parametrize('size, chunk_size', [(2, None), (2, 3), (4, 1)])

@@ -10,7 +10,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from eclip_mm.registry import MODELS
-from eclip_mm.testing import fake_batch, tiny_model_config
+from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
 from eclip_mm.utils.config import load_config
 
 OFF = dict(itc=None, inter=None, itm=None, intra=None)
@@ -256,7 +256,7 @@ def on_rank(rank, port, out):
         slice(rank, BATCH, 2), torch.nn.parallel.DistributedDataParallel
     )
     torch.save(dict(terms=terms, grads=grads, longest=longest), f'{out}{rank}')
-    dist.destroy_process_group()
+    end_rank()
 
 
 def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path, repo_root, monkeypatch):
