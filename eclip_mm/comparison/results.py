@@ -33,8 +33,9 @@ class Results:
             for seed in experiment.seeds:
                 folder = seed_folder(work_dir, name, seed)
                 source = seed_folder(work_dir, run.of, seed) if run.of else None
-                if read_metrics(folder) and is_finished(folder, freeze(run, seed), source):
-                    figures[name][seed] = read_metrics(folder)['figures']
+                metrics = read_metrics(folder)
+                if metrics and is_finished(folder, freeze(run, seed), source):
+                    figures[name][seed] = metrics['figures']
                 elif folder in failed_folders:
                     failed[name].append(seed)
         return cls(experiment, figures, failed)

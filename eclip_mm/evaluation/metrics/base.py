@@ -183,7 +183,9 @@ class ProductMetric(BaseMetric):
             records (Sequence[dict]): (N,) the records that ask the queries; the
                 bootstrap draws all of a product at a time.
         """
-        products = encode([record['product_id'] for record in records])
+        products = None
+        if self.num_bootstrap:
+            products = encode([record['product_id'] for record in records])
         figures[name] = float(np.mean(scores))
         figures[f'{name}_chance'] = float(np.mean(chance))
         if self.num_bootstrap:
