@@ -1,6 +1,6 @@
 """Results as Markdown."""
 
-from eclip_mm.visualization.table import format_table
+from eclip_mm.utils.text_table import format_table
 
 from .experiment import Experiment, Table
 from .results import Results

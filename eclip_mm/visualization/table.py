@@ -1,53 +1,12 @@
-"""Figures as text: aligned for a terminal, or Markdown."""
+"""Figures of an evaluation as a table, on the screen and in files."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eclip_mm.utils.text_table import format_table
+
 SUFFIXES = ('_chance', '_low', '_high')
-
-
-def format_table(
-    header: Sequence[str], rows: Sequence[Sequence], markdown: bool = False, digits: int = 3
-) -> str:
-    """Lay out a table; the first column to the left, the others to the right.
-
-    Args:
-        header (sequence[str]): Names of the columns.
-        rows (sequence): Cells: str, int, float (rounded to ``digits``) or None
-            (shown as '-').
-        markdown (bool): Pipes for Markdown instead of spaces and a rule.
-        digits (int): Decimals of floats.
-
-    Returns:
-        str: Lines without a final newline.
-
-    Raises:
-        ValueError: A row has another number of cells than the header.
-    """
-
-    def show(cell) -> str:
-        if cell is None:
-            return '-'
-        text = f'{cell:.{digits}f}' if isinstance(cell, float) else str(cell)
-        return text.replace('|', '\\|') if markdown else text
-
-    table = [[show(cell) for cell in row] for row in [header, *rows]]
-    for number, row in enumerate(table[1:]):
-        if len(row) != len(header):
-            raise ValueError(f'row {number} has {len(row)} cells, the header {len(header)}')
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    lines = []
-    for number, row in enumerate(table):
-        cells = [
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f'| {" | ".join(cells)} |' if markdown else '  '.join(cells).rstrip())
-        if number == 0:
-            rules = ['-' * (width - 1) + (':' if i else '-') for i, width in enumerate(widths)]
-            lines.append(f'| {" | ".join(rules)} |' if markdown else '-' * len('  '.join(cells)))
-    return '\n'.join(lines)
 
 
 def metrics_table(

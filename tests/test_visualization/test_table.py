@@ -1,8 +1,8 @@
-"""Tables, letter by letter."""
+"""Figures of runs as tables, letter by letter."""
 
 import pytest
 
-from eclip_mm.visualization import format_table, metrics_table
+from eclip_mm.visualization import metrics_table
 
 RUNS = {
     'ECLIP': {
@@ -22,23 +22,6 @@ RUNS = {
         'p/num_photos': 32,
     },
 }
-
-
-def test_plain():
-    assert format_table(['name', 'x'], [['a', 0.12345], ['long name', None], ['c', 7]]) == (
-        'name           x\n----------------\na          0.123\nlong name      -\nc              7'
-    )
-
-
-def test_markdown():
-    assert format_table(['name', 'x'], [['a|b', 0.5]], markdown=True, digits=1) == (
-        '| name |   x |\n| ---- | --: |\n| a\\|b | 0.5 |'
-    )
-
-
-def test_rows_of_another_width_fail():
-    with pytest.raises(ValueError, match='row 1 has 1 cells, the header 2'):
-        format_table(['a', 'b'], [[1, 2], [1]])
 
 
 def test_runs_side_by_side_with_chance_and_interval():

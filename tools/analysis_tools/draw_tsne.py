@@ -33,7 +33,7 @@ from eclip_mm.apis import draw_tsne, load_config_and_model
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.utils.env_check import check_analysis
 from eclip_mm.utils.evaluation_config import saved_pipeline
-from eclip_mm.visualization import format_table
+from eclip_mm.utils.text_table import format_table
 
 
 def parse_args():

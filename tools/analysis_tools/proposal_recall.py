@@ -16,7 +16,7 @@ from tqdm import tqdm
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.evaluation.proposals.recall import proposal_recall
 from eclip_mm.registry import TASK_UTILS
-from eclip_mm.visualization.table import format_table
+from eclip_mm.utils.text_table import format_table
 
 
 def parse_args():

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 
 from eclip_mm.datasets.converters.coco_check import check_coco
 from eclip_mm.registry import METRICS
-from eclip_mm.visualization.table import format_table
+from eclip_mm.utils.text_table import format_table
 
 
 @METRICS.register_module()

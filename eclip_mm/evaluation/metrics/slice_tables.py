@@ -1,5 +1,7 @@
 """Rows of slices as tables for the log."""
 
+from eclip_mm.utils.text_table import format_table
+
 
 def slice_tables(rows: list[dict]) -> list[tuple[str, str]]:
     """Lay out the rows of one metric, figures beside each other.
@@ -11,9 +13,6 @@ def slice_tables(rows: list[dict]) -> list[tuple[str, str]]:
         list[tuple[str, str]]: Per slice and set of queries (texts are not
         pictures) its name and its table: values x means.
     """
-    # not at the top: the pictures of that package import our functional
-    from eclip_mm.visualization.table import format_table
-
     columns: dict = {}  # (slice, values and counts) -> figure -> means
     for key, figure in dict.fromkeys((row['slice'], row['figure']) for row in rows):
         own = [row for row in rows if (row['slice'], row['figure']) == (key, figure)]
