@@ -50,7 +50,9 @@ class ImagePrompts:
 
         Args:
             results (dict): Of one picture; changed in place.
-            image (int): Which of its product's pictures it is.
+            image (int): Its place among the product's pictures in the
+                catalogue, from 0 and whatever sources the samples are of: place
+                k takes prompt k modulo their number.
             bad (set): Pictures that could not be decoded; a prompt is in it as
                 ``('prompt', index)``.
         """

@@ -171,10 +171,11 @@ class ProductImageDataset(CatalogueDataset):
         seed (int): Seed of random transforms, if the pipeline has any.
         prompt_sources (Sequence[str], optional): Add a second picture to every
             sample, the image prompt: another picture of the product, of one
-            of these sources. The k-th picture of a product is prompted by the
-            k-th of them, round and round. Where there is none, the picture
-            itself stands in and its entry in ``image_ids`` is None:
-            ``ProductGrounding`` leaves the sample out and counts it.
+            of these sources. The picture at place k of the product in the
+            catalogue, counted from 0 and with pictures of all sources, takes
+            prompt k modulo their number, itself not among them. Where there is
+            none, the picture itself stands in and its entry in ``image_ids`` is
+            None: ``ProductGrounding`` leaves the sample out and counts it.
         prompt_catalogue (str | Path | Sequence | Catalogue, optional): Where
             the prompts come from, by product_id. Defaults to ``catalogue``.
     """
