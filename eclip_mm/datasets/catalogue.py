@@ -231,13 +231,18 @@ def read_catalogue(
             be used, or ``strict`` and one cannot.
     """
     paths = [path] if isinstance(path, (str, Path)) else list(path)
-    shards = [shard for p in paths for shard in _open(Path(p))]
+    shards = [shard for p in paths for shard in open_carriers(Path(p))]
     if not shards:
         raise CatalogueError('no catalogue was given; give at least one path')
     return Catalogue(shards, strict=strict, check_files=check_files)
 
 
-def _open(path: Path) -> list:
+def open_carriers(path: Path) -> list[JsonLinesFile | ParquetShard]:
+    """The files of a catalogue in their order, opened and not yet read.
+
+    Raises:
+        CatalogueError: There is no such file, or it is not a catalogue.
+    """
     if path.is_dir():
         files = sorted(path.glob(f'*{PARQUET_SUFFIX}'))
         if not files:
