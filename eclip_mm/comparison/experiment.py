@@ -1,5 +1,6 @@
 """What is compared: runs, variants, seeds, tables and claims of an experiment file."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,11 +68,15 @@ class Experiment:
         return list(dict.fromkeys(keys))
 
     def labels(self) -> dict[str, str]:
-        """Name -> what the first table that has it calls it."""
+        """Name -> what the first table that has it calls it; two never have the same."""
         labels = {name: name for name in self.runs}
         for table in reversed(self.tables):
             labels.update({row.run: row.label for row in table.rows if row.run})
-        return labels
+        times = Counter(labels.values())
+        return {
+            name: label if times[label] == 1 else f'{label} ({name})'
+            for name, label in labels.items()
+        }
 
 
 def load_experiment(path: str | Path, seeds=None) -> Experiment:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .curves import COLOURS
 
@@ -42,6 +43,8 @@ def plot_ablation_bars(
         figsize=(3.4 * columns + 1.6, num_rows * (0.27 * len(runs) + 0.8) + 0.6),
         layout='constrained',
     )
+    # the last tick's number of one panel and the first one's of the next keep apart
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
     FigureCanvasAgg(figure)
     axes = figure.subplots(num_rows, columns, squeeze=False, sharey=True).ravel()
     line = None
@@ -79,3 +82,4 @@ def _draw_panel(axis, runs: Sequence[str], bars: Mapping[str, tuple]) -> None:
     axis.set_yticks(range(len(runs)), runs)
     axis.set_ylim(len(runs) - 0.4, -0.6)
     axis.set_xlim(left=0)
+    axis.xaxis.set_major_locator(MaxNLocator(5))

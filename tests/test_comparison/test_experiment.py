@@ -29,6 +29,13 @@ def test_options_of_all_and_of_one_reach_the_configs(experiment):
     assert experiment.tables[0].rows[1].paper == (None,)
 
 
+def test_runs_of_one_label_are_told_apart(tmp_path):
+    rows = [dict(run='eclip', label='ours'), dict(run='noise', label='ours'), dict(run='clip')]
+    experiment = load_experiment(write_experiment(tmp_path, tables=table(rows=rows)))
+    labels = {'eclip': 'ours (eclip)', 'noise': 'ours (noise)', 'clip': 'clip'}
+    assert experiment.labels() == labels
+
+
 def table(**changes):
     return [dict(GOOD['tables'][0], **changes)]
 

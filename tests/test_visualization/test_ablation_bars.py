@@ -40,6 +40,22 @@ def test_bars_intervals_and_chance_are_those_given(tmp_path, drawn):
         assert len(picture.convert('RGB').getcolors(1 << 20)) > 10
 
 
+@pytest.mark.parametrize('high', [0.1, 0.3, 0.6999, 0.9999, 1.5])
+def test_no_two_labels_overlap(tmp_path, drawn, high):
+    runs = {f'run number {i} of them': (high / 2, 0.0, high) for i in range(9)}
+    figures = {f'photos/figure_{i}': runs for i in range(6)}
+    plot_ablation_bars(figures, tmp_path / 'bars.png', title='T')
+    texts = [
+        text.get_window_extent()
+        for axis in drawn[0].axes
+        for text in [axis.title, *axis.get_xticklabels(), *axis.get_yticklabels()]
+        if text.get_visible() and text.get_text()
+    ]
+    assert len(texts) > 40
+    for i, box in enumerate(texts):
+        assert not any(box.overlaps(other) for other in texts[:i])
+
+
 @pytest.mark.parametrize('figures', [{}, dict(fine={}), dict(FIGURES, empty={})])
 def test_nothing_to_draw_is_refused(tmp_path, figures):
     with pytest.raises(ValueError, match='no bars to draw'):
