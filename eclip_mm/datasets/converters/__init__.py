@@ -5,6 +5,7 @@ from .catalogue_boxes import convert_catalogue_boxes
 from .coco import convert_coco
 from .grocery_store import convert_grocery_store
 from .instance_queries import write_instance_queries
+from .mosaics import write_mosaics
 from .pictures import shrink_picture
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     'convert_grocery_store',
     'shrink_picture',
     'write_instance_queries',
+    'write_mosaics',
 ]

@@ -1,0 +1,116 @@
+"""Photos of one product each, put together: grounding figures where nobody drew boxes."""
+
+import io
+import random
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from ..catalogue import read_catalogue
+from ..schema import CatalogueError
+from ..transforms.loading import ImageDecodeError, LoadProductImages
+from ..writers import ParquetCatalogueWriter
+
+_load = LoadProductImages()
+
+
+def write_mosaics(
+    catalogue: str | Path,
+    target: str | Path,
+    sources: Sequence[str] | None = None,
+    grid: int = 2,
+    cell_size: int = 72,
+    seed: int = 0,
+    quality: int = 90,
+    progress: Callable[[Iterable], Iterable] = lambda rows: rows,
+) -> tuple[int, list[str]]:
+    """One mosaic per photo: the photo in one cell, other products in the rest.
+
+    A cell is the middle square of a photo, scaled to ``cell_size``; its box
+    says which product it shows. The box is that of the whole photo: a map that
+    has its peak there has found the right photo, not the product in it. A guess
+    is right in one case of ``grid ** 2``.
+
+    Args:
+        catalogue: photos that show one product each; boxes that they have are
+            not read.
+        target: ``.parquet`` to write, a row per product as in ``catalogue``.
+        sources: only photos of these sources; None takes all.
+        grid: cells per side.
+        cell_size: pixels per side of a cell.
+        seed: of the places and the other products; the same catalogue and seed
+            give the same mosaics.
+        quality: of the JPEGs.
+        progress: wraps the row numbers.
+
+    Returns:
+        Mosaics written, and what could not be decoded.
+
+    Raises:
+        CatalogueError: Fewer products with photos than cells.
+    """
+    rows, problems = read_catalogue(catalogue), []
+    cells: dict[int, list[Image.Image]] = {}
+    for index in progress(range(len(rows))):
+        for image in rows.load(index)['images']:
+            if sources is not None and image['source'] not in sources:
+                continue
+            try:
+                cell = _middle_square(image, cell_size)
+            except ImageDecodeError as error:
+                problems.append(f'{rows.product_ids[index]}: {error}')
+            else:
+                cells.setdefault(index, []).append(cell)
+    if len(cells) < grid**2:
+        raise CatalogueError(
+            f'{catalogue}: {len(cells)} products have photos'
+            f'{"" if sources is None else f" of the sources {list(sources)}"}, too few for '
+            f'mosaics of {grid} x {grid} different products'
+        )
+    generator, written = random.Random(seed), 0
+    with ParquetCatalogueWriter(target) as writer:
+        for index, own in cells.items():
+            images = []
+            for cell in own:
+                others = generator.sample([i for i in cells if i != index], grid**2 - 1)
+                shown = [(i, generator.choice(cells[i])) for i in others]
+                shown.insert(generator.randrange(grid**2), (index, cell))
+                images.append(_mosaic(shown, rows.product_ids, grid, cell_size, quality))
+            row = rows.load(index)
+            writer.write(
+                dict(
+                    product_id=row['product_id'],
+                    text=row['text'],
+                    category=row.get('category'),
+                    images=images,
+                )
+            )
+            written += len(images)
+    return written, problems
+
+
+def _middle_square(image: dict, size: int) -> Image.Image:
+    picture = _load(dict(image_records=[image]))['images'][0]
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.crop((left, top, left + side, top + side)).resize(
+        (size, size), Image.Resampling.LANCZOS
+    )
+
+
+def _mosaic(
+    shown: list[tuple[int, Image.Image]],
+    product_ids: Sequence[str],
+    grid: int,
+    size: int,
+    quality: int,
+) -> dict:
+    mosaic, boxes = Image.new('RGB', (grid * size, grid * size)), []
+    for place, (index, picture) in enumerate(shown):
+        x, y = place % grid * size, place // grid * size
+        mosaic.paste(picture, (x, y))
+        boxes.append(dict(bbox=[x, y, x + size, y + size], product_id=product_ids[index]))
+    file = io.BytesIO()
+    mosaic.save(file, 'JPEG', quality=quality)
+    return dict(bytes=file.getvalue(), source='mosaic', boxes=boxes)

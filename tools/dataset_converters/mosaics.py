@@ -1,0 +1,36 @@
+"""Put photos of one product each together, with a box of each: grounding without annotation.
+
+python tools/dataset_converters/mosaics.py data/grocery/val.parquet data/grocery/mosaics.parquet
+"""
+
+import argparse
+import sys
+
+from tqdm import tqdm
+
+from eclip_mm.datasets import CatalogueError
+from eclip_mm.datasets.converters import write_mosaics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('catalogue', help='catalogue whose photos show one product each')
+    parser.add_argument('target', help='.parquet to write')
+    parser.add_argument('--sources', nargs='+', help='only photos of these sources')
+    parser.add_argument('--grid', type=int, default=2, help='cells per side (default: 2)')
+    parser.add_argument('--cell-size', type=int, default=72, help='in pixels (default: 72)')
+    parser.add_argument('--seed', type=int, default=0, help='of places and others (default: 0)')
+    args = parser.parse_args()
+    try:
+        written, problems = write_mosaics(
+            **vars(args), progress=lambda rows: tqdm(rows, desc='products')
+        )
+    except CatalogueError as error:
+        sys.exit(f'error: {error}')
+    for problem in problems:
+        print(f'left out: {problem}')
+    print(f'{args.target}: {written} mosaics')
+
+
+if __name__ == '__main__':
+    main()
