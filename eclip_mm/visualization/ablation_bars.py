@@ -82,4 +82,4 @@ def _draw_panel(axis, runs: Sequence[str], bars: Mapping[str, tuple]) -> None:
     axis.set_yticks(range(len(runs)), runs)
     axis.set_ylim(len(runs) - 0.4, -0.6)
     axis.set_xlim(left=0)
-    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
