@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from eclip_mm.registry import TRANSFORMS
 
 from .catalogue import Catalogue, read_catalogue
+from .picture_choice import check_sources
 from .schema import CatalogueError
 from .transforms.loading import ImageDecodeError
 
@@ -52,13 +53,7 @@ class CatalogueDataset(Dataset):
         sources: Sequence[str] | None,
         exclude_sources: Sequence[str] | None,
     ) -> None:
-        if sources is not None and exclude_sources is not None:
-            raise ValueError(
-                f"{type(self).__name__}: give 'sources' or 'exclude_sources', not both"
-            )
-        for name, value in (('sources', sources), ('exclude_sources', exclude_sources)):
-            if isinstance(value, str):
-                raise ValueError(f"{type(self).__name__}: '{name}' is a list, write [{value!r}]")
+        check_sources(type(self).__name__, sources, exclude_sources)
         self.catalogue_path = catalogue
         self.pipeline = build_pipeline(pipeline)
         self.seed = seed

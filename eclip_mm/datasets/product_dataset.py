@@ -12,6 +12,7 @@ from eclip_mm.registry import DATASETS
 from .catalogue import Catalogue
 from .catalogue_dataset import CatalogueDataset
 from .image_prompts import ImagePrompts
+from .picture_choice import check_choice, choose_pictures
 from .schema import CatalogueError
 from .transforms.loading import ImageDecodeError
 
@@ -56,16 +57,10 @@ class ProductDataset(CatalogueDataset):
         exclude_sources: Sequence[str] | None = None,
         first_picture: str = 'source',
     ) -> None:
+        check_choice('ProductDataset', num_images, first_picture)
         super().__init__(catalogue, pipeline, seed, strict, sources, exclude_sources)
-        if first_picture not in ('source', 'picture'):
-            raise ValueError(
-                "ProductDataset: 'first_picture' must be 'source' or 'picture', got "
-                f'{first_picture!r}'
-            )
-        self.first_picture = first_picture
-        if num_images < 1:
-            raise ValueError(f"ProductDataset: 'num_images' is {num_images}, give at least 1")
         self.num_images = num_images
+        self.first_picture = first_picture
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         self._used = used
@@ -113,45 +108,8 @@ class ProductDataset(CatalogueDataset):
         if not candidates:
             return None
         codes = self.catalogue.image_source_codes[start:end]
-        if self.first_picture == 'source':
-            chosen = choose_images(candidates, codes, self.num_images, rng)
-        else:
-            first = candidates[rng.integers(len(candidates))]
-            others = (
-                [c for c in candidates if codes[c] != codes[first]]
-                or [c for c in candidates if c != first]
-                or [first]
-            )
-            chosen = [first, *choose_images(others, codes, self.num_images - 1, rng)]
+        chosen = choose_pictures(candidates, codes, self.num_images, self.first_picture, rng)
         return self._results(row, chosen, with_boxes=False, rng=rng, split='')
-
-
-def choose_images(
-    candidates: Sequence[int], sources: Sequence, num_images: int, rng: np.random.Generator
-) -> list[int]:
-    """Draw pictures of a product, from as many different sources as possible.
-
-    Args:
-        candidates (Sequence[int]): Indices of the pictures to draw from.
-        sources (Sequence): Source of every picture, indexed by candidate.
-        num_images (int): How many to draw. One picture is drawn twice only
-            when all have been drawn once.
-        rng (np.random.Generator): Where the choice comes from.
-
-    Returns:
-        list[int]: ``num_images`` of the candidates in random order.
-    """
-    chosen: list[int] = []
-    while len(chosen) < num_images:
-        # One picture of each source per round; what is left is for the next round.
-        by_source: dict = {}
-        for candidate in candidates:
-            if candidate not in chosen[len(chosen) - len(chosen) % len(candidates) :]:
-                by_source.setdefault(sources[candidate], []).append(candidate)
-        groups = list(by_source.values())
-        for g in rng.permutation(len(groups))[: num_images - len(chosen)]:
-            chosen.append(groups[g][rng.integers(len(groups[g]))])
-    return chosen
 
 
 @DATASETS.register_module()

@@ -20,7 +20,7 @@ from eclip_mm.datasets import (
     collate_products,
     read_catalogue,
 )
-from eclip_mm.datasets.product_dataset import choose_images
+from eclip_mm.datasets.picture_choice import choose_images
 
 from .helpers import encode, make_rows, pipeline, plain_png, write_rows
 
