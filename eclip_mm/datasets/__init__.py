@@ -3,6 +3,7 @@
 from .catalogue import Catalogue, CatalogueReport, read_catalogue
 from .collate import collate_products
 from .product_dataset import ProductDataset, ProductImageDataset
+from .product_stream import ProductStream
 from .samplers import ResumableSampler
 from .schema import CatalogueError, validate_row
 from .tokenizers import AutoTokenizer, CatalogueWordPiece, build_tokenizer
@@ -19,6 +20,7 @@ __all__ = [
     'ParquetCatalogueWriter',
     'ProductDataset',
     'ProductImageDataset',
+    'ProductStream',
     'ResumableSampler',
     'build_tokenizer',
     'collate_products',

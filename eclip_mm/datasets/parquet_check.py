@@ -1,9 +1,52 @@
-"""Checking a whole row group at once: thirty times faster than row by row."""
+"""Checking columns, and a whole row group at once: thirty times faster than row by row."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from .schema import BOX_KEYS, IMAGE_KEYS, CheckedRow
+from .schema import BOX_KEYS, IMAGE_KEYS, ROW_KEYS, CatalogueError, CheckedRow
+
+
+def leaf_names(file: pq.ParquetFile) -> list[str]:
+    """Columns as they are stored: ``images.list.element.bytes``, ..."""
+    return [file.schema.column(i).path for i in range(len(file.schema))]
+
+
+def without_boxes(leaves: list[str]) -> list[str]:
+    """The stored columns that pretraining reads."""
+    return [leaf for leaf in leaves if '.boxes.' not in leaf]
+
+
+def check_columns(schema: pa.Schema, path) -> None:
+    """Check that a file has the columns of a catalogue.
+
+    Args:
+        schema (pa.Schema): Of the file.
+        path (str | Path): Of the file, for messages.
+
+    Raises:
+        CatalogueError: A column is missing, or one is not of the schema.
+    """
+    missing = [key for key in ROW_KEYS if key != 'category' and key not in schema.names]
+    if missing:
+        raise CatalogueError(
+            f'{path}: has no column {missing[0]!r}; a catalogue has the columns '
+            f'{", ".join(ROW_KEYS)}, this file has {", ".join(schema.names)}'
+        )
+    unknown = [name for name in schema.names if name not in ROW_KEYS]
+    if unknown:
+        raise CatalogueError(
+            f'{path}: has the unknown column {unknown[0]!r}; remove it or correct its '
+            f'name (known: {", ".join(ROW_KEYS)})'
+        )
+    kind = schema.field('images').type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
+        kind.value_type
+    ):
+        raise CatalogueError(
+            f"{path}: column 'images' is {kind}; it must be a list of structs with the "
+            f'fields {", ".join(IMAGE_KEYS)}'
+        )
 
 
 def check_group(table: pa.Table) -> list[CheckedRow] | None:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mmengine.logging import print_log
 
-from .parquet_check import check_group
-from .schema import IMAGE_KEYS, ROW_KEYS, CatalogueError, CheckedRow
+from .parquet_check import check_columns, check_group, leaf_names, without_boxes
+from .schema import CatalogueError, CheckedRow
 
 # Stands for picture bytes that exist but were not read while scanning.
 _NOT_READ = b'not read'
@@ -49,8 +49,8 @@ class ParquetShard:
             raise CatalogueError(
                 f'{path}: is not a readable Parquet file ({error}); write it again'
             ) from error
-        self._leaves = [file.schema.column(i).path for i in range(len(file.schema))]
-        self._check_columns(file.schema_arrow)
+        self._leaves = leaf_names(file)
+        check_columns(file.schema_arrow, path)
         self._bytes_leaf = next(
             (
                 leaf
@@ -82,28 +82,6 @@ class ParquetShard:
         if self._file is None:
             self._file = pq.ParquetFile(self.path, memory_map=True)
         return self._file
-
-    def _check_columns(self, schema: pa.Schema) -> None:
-        missing = [key for key in ROW_KEYS if key != 'category' and key not in schema.names]
-        if missing:
-            raise CatalogueError(
-                f'{self.path}: has no column {missing[0]!r}; a catalogue has the columns '
-                f'{", ".join(ROW_KEYS)}, this file has {", ".join(schema.names)}'
-            )
-        unknown = [name for name in schema.names if name not in ROW_KEYS]
-        if unknown:
-            raise CatalogueError(
-                f'{self.path}: has the unknown column {unknown[0]!r}; remove it or correct its '
-                f'name (known: {", ".join(ROW_KEYS)})'
-            )
-        kind = schema.field('images').type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
-            kind.value_type
-        ):
-            raise CatalogueError(
-                f"{self.path}: column 'images' is {kind}; it must be a list of structs with the "
-                f'fields {", ".join(IMAGE_KEYS)}'
-            )
 
     def _warn_if_coarse(self, file: pq.ParquetFile) -> None:
         sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)]
@@ -178,7 +156,7 @@ class ParquetShard:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        columns = None if boxes else [leaf for leaf in self._leaves if '.boxes.' not in leaf]
+        columns = None if boxes else without_boxes(self._leaves)
         # One thread: Arrow's pool does not survive a fork in the middle of work.
         table = self._open().read_row_group(group, columns=columns, use_threads=False)
         self._cache[key] = table

@@ -1,0 +1,100 @@
+"""From a row in memory to a packed sample."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .parquet_groups import ParquetGroups
+from .picture_choice import choose_pictures
+from .stream_window import Slot
+from .transforms.loading import ImageDecodeError
+
+
+class SampleMaker:
+    """Draws the pictures of a product and runs the pipeline on them.
+
+    Args:
+        pipeline (Callable): Transforms.
+        num_images (int): Pictures per sample.
+        first_picture (str): As for ``ProductDataset``.
+        sources (Sequence[str], optional): Use only pictures of these sources.
+        exclude_sources (Sequence[str], optional): Use no picture of these.
+    """
+
+    def __init__(
+        self,
+        pipeline: Callable,
+        num_images: int,
+        first_picture: str,
+        sources: Sequence[str] | None,
+        exclude_sources: Sequence[str] | None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.num_images = num_images
+        self.first_picture = first_picture
+        self.sources = sources
+        self.exclude_sources = exclude_sources
+
+    def pictures(self, row: dict) -> list[int]:
+        """Places of the pictures of a row that are of a wanted source."""
+        named = self.sources if self.sources is not None else self.exclude_sources
+        return [
+            i
+            for i, image in enumerate(row['images'])
+            if named is None or (image['source'] in named) == (self.sources is not None)
+        ]
+
+    def make(
+        self,
+        slot: Slot,
+        key: Sequence[int],
+        groups: ParquetGroups,
+        note: Callable[[str, ImageDecodeError], None],
+    ) -> dict | None:
+        """The sample of a row that can be used.
+
+        Args:
+            slot (Slot): The row.
+            key (Sequence[int]): What every random choice follows from.
+            groups (ParquetGroups): Where pictures are that the row names by path.
+            note (Callable): Called with 'pictures' and the fault of each
+                picture that cannot be decoded; another one stands in for it.
+
+        Returns:
+            dict | None: None where no picture can be decoded.
+        """
+        row = slot.row
+        sources = [image['source'] for image in row['images']]
+        left = self.pictures(row)
+        for attempt in range(len(left)):
+            rng = np.random.default_rng((*key, attempt))
+            chosen = choose_pictures(left, sources, self.num_images, self.first_picture, rng)
+            try:
+                results = dict(
+                    product_id=row['product_id'],
+                    text=row['text'],
+                    category=row.get('category'),
+                    split='',
+                    image_records=[_record(slot, i, at, groups) for at, i in enumerate(chosen)],
+                    rng=rng,
+                )
+                return self.pipeline(results)
+            except ImageDecodeError as error:
+                note('pictures', error)
+                left.remove(chosen[error.image_index])
+        return None
+
+
+def _record(slot: Slot, image: int, place: int, groups: ParquetGroups) -> dict:
+    """What ``LoadProductImages`` reads; a path is read here, from any file system."""
+    record = {k: v for k, v in slot.row['images'][image].items() if v is not None}
+    record['image_id'] = f'{slot.row["product_id"]}#{image}'
+    if 'path' in record:
+        path = record.pop('path')
+        try:
+            record['bytes'] = groups.read_picture(slot.group, path)
+        except OSError as error:
+            raise ImageDecodeError(
+                f"picture '{record['image_id']}' ({path}) cannot be read: {error}", place
+            ) from error
+    return record
