@@ -1,3 +1,4 @@
+from .batch_augments import ProductMosaic
 from .data_preprocessor import ProductDataPreprocessor
 from .decoders import (
     EMANegatives,
@@ -36,6 +37,7 @@ __all__ = [
     'PretextHead',
     'PretrainOutputs',
     'ProductDataPreprocessor',
+    'ProductMosaic',
     'PromptSampler',
     'SlotAttention',
     'SwitchableNegatives',

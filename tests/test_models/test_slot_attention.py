@@ -123,3 +123,22 @@ def test_the_result_holds_visual_information_only(decoder):
     a, _ = decoder(z, torch.randn(1, 5, 16))
     b, _ = decoder(z, 3 * torch.randn(1, 5, 16))
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_aligned_init_assigns_tokens_to_the_prompt_that_they_equal():
+    """Eq. 2 at the start is sqrt(D) cos(token, query); each block's own matrices, free to part."""
+    torch.manual_seed(0)
+    decoder = InstanceDecoder(16, num_blocks=2, num_heads=2, aligned_init=True)
+    prompts = 4 * torch.nn.functional.normalize(torch.randn(1, 5, 16), dim=-1)
+    order = torch.tensor([3, 0, 4, 4, 1])
+    tokens = 7 * prompts[:, order]  # LayerNorm takes the length away
+    layer = decoder.blocks[0].slot_attn
+    cos = torch.nn.functional.cosine_similarity(
+        decoder.norm_tokens(tokens)[:, :, None], layer.norm_query(prompts)[:, None], dim=-1
+    )
+    assign_map = decoder(tokens, prompts)[1][0]
+    torch.testing.assert_close(assign_map, (math.sqrt(16) * cos).softmax(dim=2))
+    assert torch.equal(assign_map[0].argmax(dim=1), order)
+    first, second = (block.slot_attn for block in decoder.blocks)
+    assert first.proj_z.weight is not first.proj_q.weight
+    assert not torch.equal(first.proj_z.weight, second.proj_z.weight)

@@ -18,9 +18,12 @@ class InstanceDecoderBlock(nn.Module):
         ffn_ratio: int,
         dropout: float,
         softmax_over: str = 'queries',
+        aligned_init: bool = False,
     ):
         super().__init__()
-        self.slot_attn = SlotAttention(embed_dims, softmax_over=softmax_over)
+        self.slot_attn = SlotAttention(
+            embed_dims, softmax_over=softmax_over, aligned_init=aligned_init
+        )
         self.norm_attn = nn.LayerNorm(embed_dims)
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout, batch_first=True)
         self.norm_ffn = nn.LayerNorm(embed_dims)
@@ -52,7 +55,7 @@ class InstanceDecoder(nn.Module):
         num_heads: heads of the self-attention (slot attention has one).
         ffn_ratio: hidden width of the FFN over D.
         dropout: of self-attention and FFN.
-        softmax_over: see :class:`SlotAttention`.
+        softmax_over, aligned_init: see :class:`SlotAttention`.
     """
 
     def __init__(
@@ -63,11 +66,14 @@ class InstanceDecoder(nn.Module):
         ffn_ratio: int = 4,
         dropout: float = 0.0,
         softmax_over: str = 'queries',
+        aligned_init: bool = False,
     ):
         super().__init__()
         self.norm_tokens = nn.LayerNorm(embed_dims)
         self.blocks = nn.ModuleList(
-            InstanceDecoderBlock(embed_dims, num_heads, ffn_ratio, dropout, softmax_over)
+            InstanceDecoderBlock(
+                embed_dims, num_heads, ffn_ratio, dropout, softmax_over, aligned_init
+            )
             for _ in range(num_blocks)
         )
         self.norm_out = nn.LayerNorm(embed_dims)

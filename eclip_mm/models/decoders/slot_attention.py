@@ -21,11 +21,22 @@ class SlotAttention(nn.Module):
         softmax_over: ``queries`` as in Eq. 3; ``tokens`` makes it the usual
             cross-attention, in which several queries may have the same tokens
             and background belongs to none (a choice of detection).
+        aligned_init: start from W_q = W_z, orthogonal: Eq. 2 is then sqrt(D) times
+            the cosine of token and query in the joint space, which the
+            contrastive losses shape; the two are free to part. False starts
+            from two unrelated matrices, whose similarities mean nothing until
+            the decoder's losses have taught them.
         eps: added to a query's total mass; a query that no token chose then
             gets a zero update instead of NaN.
     """
 
-    def __init__(self, embed_dims: int, eps: float = 1e-8, softmax_over: str = 'queries'):
+    def __init__(
+        self,
+        embed_dims: int,
+        eps: float = 1e-8,
+        softmax_over: str = 'queries',
+        aligned_init: bool = False,
+    ):
         super().__init__()
         if softmax_over not in ('queries', 'tokens'):
             raise ValueError(f"softmax_over must be 'queries' or 'tokens', got {softmax_over!r}")
@@ -41,6 +52,10 @@ class SlotAttention(nn.Module):
         # it, all queries share every token alike and learn apart slowly
         for proj in (self.proj_z, self.proj_q, self.proj_v, self.proj_o):
             nn.init.xavier_uniform_(proj.weight)
+        if aligned_init:
+            nn.init.orthogonal_(self.proj_z.weight)
+            with torch.no_grad():
+                self.proj_q.weight.copy_(self.proj_z.weight)
 
     def forward(
         self,
