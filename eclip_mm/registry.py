@@ -20,11 +20,12 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPP
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import Registry, build_runner_from_cfg
 
 SCOPE = 'eclip_mm'
 
@@ -50,6 +51,13 @@ METRICS = Registry(
 EVALUATOR = Registry(
     'evaluator', parent=MMENGINE_EVALUATOR, scope=SCOPE, locations=['eclip_mm.evaluation']
 )
+RUNNERS = Registry(
+    'runner',
+    build_func=build_runner_from_cfg,
+    parent=MMENGINE_RUNNERS,
+    scope=SCOPE,
+    locations=['eclip_mm.engine'],
+)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])
 OPTIM_WRAPPERS = Registry(
@@ -74,7 +82,7 @@ TASK_UTILS = Registry(
     'task util',
     parent=MMENGINE_TASK_UTILS,
     scope=SCOPE,
-    locations=['eclip_mm.datasets', 'eclip_mm.evaluation'],
+    locations=['eclip_mm.datasets', 'eclip_mm.evaluation', 'eclip_mm.engine'],
 )
 VISUALIZERS = Registry(
     'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization']

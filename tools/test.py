@@ -5,7 +5,8 @@ model (configs/evaluation), which takes model, pipeline and tokenizer from the
 checkpoint. The table is printed and written to table.md and metrics.json.
 
     python tools/test.py configs/demo/eclip_tiny_synthetic.py CHECKPOINT
-    python tools/test.py configs/evaluation/tables.py CHECKPOINT --catalogue my/catalogue.parquet
+    python tools/test.py configs/evaluation/tables.py CHECKPOINT \\
+        --catalogue my/catalogue.parquet --queries my/photos_of_several_products.parquet
     python tools/test.py configs/detection/eclip_detr_tiny_snacks.py CHECKPOINT --show-dir found
 """
 
@@ -14,14 +15,14 @@ import argparse
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from eclip_mm.engine import leave_process_group, prepare_cpu_launch, read_saved_config
+from eclip_mm.engine import leave_process_group, prepare_cpu_launch
 from eclip_mm.utils.config import load_config, naming_config
 from eclip_mm.utils.detection_config import (
     draw_detections,
     fill_architecture,
     read_saved_detector,
 )
-from eclip_mm.utils.evaluation_config import complete_evaluation_config, explaining_checkpoint
+from eclip_mm.utils.evaluation_config import complete_from_checkpoint, explaining_checkpoint
 from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
 from eclip_mm.visualization.table import write_metrics
 
@@ -35,6 +36,9 @@ def parse_args():
     parser.add_argument(
         '--catalogue', help='what the config leaves open with catalogue=None is this one'
     )
+    parser.add_argument(
+        '--queries', help="what the config leaves open with catalogue='--queries', for Table 3"
+    )
     parser.add_argument('--show-dir', help='detection: folder in the work dir for drawn boxes')
     add_launch_arguments(parser, 'the results')
     return parser.parse_args()
@@ -45,11 +49,7 @@ def main():
     saved = {}
 
     def complete(cfg):
-        if 'model' in cfg:
-            saved.update(model=cfg.model)
-        else:
-            saved.update(read_saved_config(args.checkpoint))
-        complete_evaluation_config(cfg, saved, args.catalogue, args.checkpoint)
+        saved.update(complete_from_checkpoint(cfg, args.catalogue, args.checkpoint, args.queries))
 
     with naming_config(args.config):
         cfg = load_config(args.config, args.cfg_options, complete)

@@ -8,7 +8,7 @@ import argparse
 
 from mmengine.runner import Runner
 
-from eclip_mm.engine import leave_process_group, prepare_cpu_launch
+from eclip_mm.engine import go_on_from_checkpoint, leave_process_group, prepare_cpu_launch
 from eclip_mm.utils.config import load_config, naming_config
 from eclip_mm.utils.detection_config import fill_architecture
 from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
@@ -37,6 +37,7 @@ def main():
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+        go_on_from_checkpoint(cfg)
     # configs of other libraries lack it, and tools/test.py reads plain checkpoints only
     hooks = cfg.setdefault('default_hooks', {})
     hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))

@@ -10,12 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from eclip_mm.datasets import collate_products
-from eclip_mm.engine import read_saved_config  # its import makes loading refuse pickled code
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.utils.config import load_config, naming_config
 from eclip_mm.utils.evaluation_config import (
-    complete_evaluation_config,
+    complete_from_checkpoint,  # its import makes loading refuse pickled code
     explaining_checkpoint,
     without_pretrained,
 )
@@ -55,11 +54,7 @@ def load_config_and_model(
     saved = {}
 
     def complete(cfg):
-        if 'model' in cfg:
-            saved.update(model=cfg.model)
-        else:
-            saved.update(read_saved_config(checkpoint))
-        complete_evaluation_config(cfg, saved, catalogue, checkpoint)
+        saved.update(complete_from_checkpoint(cfg, catalogue, checkpoint))
 
     with naming_config(config):
         cfg = load_config(config, options, complete)

@@ -1,5 +1,6 @@
 """Tokenizers with one interface: ``tokenizer(text, max_length) -> list of ids``."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -89,6 +90,15 @@ class AutoTokenizer:
             'input_ids'
         ]
 
+    def get_vocab(self) -> dict[str, int]:
+        """Word -> id, added tokens counted."""
+        return self._tokenizer.get_vocab()
+
+    def to_json(self) -> str | None:
+        """All of it as :class:`JsonTokenizer` reads it; None of a tokenizer in Python."""
+        backend = getattr(self._tokenizer, 'backend_tokenizer', None)
+        return backend.to_str() if isinstance(backend, tokenizers.Tokenizer) else None
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}({str(self.name_or_path)!r})'
 
@@ -144,6 +154,11 @@ class CatalogueWordPiece:
                 'delete it to train one, or use AutoTokenizer for a vocabulary of another kind'
             )
         self._tokenizer = _wordpiece(words)
+        # for `to_json` only: a call puts them in by itself, cheaper
+        self._tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single='[CLS] $A [SEP]',
+            special_tokens=[(word, words.index(word)) for word in ('[CLS]', '[SEP]')],
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -161,6 +176,14 @@ class CatalogueWordPiece:
             words = words[: max_length - 2]
         return [SPECIAL_TOKENS.index('[CLS]'), *words, SPECIAL_TOKENS.index('[SEP]')]
 
+    def get_vocab(self) -> dict[str, int]:
+        """Word -> id."""
+        return self._tokenizer.get_vocab()
+
+    def to_json(self) -> str:
+        """All of it as :class:`JsonTokenizer` reads it."""
+        return self._tokenizer.to_str()
+
     def decode(self, ids: Sequence[int]) -> str:
         """Words of ids, without special tokens."""
         words = [self._tokenizer.id_to_token(i) for i in ids if i >= len(SPECIAL_TOKENS)]
@@ -168,6 +191,52 @@ class CatalogueWordPiece:
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({str(self.vocab_file)!r})'
+
+
+class JsonTokenizer:
+    """A tokenizer from the JSON text of the ``tokenizers`` library.
+
+    Args:
+        text (str): What ``to_json`` of another tokenizer here gave.
+        pad_token_id (int): Id that fills short texts.
+    """
+
+    def __init__(self, text: str, pad_token_id: int) -> None:
+        self._tokenizer = tokenizers.Tokenizer.from_str(text)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._max_length: int | None = None
+        self.pad_token_id = pad_token_id
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added tokens counted."""
+        return self._tokenizer.get_vocab_size()
+
+    def __call__(self, text: str, max_length: int | None = None) -> list[int]:
+        if max_length != self._max_length:
+            self._max_length = max_length
+            if max_length is None:
+                self._tokenizer.no_truncation()
+            else:
+                self._tokenizer.enable_truncation(max_length)
+        return self._tokenizer.encode(text).ids
+
+    def get_vocab(self) -> dict[str, int]:
+        """Word -> id, added tokens counted."""
+        return self._tokenizer.get_vocab()
+
+    def to_json(self) -> str:
+        """What it was made from."""
+        return self._tokenizer.to_str()
+
+
+def vocabulary_fingerprint(tokenizer) -> str | None:
+    """SHA-256 of all words and their ids; None of a tokenizer without ``get_vocab``."""
+    if not hasattr(tokenizer, 'get_vocab'):
+        return None
+    words = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:

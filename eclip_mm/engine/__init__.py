@@ -6,10 +6,12 @@ from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdate
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
 from .picture_hook import PictureHook
+from .self_contained import CheckpointTokenizer, go_on_from_checkpoint
 from .train_loop import ResumableTrainLoop
 
 __all__ = [
     'BF16OptimWrapper',
+    'CheckpointTokenizer',
     'ClassPromptHook',
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossError',
@@ -24,6 +26,7 @@ __all__ = [
     'TeacherUpdateHook',
     'check_finite',
     'gather',
+    'go_on_from_checkpoint',
     'load_from_local',
     'leave_process_group',
     'local_rows',

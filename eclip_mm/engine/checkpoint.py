@@ -21,6 +21,16 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from eclip_mm.registry import HOOKS
 from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
 
+from .resume_check import check_resumable, training_state
+from .self_contained import (
+    check_tokenizer,
+    encoder_architectures,
+    read_meta,
+    tokenizer_state,
+    use_saved_architecture,
+    use_saved_tokenizer,
+)
+
 # all that an evaluation takes from a stored config
 SAVED_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'custom_imports')
 
@@ -99,19 +109,20 @@ def read_saved_config(filename: str) -> dict:
     """What an evaluation takes from the config in a checkpoint, which is never executed.
 
     Returns:
-        Its :data:`SAVED_KEYS`, as far as it has them.
+        Its :data:`SAVED_KEYS`, as far as it has them; encoders with the
+        architecture and pipelines with the tokenizer that the checkpoint
+        itself holds.
 
     Raises:
         ConfigTextError: the stored text is more than plain values, or names a
             component by the path of a Python object.
     """
-    # 'meta': the weights are not kept in memory
-    checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='meta')
-    meta = checkpoint.get('meta')
-    text = meta.get('cfg') if isinstance(meta, dict) else None
+    meta = read_meta(filename)
     name = f'{filename}: its config'
-    saved = parse_config_text(text, name) if text else {}
+    saved = parse_config_text(meta['cfg'], name) if meta.get('cfg') else {}
     saved = {key: saved[key] for key in SAVED_KEYS if key in saved}
+    use_saved_architecture(saved.get('model', {}), meta)
+    use_saved_tokenizer(saved, meta, str(filename))
     refuse_import_paths(saved, name)
     return saved
 
@@ -150,18 +161,43 @@ def from_plain(value):
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Turns checkpoints into plain data when written, and back when read."""
+    """Turns checkpoints into plain data when written, and back when read.
+
+    They also get what they need to stand alone
+    (:mod:`~eclip_mm.engine.self_contained`), and are checked against the run
+    that reads them: the vocabulary always, batches and epochs where a training
+    goes on (:mod:`~eclip_mm.engine.resume_check`).
+    """
 
     priority = 'VERY_LOW'
 
+    def __init__(self) -> None:
+        self._tokenizer: dict | None = None
+
+    def before_train(self, runner) -> None:
+        self._tokenizer = tokenizer_state(runner.cfg)
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        model = getattr(runner.model, 'module', runner.model)
+        checkpoint['meta'].update(
+            encoders=encoder_architectures(model),
+            tokenizer=self._tokenizer,
+            training=training_state(runner),
+        )
         for key in list(checkpoint):
             if key != 'state_dict':
                 checkpoint[key] = to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        meta = checkpoint.get('meta', {})
         # mmengine runs this text as Python when it resumes, to compare one field
         # that it no longer writes: only a stranger's file has it
-        checkpoint.get('meta', {}).pop('config', None)
+        meta.pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
+        if runner._resume:
+            check_resumable(runner, meta.get('training'))
+            check_tokenizer(runner.cfg.get('train_dataloader'), meta)
+        elif not runner._load_from:  # that may start a training with another vocabulary
+            for key in ('test_dataloader', 'custom_hooks'):
+                check_tokenizer(runner.cfg.get(key), meta)

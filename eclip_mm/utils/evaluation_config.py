@@ -6,11 +6,67 @@ its tokenizer, comes from the config text that the checkpoint holds.
 """
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmengine.logging import print_log
 
-def complete_evaluation_config(cfg, saved: dict, catalogue: str | None, checkpoint: str) -> None:
+from eclip_mm.engine.checkpoint import read_saved_config
+from eclip_mm.engine.self_contained import (
+    read_meta,
+    use_saved_architecture,
+    use_saved_tokenizer,
+)
+
+#: in the place of a catalogue: that of ``--queries``, without which data set and metrics go
+QUERIES = '--queries'
+
+
+def complete_from_checkpoint(
+    cfg, catalogue: str | None, checkpoint: str, queries: str | None = None
+) -> dict:
+    """Bring a config and the checkpoint that it is to evaluate together.
+
+    A config without a model is filled in, see
+    :func:`complete_evaluation_config`. One with a model keeps it, and takes
+    only what belongs to the weights: the architecture of encoders that the
+    training read from a folder, and the tokenizer.
+
+    Args:
+        cfg: ``Config``; changed in place.
+        catalogue: path given by ``--catalogue``.
+        checkpoint: file.
+        queries: path given by ``--queries``.
+
+    Returns:
+        What :func:`explaining_checkpoint` explains with.
+
+    Raises:
+        KeyError: as :func:`complete_evaluation_config`.
+    """
+    meta = read_meta(checkpoint)
+    if 'model' in cfg:
+        use_saved_architecture(cfg.model, meta)
+        saved = dict(model=copy.deepcopy(cfg.model))
+        known = use_saved_tokenizer(cfg._cfg_dict, meta, checkpoint)
+    else:
+        saved = read_saved_config(checkpoint)
+        known = bool(meta.get('tokenizer'))
+    complete_evaluation_config(cfg, saved, catalogue, checkpoint, queries)
+    if not known:
+        warnings.warn(
+            f'{checkpoint} holds no tokenizer (an older version wrote it): it is built anew as '
+            'the config says, and nothing can tell whether the vocabulary is still that of the '
+            'training',
+            stacklevel=2,
+        )
+    return saved
+
+
+def complete_evaluation_config(
+    cfg, saved: dict, catalogue: str | None, checkpoint: str, queries: str | None = None
+) -> None:
     """Fill in what a config without a model leaves open.
 
     - ``model``: the checkpoint's, with its ``data_preprocessor`` and with
@@ -19,6 +75,8 @@ def complete_evaluation_config(cfg, saved: dict, catalogue: str | None, checkpoi
     - ``pipeline`` of a data set: that of the checkpoint's own test set.
     - ``catalogue`` of a data set that is missing, and of a data set or metric
       that is None: ``--catalogue``.
+    - ``catalogue='--queries'`` of a data set: that option. Without it the data
+      set is left out, and with it the metrics that take queries from its split.
     - ``tokenizer`` and ``max_length`` of ``ClassPromptHook``: the pipeline's.
 
     What the config sets, it keeps. Of a config with a model of its own only
@@ -32,18 +90,21 @@ def complete_evaluation_config(cfg, saved: dict, catalogue: str | None, checkpoi
             it has none.
         catalogue: path given by ``--catalogue``.
         checkpoint: for messages.
+        queries: path given by ``--queries``.
 
     Raises:
         KeyError: something is open and nothing fills it, or ``--catalogue``
-            is given and no place is open for it.
+            or ``--queries`` is given and no place is open for it.
     """
     if 'model' in cfg:
         cfg.model = without_pretrained(cfg.model)
         _check_taken(catalogue, [])
+        _fill_queries(cfg, queries)
         return
     cfg.model = without_pretrained(_saved(saved, 'model', 'model', checkpoint))
     if saved.get('data_preprocessor') is not None:  # beside the model, as Runner takes it, too
         cfg.model.setdefault('data_preprocessor', copy.deepcopy(saved['data_preprocessor']))
+    _fill_queries(cfg, queries)
     taken = []
     for where, part in [*_datasets(cfg), *_metrics(cfg)]:
         is_dataset = where.startswith('test_dataloader')
@@ -74,6 +135,25 @@ def _check_taken(catalogue: str | None, taken: list[str]) -> None:
             '--catalogue fills what an evaluation config leaves open, but every catalogue of this '
             'config is set; use --cfg-options test_dataloader.dataset.catalogue=PATH'
         )
+
+
+def _fill_queries(cfg, queries: str | None) -> None:
+    """``--queries`` for the data sets that wait for it, or these and their metrics left out."""
+    datasets = _datasets(cfg) if cfg.get('test_dataloader') else ()
+    parts = [part for _, part in datasets if part.get('catalogue') == QUERIES]
+    if queries is not None:
+        if not parts:
+            raise KeyError('--queries is given, but no data set of this config is open for it')
+        for part in parts:
+            part['catalogue'] = queries
+    elif parts:
+        splits = [part['split'] for part in parts]
+        dataset = cfg.test_dataloader.dataset
+        dataset.datasets = [part for part in dataset.datasets if part not in parts]
+        left = [m for m in cfg.test_evaluator if m.get('query_split') in splits]
+        cfg.test_evaluator = [m for m in cfg.test_evaluator if m not in left]
+        names = ', '.join(str(metric.get('prefix')) for metric in left)
+        print_log(f'without --queries, {names} is left out', logger=None)
 
 
 def without_pretrained(model: dict) -> dict:

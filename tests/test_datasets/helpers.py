@@ -75,3 +75,12 @@ def pipeline(train: bool, size: int = 8) -> list:
         dict(type='TokenizeText', tokenizer=CharTokenizer(), max_length=55),
         dict(type='PackProductInputs'),
     ]
+
+
+def save_bert_tokenizer(vocab_file, folder: Path) -> Path:
+    """A folder with a vocabulary, as ``hf download`` leaves BERT's."""
+    folder.mkdir(parents=True)
+    (folder / 'vocab.txt').write_text(Path(vocab_file).read_text(encoding='utf-8'))
+    (folder / 'tokenizer_config.json').write_text('{"tokenizer_class": "BertTokenizer"}')
+    (folder / 'config.json').write_text('{"model_type": "bert"}')
+    return folder

@@ -7,10 +7,15 @@ import pytest
 import transformers
 
 from eclip_mm.datasets import CatalogueError, build_tokenizer
-from eclip_mm.datasets.tokenizers import SPECIAL_TOKENS, train_wordpiece
+from eclip_mm.datasets.tokenizers import (
+    SPECIAL_TOKENS,
+    JsonTokenizer,
+    train_wordpiece,
+    vocabulary_fingerprint,
+)
 from eclip_mm.registry import TRANSFORMS
 
-from .helpers import make_rows, write_rows
+from .helpers import make_rows, save_bert_tokenizer, write_rows
 
 TEXTS = ['Red mug with a dotted band', 'Blue mug, dotted', 'Red bottle', 'striped bottle 红杯']
 
@@ -101,11 +106,7 @@ def test_settings_that_cannot_work(tmp_path):
 
 def test_auto_tokenizer_from_a_folder(path, tmp_path):
     vocab = build_tokenizer(dict(type='CatalogueWordPiece', catalogue=str(path), vocab_size=100))
-    folder = tmp_path / 'bert'
-    folder.mkdir()
-    (folder / 'vocab.txt').write_text(vocab.vocab_file.read_text(encoding='utf-8'))
-    (folder / 'tokenizer_config.json').write_text('{"tokenizer_class": "BertTokenizer"}')
-    (folder / 'config.json').write_text('{"model_type": "bert"}')
+    folder = save_bert_tokenizer(vocab.vocab_file, tmp_path / 'bert')
     tokenizer = build_tokenizer(dict(type='AutoTokenizer', name_or_path=str(folder)))
     assert tokenizer.vocab_size == vocab.vocab_size
     assert tokenizer.pad_token_id == 0
@@ -141,3 +142,33 @@ def test_tokenize_text(path):
         TRANSFORMS.build(dict(type='TokenizeText', tokenizer=cfg, max_length=2))
     with pytest.raises(KeyError, match='NoSuchTokenizer'):
         TRANSFORMS.build(dict(type='TokenizeText', tokenizer=dict(type='NoSuchTokenizer')))
+
+
+@pytest.mark.parametrize('kind', ['catalogue', 'transformers'])
+def test_a_tokenizer_comes_back_from_its_json(path, tmp_path, kind):
+    tokenizer = build_tokenizer(
+        dict(type='CatalogueWordPiece', catalogue=str(path), vocab_size=90)
+    )
+    if kind == 'transformers':
+        folder = save_bert_tokenizer(tokenizer.vocab_file, tmp_path / 'bert')
+        tokenizer = build_tokenizer(dict(type='AutoTokenizer', name_or_path=str(folder)))
+        tokenizer('red mug', max_length=3)  # the library keeps the truncation of the last call
+    other = JsonTokenizer(tokenizer.to_json(), tokenizer.pad_token_id)
+    other = pickle.loads(pickle.dumps(other))  # as workers get it
+    for text in (*TEXTS, 'Ünseen wörds: mugbottle!', '', 'a [SEP] b'):
+        for length in (None, 4, 3, 55):
+            assert other(text, max_length=length) == tokenizer(text, max_length=length), text
+    assert (other.vocab_size, other.pad_token_id) == (tokenizer.vocab_size, 0)
+    assert vocabulary_fingerprint(other) == vocabulary_fingerprint(tokenizer)
+
+
+def test_the_fingerprint_is_of_words_and_their_ids():
+    class Words:
+        def __init__(self, **words):
+            self.get_vocab = lambda: words
+
+    same = vocabulary_fingerprint(Words(a=0, b=1))
+    assert same == vocabulary_fingerprint(Words(b=1, a=0))
+    assert same != vocabulary_fingerprint(Words(a=1, b=0))
+    assert same != vocabulary_fingerprint(Words(a=0, b=1, c=2))
+    assert vocabulary_fingerprint(str.split) is None

@@ -63,6 +63,34 @@ def test_data_sets_in_wrappers_are_found():
     )
 
 
+def with_queries():
+    parts = [dict(type='D', catalogue=None, split='test')]
+    parts.append(dict(type='D', catalogue='--queries', split='queries'))
+    return evaluation(
+        test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=parts)),
+        test_evaluator=[
+            dict(type='M', split='test'),
+            dict(type='M', query_split='queries', gallery_split='test', prefix='table3'),
+        ],
+    )
+
+
+def test_queries_of_a_second_catalogue_are_an_option(capsys):
+    cfg = with_queries()
+    complete_evaluation_config(cfg, copy.deepcopy(SAVED), 'shop.parquet', 'c.pth', 'q.parquet')
+    first, second = cfg.test_dataloader.dataset.datasets
+    assert (first.catalogue, second.catalogue) == ('shop.parquet', 'q.parquet')
+    assert second.pipeline == PIPELINE and len(cfg.test_evaluator) == 2
+    cfg = complete(with_queries())
+    (dataset,) = cfg.test_dataloader.dataset.datasets
+    assert dataset.catalogue == 'shop.parquet'
+    assert [metric.get('prefix') for metric in cfg.test_evaluator] == [None]
+    assert 'without --queries, table3 is left out' in capsys.readouterr().out
+    for cfg in (evaluation(), evaluation(model=dict(type='Own'))):
+        with pytest.raises(KeyError, match='--queries is given, but no data set'):
+            complete_evaluation_config(cfg, copy.deepcopy(SAVED), None, 'c.pth', 'q.parquet')
+
+
 def test_the_pipeline_falls_back_to_the_variable():
     saved = {key: value for key, value in SAVED.items() if key != 'test_dataloader'}
     cfg = complete(evaluation(custom_hooks=[]), saved)

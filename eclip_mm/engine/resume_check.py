@@ -1,0 +1,66 @@
+"""Does a training that goes on make the same steps as the one that was stopped?"""
+
+import logging
+
+from mmengine.logging import print_log
+
+from .train_loop import ResumableTrainLoop
+
+
+def training_state(runner) -> dict | None:
+    """What the number of a step means, to be stored: None for loops of other kinds.
+
+    Returns:
+        dict: ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``.
+    """
+    if not isinstance(runner.train_loop, ResumableTrainLoop):
+        return None
+    loader = runner.train_loop.dataloader
+    return dict(
+        batch_size=loader.batch_size,
+        world_size=runner.world_size,
+        steps_per_epoch=len(loader),
+    )
+
+
+def check_resumable(runner, saved: dict | None) -> None:
+    """Compare a training with the one that wrote a checkpoint.
+
+    The place in the epoch is a number of steps: with another global batch, or
+    another number of products, it would be another place, and some products
+    would be read twice or never. Another number of ranks with the same global
+    batch reads the same batches.
+
+    Args:
+        runner: of the training that goes on.
+        saved: :func:`training_state` of the other; None where it left none.
+
+    Raises:
+        ValueError: Global batch or steps per epoch differ.
+    """
+    now = training_state(runner)
+    if not saved or not now:
+        return
+    ours, theirs = (state['batch_size'] * state['world_size'] for state in (now, saved))
+    if ours != theirs:
+        raise ValueError(
+            f'the checkpoint was trained with batches of {theirs} ({saved["batch_size"]} on each '
+            f'of {saved["world_size"]} ranks), this training has {ours} ({now["batch_size"]} on '
+            f'each of {now["world_size"]}): it cannot go on at the same place. Set '
+            f'train_dataloader.batch_size so that the product is {theirs}, or start a training '
+            'from these weights with load_from and without --resume'
+        )
+    if now['steps_per_epoch'] != saved['steps_per_epoch']:
+        raise ValueError(
+            f'an epoch of the checkpoint had {saved["steps_per_epoch"]} steps and now has '
+            f'{now["steps_per_epoch"]}: have the catalogue, its sources or the sampler changed? '
+            'Bring them back, or start a training from these weights with load_from and without '
+            '--resume'
+        )
+    if now['world_size'] != saved['world_size']:
+        print_log(
+            f'{saved["world_size"]} ranks have become {now["world_size"]}: the batches are the '
+            'same, what each rank draws (dropout) is not',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -1,0 +1,50 @@
+"""A training goes on only where the number of a step means the same batch."""
+
+import pytest
+import torch
+
+from eclip_mm.engine.resume_check import check_resumable, training_state
+
+from .helpers import BATCH, make_runner
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    make_runner(tmp_path).train()
+    return str(tmp_path / 'iter_4.pth')
+
+
+def resume(tmp_path, checkpoint, **options):
+    return make_runner(
+        tmp_path / 'again', load_from=checkpoint, resume=True, epochs=2, **options
+    ).train()
+
+
+def loader(batch_size=BATCH, size=16):
+    return dict(
+        batch_size=batch_size,
+        num_workers=0,
+        drop_last=True,
+        sampler=dict(type='ResumableSampler', shuffle=True),
+        collate_fn=dict(type='collate_products'),
+        dataset=dict(type='FakeProducts', size=size),
+    )
+
+
+def test_another_batch_or_catalogue_is_refused(tmp_path, checkpoint):
+    meta = torch.load(checkpoint, weights_only=True)['meta']
+    assert meta['training'] == dict(batch_size=4, world_size=1, steps_per_epoch=4)
+    with pytest.raises(ValueError, match=r'batches of 4 \(4 on each of 1 ranks\).* has 8'):
+        resume(tmp_path, checkpoint, train_dataloader=loader(8))
+    with pytest.raises(ValueError, match='had 4 steps and now has 5.*catalogue'):
+        resume(tmp_path, checkpoint, train_dataloader=loader(size=20))
+    resume(tmp_path, checkpoint)
+
+
+def test_the_global_batch_may_be_dealt_to_other_ranks(tmp_path, monkeypatch):
+    runner = make_runner(tmp_path)
+    state = training_state(runner)
+    check_resumable(runner, dict(state, batch_size=2, world_size=2))
+    with pytest.raises(ValueError, match='batches of 8'):
+        check_resumable(runner, dict(state, world_size=2))
+    check_resumable(runner, None)  # written by an older version
