@@ -16,10 +16,13 @@ NAMES = sorted(path.name for path in (CONFIGS / 'evaluation').glob('*.py'))
 
 def complete(name, training='demo/eclip_tiny_synthetic.py'):
     saved = parse_config_text(Config.fromfile(CONFIGS / training).pretty_text)
-    catalogue = 'my.parquet' if name == 'tables.py' else None
+    paths = ('my.parquet', 'ckpt.pth', 'queries.parquet')
+    catalogue, checkpoint, queries = paths if name == 'tables.py' else (None, 'ckpt.pth', None)
     return load_config(
         str(CONFIGS / 'evaluation' / name),
-        complete=lambda cfg: complete_evaluation_config(cfg, saved, catalogue, 'ckpt.pth'),
+        complete=lambda cfg: complete_evaluation_config(
+            cfg, saved, catalogue, checkpoint, queries
+        ),
     )
 
 

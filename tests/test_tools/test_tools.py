@@ -69,7 +69,7 @@ def test_an_evaluation_config_needs_only_checkpoint_and_catalogue(workplace, tra
             '--work-dir',
             folder,
             '--cfg-options',
-            "test_dataloader.dataset.sources=['comment','video']",
+            "test_dataloader.dataset.datasets.0.sources=['comment','video']",
         ),
     )
     ours, theirs = json.loads((folder / 'metrics.json').read_text()), validation(trained)
