@@ -1,0 +1,97 @@
+"""Features of products: what an evaluation extracts, each text encoded once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .products import Block
+
+FEATURES = ('image', 'text', 'instance')
+
+
+@dataclass
+class BlockFeatures:
+    """Features of B products with P pictures in all; float32 on the CPU, L2-normalised.
+
+    Attributes:
+        text (Tensor): (B, D).
+        image, instance (Tensor): (P, D), pictures in the order of the products.
+            What was not asked for is None, here and above.
+    """
+
+    text: Tensor | None = None
+    image: Tensor | None = None
+    instance: Tensor | None = None
+
+
+class ProductEmbedder:
+    """The features of ``ECLIP.predict`` for products with any number of pictures.
+
+    Negative queries are seeded per product_id: a feature depends neither on
+    its batch nor on the order of the rows.
+
+    Args:
+        model: an ``ECLIP`` in evaluation mode.
+        features: which of :data:`FEATURES`; what none of them needs is not
+            computed.
+        batch_size: pictures, and texts, at a time.
+        amp: bf16 autocast.
+    """
+
+    def __init__(
+        self, model: nn.Module, features: Sequence[str], batch_size: int = 64, amp: bool = False
+    ) -> None:
+        unknown = [name for name in features if name not in FEATURES]
+        if unknown or not features:
+            raise ValueError(
+                f'features are some of {", ".join(FEATURES)}, got {", ".join(features) or "none"}'
+            )
+        self.model = model
+        self.features = tuple(features)
+        self.batch_size = batch_size
+        self.amp = amp
+
+    @torch.no_grad()
+    def __call__(self, block: Block) -> BlockFeatures:
+        device = self.model.logit_scale.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.amp):
+            text = image = instance = None
+            if 'text' in self.features or 'instance' in self.features:
+                inputs = zip(
+                    block.input_ids.to(device).split(self.batch_size),
+                    block.attention_mask.to(device).split(self.batch_size),
+                    strict=True,
+                )
+                text = torch.cat([self.model.network.encode_text(*part) for part in inputs])
+            if 'image' in self.features or 'instance' in self.features:
+                image, instance = self._encode_pictures(block, text)
+        found = dict(text=text, image=image, instance=instance)
+        return BlockFeatures(**{name: found[name].float().cpu() for name in self.features})
+
+    def _encode_pictures(
+        self, block: Block, text_feats: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        owners = [k for k, product in enumerate(block.products) for _ in product.pictures]
+        feats, instances = [], []
+        for start in range(0, len(owners), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            batch = dict(inputs=dict(images=block.images[rows, None]), data_samples=None)
+            images = self.model.data_preprocessor(batch)['inputs']['images']
+            image_feats, patch_tokens, grid = self.model.network.encode_image(images[:, 0])
+            feats.append(image_feats)
+            if 'instance' in self.features:
+                product_ids = [block.products[k].product_id for k in owners[rows]]
+                found, _ = self.model.locate(
+                    patch_tokens, grid, text_feats[owners[rows]], product_ids
+                )
+                instances.append(image_feats if found is None else found)  # as in `predict`
+        return torch.cat(feats), torch.cat(instances) if instances else None
+
+
+def mean_of_pictures(feats: Tensor, counts: Sequence[int]) -> Tensor:
+    """(P, D) features of pictures -> (B, D), the normalised mean of each product's."""
+    means = torch.stack([part.mean(dim=0) for part in feats.split(list(counts))])
+    return F.normalize(means, dim=-1)

@@ -1,0 +1,176 @@
+"""Embedding a catalogue: here, or on a cluster by Ray Data."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from eclip_mm.apis import load_config_and_model
+from eclip_mm.datasets.catalogue_dataset import build_pipeline
+from eclip_mm.utils.evaluation_config import saved_pipeline
+
+from .features import ProductEmbedder
+from .products import SliceProducts
+from .shards import ShardWriter, read_counts, shard_name, shard_schema
+from .slices import Slice, plan_slices
+
+# tools that read a folder of Parquet files pass over names with an underscore
+MANIFEST, SUMMARY = '_embedding.json', '_summary.json'
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What decides the features and how they are made; the same on every machine.
+
+    Attributes:
+        config, checkpoint (str): Config of the training, or one of
+            configs/evaluation, and the weights.
+        catalogue (list[str]): Files or folders.
+        out (str): Folder of the shards.
+        features, per (tuple[str, ...]): See :func:`shard_schema`.
+        sources (list[str]): Use only pictures of these; None for all.
+        rows_per_shard (int): Rows of the catalogue that make a shard.
+        batch_size (int): Pictures at a time.
+        num_workers (int): Processes that decode pictures, per model; 0 decodes
+            beside the model.
+        device (str): Of the model; None for a GPU where there is one.
+        amp (bool): bf16 autocast.
+    """
+
+    config: str
+    checkpoint: str
+    catalogue: list[str]
+    out: str
+    features: tuple[str, ...] = ('image', 'text', 'instance')
+    per: tuple[str, ...] = ('product',)
+    sources: list[str] | None = None
+    rows_per_shard: int = 4096
+    batch_size: int = 64
+    num_workers: int = 0
+    device: str | None = None
+    amp: bool = False
+
+    def identity(self) -> dict:
+        """The options that an interrupted run must go on with."""
+        # catalogue and checkpoint are known by their content; of the rest no feature depends
+        free = ('catalogue', 'checkpoint', 'out', 'num_workers', 'device')
+        return {key: value for key, value in asdict(self).items() if key not in free}
+
+
+class ShardEmbedder:
+    """Loads the model once and embeds slice after slice.
+
+    Args:
+        options (EmbedOptions): What to make.
+        num_shards (int): In all.
+    """
+
+    def __init__(self, options: EmbedOptions, num_shards: int) -> None:
+        self.options = options
+        self.num_shards = num_shards
+        device = options.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        cfg, model = load_config_and_model(options.config, options.checkpoint, device=device)
+        pipeline = saved_pipeline(cfg, options.config, options.checkpoint)
+        self.pipeline = build_pipeline(pipeline)
+        self.embed = ProductEmbedder(model, options.features, options.batch_size, options.amp)
+        self.schema = shard_schema(options.features, options.per, model.network.embed_dims)
+
+    def __call__(self, part: Slice) -> dict:
+        """Write one shard; returns its counts, see :meth:`ShardWriter.finish`."""
+        options = self.options
+        writer = ShardWriter(
+            Path(options.out), part.shard, self.num_shards, part.path, self.schema
+        )
+        blocks = DataLoader(
+            SliceProducts(part, self.pipeline, options.batch_size, options.sources),
+            batch_size=None,  # an item is a block already
+            num_workers=options.num_workers,
+        )
+        for block in blocks:
+            writer.add(block, self.embed)
+        return writer.finish()
+
+
+def embed_catalogue(
+    options: EmbedOptions,
+    run: Callable[[EmbedOptions, int, list[Slice]], Iterable[dict]] | None = None,
+    progress: Callable[[Iterable, int, int], Iterable] = lambda counts, total, done: counts,
+) -> dict:
+    """Write what is missing of the features of a catalogue.
+
+    Args:
+        options (EmbedOptions): What to make.
+        run (Callable): Embeds slices and yields the counts of each, in any
+            order: :func:`run_here` (the default) or
+            :func:`~eclip_mm.embedding.cluster.run_on_ray`.
+        progress (Callable): Wraps the counts; gets the number of shards and
+            how many were there.
+
+    Returns:
+        dict: Sums over all shards, see :meth:`ShardWriter.finish`, and how
+        many ``shards`` there are; also in ``_summary.json``.
+
+    Raises:
+        ValueError: The folder holds features that were made otherwise.
+        RuntimeError: A row was lost, or a shard is missing in the end.
+    """
+    out = Path(options.out)
+    slices, files = plan_slices(options.catalogue, options.rows_per_shard)
+    _check_manifest(out, options, files)
+    paths = [out / shard_name(part.shard, len(slices)) for part in slices]
+    missing = [part for part, path in zip(slices, paths, strict=True) if not read_counts(path)]
+    if missing:
+        made = (run or run_here)(options, len(slices), missing)
+        for _ in progress(made, len(slices), len(slices) - len(missing)):
+            pass
+    for part in out.glob('.*.part'):  # of processes that were killed
+        part.unlink(missing_ok=True)
+    summary = dict(rows=0, written=0, skipped=0, skipped_pictures=0)
+    for path in paths:
+        counts = read_counts(path)
+        if counts is None or counts['rows'] != counts['written'] + counts['skipped']:
+            raise RuntimeError(f'{path}: the shard is missing or has lost rows ({counts})')
+        summary = {key: value + counts[key] for key, value in summary.items()}
+    summary['shards'] = len(slices)
+    _write_json(out / SUMMARY, summary)
+    return summary
+
+
+def run_here(options: EmbedOptions, num_shards: int, missing: list[Slice]) -> Iterator[dict]:
+    """Embed slices in this process."""
+    embedder = ShardEmbedder(options, num_shards)
+    for part in missing:
+        yield embedder(part)
+
+
+def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None:
+    """Write what the features are made of, or compare with what is there."""
+    with open(options.checkpoint, 'rb') as file:
+        digest = sha256()
+        while chunk := file.read(2**24):
+            digest.update(chunk)
+    manifest = dict(options.identity(), checkpoint_sha256=digest.hexdigest(), files=files)
+    manifest = json.loads(json.dumps(manifest))  # as it comes back from the file
+    path = out / MANIFEST
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        _write_json(path, manifest)
+        return
+    there = json.loads(path.read_text(encoding='utf-8'))
+    for key in {**manifest, **there}:
+        if manifest.get(key) != there.get(key):
+            raise ValueError(
+                f'{path}: the features there were made with {key}={there.get(key)!r}, now it is '
+                f'{manifest.get(key)!r}; name another folder, or remove this one'
+            )
+
+
+def _write_json(path: Path, content: dict) -> None:
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(part, path)

@@ -1,0 +1,181 @@
+"""Products of a slice on their way to the model, and what cannot go there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from eclip_mm.datasets.schema import CatalogueError, validate_row
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
+
+from .slices import Slice, read_rows
+
+
+@dataclass
+class Fault:
+    """A row, or one picture of a row, that has no features.
+
+    Attributes:
+        row (int): Row number from 1.
+        reason (str): What is wrong with it.
+        product_id (str): Where it is known.
+        picture (int): Place in the row, from 0; None for the whole row.
+    """
+
+    row: int
+    reason: str
+    product_id: str | None = None
+    picture: int | None = None
+
+
+@dataclass
+class Product:
+    """A row that has features.
+
+    Attributes:
+        row (int): Row number from 1.
+        product_id, category (str): Of the row.
+        pictures (list[int]): Its V readable pictures, as places in the row, from 0.
+        sources (list[str]): Source of each of them.
+    """
+
+    row: int
+    product_id: str
+    category: str | None
+    pictures: list[int]
+    sources: list[str]
+
+
+@dataclass
+class Block:
+    """B products with P pictures in all.
+
+    Attributes:
+        num_rows (int): Rows that were read for it.
+        products (list[Product]): Those that can be embedded, in order.
+        faults (list[Fault]): The other rows, and pictures without use.
+        images (Tensor): (P, 3, H, W) uint8, product by product.
+        input_ids, attention_mask (Tensor): (B, M) the texts.
+    """
+
+    num_rows: int
+    products: list[Product]
+    faults: list[Fault]
+    images: torch.Tensor | None = None
+    input_ids: torch.Tensor | None = None
+    attention_mask: torch.Tensor | None = None
+
+
+class SliceProducts(Dataset):
+    """The rows of a slice in blocks, ready for the model.
+
+    Args:
+        part (Slice): Which rows.
+        pipeline (Callable): Of an evaluation; see
+            :func:`~eclip_mm.datasets.catalogue_dataset.build_pipeline`.
+        block_rows (int): Rows of an item.
+        sources (Sequence[str], optional): Use only pictures of these sources.
+    """
+
+    def __init__(
+        self,
+        part: Slice,
+        pipeline: Callable,
+        block_rows: int = 64,
+        sources: Sequence[str] | None = None,
+    ) -> None:
+        self.part = part
+        self.pipeline = pipeline
+        self.starts = range(part.start, part.stop, block_rows)
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> Block:
+        start = self.starts[index]
+        stop = min(start + self.starts.step, self.part.stop)
+        block, inputs = Block(0, [], []), []
+        for number, row in read_rows(self.part, start, stop):
+            block.num_rows += 1
+            product, faults, of_product = self.prepare(number, row)
+            block.faults += faults
+            if product is not None:
+                block.products.append(product)
+                inputs.append(of_product)
+        if inputs:
+            ids = [of_product['input_ids'] for of_product in inputs]
+            block.images = torch.cat([of_product['images'] for of_product in inputs])
+            block.input_ids = pad_sequence(ids, batch_first=True)
+            block.attention_mask = pad_sequence([torch.ones_like(i) for i in ids], True)
+        return block
+
+    def prepare(
+        self, number: int, row: dict | Exception
+    ) -> tuple[Product | None, list[Fault], dict | None]:
+        """Check a row and decode its pictures; a broken one does not spoil the others.
+
+        Returns:
+            The product, None where nothing can be embedded; what is wrong with
+            the row or its pictures; ``images`` and ``input_ids`` of the product.
+        """
+        where = f'{self.part.path}, row {number}'
+        if isinstance(row, Exception):
+            return None, [Fault(number, str(row))], None
+        product_id = row.get('product_id') if isinstance(row, dict) else None
+        product_id = product_id if isinstance(product_id, str) else None
+        try:
+            validate_row(row, where)
+        except CatalogueError as error:
+            reason = str(error).removeprefix(f'{where}: ')
+            return None, [Fault(number, reason, product_id)], None
+        records = [
+            self._record(image, f'{product_id}#{i}')
+            for i, image in enumerate(row['images'])
+            if self.sources is None or image['source'] in self.sources
+        ]
+        if not records:
+            reason = f'no picture has one of the sources {", ".join(self.sources)}'
+            return None, [Fault(number, reason, product_id)], None
+        faults = []
+        while records:
+            try:
+                packed = self.pipeline(self._results(row, records, number))
+            except ImageDecodeError as error:
+                record = records.pop(error.image_index)
+                faults.append(Fault(number, str(error), product_id, _place(record['image_id'])))
+                continue
+            sample = packed['data_samples']
+            places = [_place(image_id) for image_id in sample.image_ids]
+            category = row.get('category')
+            product = Product(number, product_id, category, places, list(sample.sources))
+            return product, faults, packed['inputs']
+        reason = f'no picture can be decoded; the first: {faults[0].reason}'
+        return None, [*faults, Fault(number, reason, product_id)], None
+
+    def _record(self, image: dict, image_id: str) -> dict:
+        record = {key: value for key, value in image.items() if value is not None}
+        record.pop('boxes', None)  # of no use here
+        if 'path' in record:
+            record['path'] = str(Path(self.part.path).absolute().parent / record['path'])
+        return dict(record, image_id=image_id)
+
+    @staticmethod
+    def _results(row: dict, records: list[dict], number: int) -> dict:
+        """What the pipeline works on, as ``CatalogueDataset`` begins it."""
+        return dict(
+            product_id=row['product_id'],
+            text=row['text'],
+            category=row.get('category'),
+            split='',
+            image_records=[dict(record) for record in records],
+            rng=np.random.default_rng(number),
+        )
+
+
+def _place(image_id: str) -> int:
+    return int(image_id.rpartition('#')[2])

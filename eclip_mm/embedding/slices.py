@@ -1,0 +1,129 @@
+"""Which rows of a catalogue make which shard of features, and reading those rows alone.
+
+Nothing is scanned but the footers of Parquet files and the line ends of JSON Lines, so that every
+machine of a cluster can start at any slice of a catalogue of any size.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eclip_mm.datasets.catalogue import open_carriers
+from eclip_mm.datasets.parquet_reader import ParquetShard
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows of one catalogue file.
+
+    Attributes:
+        shard (int): Number of the shard that they make, from 0.
+        path (str): The file.
+        start, stop (int): First row and the one after the last, from 0; lines
+            in JSON Lines.
+        offset (int): Byte at which row ``start`` begins; JSON Lines only.
+    """
+
+    shard: int
+    path: str
+    start: int
+    stop: int
+    offset: int = 0
+
+
+def plan_slices(
+    catalogue: str | Path | Sequence[str | Path], rows_per_shard: int
+) -> tuple[list[Slice], list[dict]]:
+    """Deal the rows of a catalogue to shards; the same catalogue gives the same slices.
+
+    A slice lies in one file, the last of a file may be short.
+
+    Args:
+        catalogue (str | Path | Sequence): As for
+            :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
+        rows_per_shard (int): Rows of a slice.
+
+    Returns:
+        tuple: The slices, in the order of the rows, and ``{path, bytes, rows}``
+        of each file.
+
+    Raises:
+        CatalogueError: A file does not exist or is not a catalogue.
+        ValueError: ``rows_per_shard`` is less than 1.
+    """
+    if rows_per_shard < 1:
+        raise ValueError(f'rows_per_shard is at least 1, got {rows_per_shard}')
+    paths = [catalogue] if isinstance(catalogue, (str, Path)) else catalogue
+    slices, files = [], []
+    for carrier in (c for path in paths for c in open_carriers(Path(path))):
+        if isinstance(carrier, ParquetShard):
+            num_rows = pq.read_metadata(carrier.path).num_rows
+            offsets = [0] * len(range(0, num_rows, rows_per_shard))
+        else:
+            num_rows, offsets = _line_offsets(carrier.path, rows_per_shard)
+        path = str(carrier.path)
+        files.append(dict(path=path, bytes=carrier.path.stat().st_size, rows=num_rows))
+        for k, offset in enumerate(offsets):
+            start = k * rows_per_shard
+            stop = min(start + rows_per_shard, num_rows)
+            slices.append(Slice(len(slices), path, start, stop, offset))
+    return slices, files
+
+
+def _line_offsets(path: Path, step: int) -> tuple[int, list[int]]:
+    """Lines of a file, and the byte at which every ``step``-th begins."""
+    offsets, position, number = [], 0, 0
+    with open(path, 'rb') as file:
+        for line in file:
+            if number % step == 0:
+                offsets.append(position)
+            position += len(line)
+            number += 1
+    return number, offsets
+
+
+def read_rows(part: Slice, start: int, stop: int) -> Iterator[tuple[int, dict | Exception]]:
+    """Rows ``start`` to ``stop`` of the file of a slice, boxes left out, nothing checked.
+
+    Yields:
+        Row number from 1, and the row or why it cannot be read. Blank lines of
+        JSON Lines are no rows.
+    """
+    reader = _read_parquet if Path(part.path).suffix == '.parquet' else _read_lines
+    yield from reader(part, start, stop)
+
+
+def _read_parquet(part: Slice, start: int, stop: int) -> Iterator[tuple[int, dict | Exception]]:
+    file = pq.ParquetFile(part.path, memory_map=True)
+    leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+    columns = [leaf for leaf in leaves if '.boxes.' not in leaf]
+    first = 0
+    for group in range(file.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        begin, end = max(start - first, 0), min(stop - first, size)
+        if begin < end:
+            try:
+                table = file.read_row_group(group, columns=columns, use_threads=False)
+                rows = table.slice(begin, end - begin).to_pylist()
+            except (pa.ArrowException, OSError) as error:
+                problem = ValueError(f'row group {group} of the file cannot be read ({error})')
+                rows = [problem] * (end - begin)
+            yield from enumerate(rows, first + begin + 1)
+        first += size
+
+
+def _read_lines(part: Slice, start: int, stop: int) -> Iterator[tuple[int, dict | Exception]]:
+    with open(part.path, 'rb') as file:
+        file.seek(part.offset)
+        for number, line in enumerate(file, part.start + 1):
+            if number > stop:
+                break
+            if number > start and line.strip():
+                try:
+                    yield number, json.loads(line.decode('utf-8-sig'))
+                except ValueError as error:
+                    yield number, ValueError(f'the line is not JSON ({error})')

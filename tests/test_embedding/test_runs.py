@@ -1,0 +1,136 @@
+"""Killed, gone on with, and on Ray: the shards are those of one quiet run."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from eclip_mm.embedding import embed_catalogue, read_counts, shards
+
+NAMES = [f'features-{k:06d}-of-000005.parquet' for k in range(5)]
+
+
+def embed_and_die(options, at):
+    """kill -9 while a shard is being written."""
+    torch.set_num_threads(1)
+    write, count = pq.write_table, iter(range(100))
+
+    def write_half(table, path, **kwargs):
+        write(table, path, **kwargs)
+        if next(count) == at:
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    shards.pq.write_table = write_half
+    embed_catalogue(options)
+
+
+def contents(out) -> dict:
+    """Bytes of all files but the manifest, which does not name the folder either way."""
+    return {path.name: path.read_bytes() for path in Path(out).iterdir()}
+
+
+def test_a_killed_run_goes_on(both, tmp_path):
+    quiet = replace(both, out=str(tmp_path / 'quiet'))
+    embed_catalogue(quiet)
+
+    process = multiprocessing.get_context('fork').Process(target=embed_and_die, args=(both, 3))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    out = Path(both.out)
+    assert sorted(path.name for path in out.glob('features-*')) == NAMES[:3]
+    assert list(out.glob('.features-000003*.part'))  # what it was about
+    before = {name: (out / name).stat().st_mtime_ns for name in NAMES[:3]}
+
+    (out / NAMES[1]).write_bytes((out / NAMES[1]).read_bytes()[:100])  # as after a power cut
+    embed_catalogue(both)
+    assert {n: (out / n).stat().st_mtime_ns == before[n] for n in NAMES[:3]} == {
+        NAMES[0]: True,
+        NAMES[1]: False,
+        NAMES[2]: True,
+    }
+    assert contents(out) == contents(quiet.out)
+    assert not list(out.glob('.*.part'))
+
+
+def test_features_made_otherwise_are_not_mixed(options, tmp_path):
+    embed_catalogue(options)
+    manifest = Path(options.out) / '_embedding.json'
+    assert json.loads(manifest.read_text())['files'][0]['rows'] == 11
+    with pytest.raises(ValueError, match=r'made with rows_per_shard=4, now it is 5'):
+        embed_catalogue(replace(options, rows_per_shard=5))
+    other = tmp_path / 'other.pth'
+    checkpoint = torch.load(options.checkpoint, weights_only=True)
+    checkpoint['state_dict']['logit_scale'] += 1
+    torch.save(checkpoint, other)
+    with pytest.raises(ValueError, match='checkpoint_sha256'):
+        embed_catalogue(replace(options, checkpoint=str(other)))
+    moved = tmp_path / 'moved.pth'
+    moved.write_bytes(Path(options.checkpoint).read_bytes())
+    embed_catalogue(replace(options, checkpoint=str(moved), num_workers=3))
+
+
+def test_a_lost_row_is_an_error(options, monkeypatch):
+    embed_catalogue(options)
+    path = Path(options.out) / 'features-000001-of-000003.parquet'
+    table = pq.read_table(path)
+    counts = dict(read_counts(path), written=3)
+    pq.write_table(table.replace_schema_metadata({'eclip_mm': json.dumps(counts)}), path)
+    with pytest.raises(RuntimeError, match='000001.*lost rows'):
+        embed_catalogue(options)
+
+
+def test_the_tool_and_its_progress(both, place):
+    command = [sys.executable, Path(__file__).parents[2] / 'tools/embed_catalog.py']
+    command += [both.config, both.checkpoint, *both.catalogue, both.out, '--features', 'text']
+    done = subprocess.run(
+        [*map(str, command), '--rows-per-shard', '9', '--device', 'cpu'],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '17 rows, 14 written, 3 skipped, 3 skipped pictures, 3 shards' in done.stdout
+    assert '_skipped-*.jsonl' in done.stdout and '3/3' in done.stderr
+    assert pq.read_table(both.out).column_names[-1] == 'text_feat'
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same(both, tmp_path, monkeypatch):
+    """Two workers, after a part of the shards was made without Ray."""
+    pytest.importorskip('ray', reason="needs Ray Data: pip install -e '.[ray]'")
+    from eclip_mm.embedding.cluster import run_on_ray
+
+    monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
+    quiet = replace(both, out=str(tmp_path / 'quiet'))
+    embed_catalogue(quiet)
+    embed_catalogue(both)
+    for name in NAMES[1:]:
+        (Path(both.out) / name).unlink()
+    seen = []
+    summary = embed_catalogue(
+        both,
+        partial(run_on_ray, address='local', num_models=2),
+        lambda counts, total, done: (seen.append((total, done, c)) or c for c in counts),
+    )
+    assert summary['rows'] == 17 and summary['written'] == 14
+    assert sorted(entry[2]['rows'] for entry in seen) == [3, 3, 3, 4]
+    assert {entry[:2] for entry in seen} == {(5, 1)}
+    ours, theirs = (pq.read_table(out) for out in (both.out, quiet.out))
+    assert ours.drop_columns('file').schema == theirs.drop_columns('file').schema
+    for a, b in zip(ours.to_pylist(), theirs.to_pylist(), strict=True):
+        assert (a['file'], a['row'], a['product_id']) == (b['file'], b['row'], b['product_id'])
+        for name in ('text_feat', 'image_feat', 'instance_feat'):
+            torch.testing.assert_close(torch.tensor(a[name]), torch.tensor(b[name]))
+    for report in Path(quiet.out).glob('_skipped-*'):
+        assert (Path(both.out) / report.name).read_bytes() == report.read_bytes()
