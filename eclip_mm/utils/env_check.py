@@ -39,6 +39,7 @@ CORE = (
     Requirement('transformers', 'transformers', '4.50'),
     Requirement('tokenizers', 'tokenizers', '0.19'),
     Requirement('pyarrow', 'pyarrow', '14'),
+    Requirement('fsspec', 'fsspec', '2023.5'),
     Requirement('pillow', 'PIL', '9.1'),
     Requirement('numpy', 'numpy', '1.24'),
     Requirement('matplotlib', 'matplotlib', '3.6'),
@@ -53,6 +54,11 @@ DETECTION = (
 ANALYSIS = (
     Requirement('scikit-learn', 'sklearn', '1.3'),
     Requirement('threadpoolctl', 'threadpoolctl', '3.1'),
+)
+# As in the extra `ray`, likewise.
+RAY = (
+    Requirement('ray', 'ray', '2.60'),
+    Requirement('pandas', 'pandas', '2.2.3'),
 )
 # Packages that fill the same module as one of ours and overwrite its files.
 STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
@@ -105,6 +111,18 @@ def check_analysis() -> None:
     problems, commands = [], []
     _check_installed(ANALYSIS, problems, commands)
     _raise_if(problems, commands, 't-SNE cannot start')
+
+
+def check_ray() -> None:
+    """Check what embedding on a Ray cluster needs beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: Naming what is missing or too old, and the
+            command that mends it.
+    """
+    problems, commands = [], []
+    _check_installed(RAY, problems, commands)
+    _raise_if(problems, commands, 'Ray Data cannot start')
 
 
 def check_detection() -> None:

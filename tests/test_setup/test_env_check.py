@@ -13,10 +13,12 @@ from eclip_mm.utils.env_check import (
     ANALYSIS,
     CORE,
     DETECTION,
+    RAY,
     EnvironmentCheckError,
     check_analysis,
     check_detection,
     check_environment,
+    check_ray,
 )
 
 REPO = Path(__file__).parents[2]
@@ -25,7 +27,7 @@ REPO = Path(__file__).parents[2]
 @pytest.fixture
 def installed(monkeypatch):
     """A made-up environment, {package: version}; a test changes it. Complete to begin with."""
-    packages = {item.package: item.minimum for item in CORE + DETECTION + ANALYSIS}
+    packages = {item.package: item.minimum for item in CORE + DETECTION + ANALYSIS + RAY}
 
     def version(package):
         if package not in packages:
@@ -154,12 +156,21 @@ def test_analysis_names_missing_package_and_command(installed):
     assert f"{sys.executable} -m pip install 'scikit-learn>=" in message
 
 
+def test_ray_names_missing_package_and_command(installed):
+    check_ray()
+    del installed['ray']
+    message = message_of(check_ray)
+    assert 'ray is not installed' in message
+    assert f"{sys.executable} -m pip install 'ray>=" in message
+
+
 def test_lists_are_those_of_setup_cfg():
     config = configparser.ConfigParser()
     config.read(REPO / 'setup.cfg')
     for text, items in (
         (config['options']['install_requires'], CORE),
         (config['options.extras_require']['analysis'], ANALYSIS),
+        (config['options.extras_require']['ray'], RAY),
     ):
         declared = re.findall(r'^([\w-]+)>=([\d.]+)$', text, re.M)
         assert sorted(declared) == sorted((item.package, item.minimum) for item in items)

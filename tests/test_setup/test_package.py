@@ -23,6 +23,8 @@ DETECTION_PARTS = (
 )
 # Where scikit-learn may be imported: inside a function.
 ANALYSIS_PARTS = ('eclip_mm/visualization/tsne.py',)
+# Where Ray may be imported: inside a function.
+RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -77,6 +79,7 @@ def test_imports_are_declared():
     core = modules_of(config['options']['install_requires'])
     detection = modules_of(config['options.extras_require']['det']) | {'mmcv', 'mmdet'}
     analysis = modules_of(config['options.extras_require']['analysis'])
+    ray = modules_of(config['options.extras_require']['ray'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -86,6 +89,8 @@ def test_imports_are_declared():
                 allowed |= detection
             if name.startswith(ANALYSIS_PARTS):
                 allowed |= analysis
+            if name.startswith(RAY_PARTS):
+                allowed |= ray
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
     assert not undeclared, 'imported, but not in install_requires of setup.cfg'
 
@@ -119,7 +124,7 @@ print(count)
 
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
-    blocked |= {'sklearn', 'threadpoolctl'}
+    blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -132,7 +137,7 @@ def test_works_without_mmcv_and_mmdet():
     )
 
 
-@pytest.mark.parametrize('extra', ['det', 'analysis', 'tests', 'dev'])
+@pytest.mark.parametrize('extra', ['det', 'analysis', 'ray', 'tests', 'dev'])
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
     packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)
