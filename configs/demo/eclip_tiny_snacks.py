@@ -54,16 +54,6 @@ test_evaluator = val_evaluator
 
 # 19 products x 253 passes / 48 = 100 steps an epoch
 train_cfg = dict(max_epochs=12, val_interval=2)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
-    dict(
-        type='PolyLR',
-        power=1.0,
-        eta_min=1e-5,
-        by_epoch=True,
-        begin=0,
-        end=12,
-        convert_to_iter_based=True,
-    ),
-]
+# the base's warm-up, and its decay over these epochs
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=12)]
 default_hooks = dict(checkpoint=dict(save_best='val/right_box'))
