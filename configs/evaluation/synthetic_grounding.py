@@ -3,25 +3,16 @@
 # the picture (`_regions`), and parts of the score map alone (`_map_boxes`).
 #   python tools/test.py configs/evaluation/synthetic_grounding.py CHECKPOINT
 # The catalogue is that of configs/demo/eclip_tiny_synthetic.py, made by tools/demo.py.
-_base_ = ['../_base_/default_runtime.py', '../_base_/evaluation.py']
+_base_ = 'synthetic.py'
 
-data_root = 'data/synthetic/'
-# split -> catalogue with its merchant pictures
-prompts = dict(photos=data_root + 'train.parquet', products=data_root + 'products.parquet')
+prompts = _base_.classes  # split -> catalogue with its merchant pictures
 test_dataloader = dict(
     dataset=dict(
-        type='ConcatDataset',
         datasets=[
-            dict(
-                type='ProductImageDataset',
-                catalogue=data_root + f'{split}.parquet',
-                split=split,
-                sources=['comment', 'video'],
-                prompt_sources=['merchant'],
-                prompt_catalogue=prompts[split],
-            )
-            for split in prompts
-        ],
+            dict(part, prompt_sources=['merchant'], prompt_catalogue=prompts[part['split']])
+            for part in _base_.test_dataloader.dataset.datasets
+            if part['split'] in prompts
+        ]
     )
 )
 test_evaluator = [

@@ -28,6 +28,20 @@ def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a program that draws from a checkpoint reads, and the picture that it writes.
+
+    ``config``, ``checkpoint``, ``out``, ``--catalogue``, ``--device``,
+    ``--cfg-options``.
+    """
+    parser.add_argument('config', help='of the training, or one of configs/evaluation')
+    parser.add_argument('checkpoint')
+    parser.add_argument('out', help='picture to write')
+    parser.add_argument('--catalogue', help='for an evaluation config that leaves it open')
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+
+
 def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
     """Put launcher and work dir into a config, and LOCAL_RANK into the environment.
 

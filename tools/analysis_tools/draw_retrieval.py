@@ -11,8 +11,6 @@ split, which is the gallery, too. Of several splits each gets a picture: sheet_p
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from eclip_mm.apis import (
     NothingToFind,
     draw_retrieval,
@@ -20,15 +18,14 @@ from eclip_mm.apis import (
     split_datasets,
 )
 from eclip_mm.registry import DATASETS
+from eclip_mm.utils.launch import add_picture_arguments
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('out', help='picture to write')
+    add_picture_arguments(parser)
     parser.add_argument('--num', type=int, default=8, help='queries')
     parser.add_argument('--results', type=int, default=10, help='pictures found for each')
     parser.add_argument(
@@ -44,10 +41,7 @@ def parse_args():
         help='picture and title (the default), or the picture alone',
     )
     parser.add_argument('--splits', nargs='+', help='some of the test set; default: all')
-    parser.add_argument('--catalogue', help='for an evaluation config that leaves it open')
     parser.add_argument('--num-workers', type=int, default=0)
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args()
 
 

@@ -12,22 +12,18 @@ from mmengine.config import DictAction
 
 from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
 from eclip_mm.registry import DATASETS
+from eclip_mm.utils.launch import add_picture_arguments
 
 
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
-    parser.add_argument('out', help='picture to write')
+    add_picture_arguments(parser)
     parser.add_argument('--num', type=int, default=12, help='photos, spread over the test set')
     parser.add_argument('--columns', type=int, default=3)
     parser.add_argument('--ranked', type=int, default=3, help='boxes drawn on each photo')
     parser.add_argument('--proposer', nargs='+', action=DictAction, help='where boxes come from')
-    parser.add_argument('--catalogue', help='for an evaluation config that leaves it open')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args()
 
 
