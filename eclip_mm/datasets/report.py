@@ -1,6 +1,20 @@
 """The report on what reading a catalogue left out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+
+def list_problems(problems: Sequence[str], num_problems: int | None = None) -> str:
+    """The first 20 as lines to put below a text, and how many more there are.
+
+    Args:
+        problems (Sequence[str]): Those that are known in words.
+        num_problems (int, optional): How many there are. Defaults to these.
+    """
+    shown = problems[:20]
+    more = (len(problems) if num_problems is None else num_problems) - len(shown)
+    lines = [f'\n  - {problem}' for problem in shown]
+    return ''.join(lines) + (f'\n  - and {more} more' if more > 0 else '')
 
 
 @dataclass
@@ -41,7 +55,4 @@ class CatalogueReport:
             f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
             'rows are missing'
         )
-        shown = self.problems[:20]
-        text += ''.join(f'\n  - {problem}' for problem in shown)
-        more = self.num_skipped + self.num_missing_images - len(shown)
-        return text + (f'\n  - and {more} more' if more > 0 else '')
+        return text + list_problems(self.problems, self.num_skipped + self.num_missing_images)

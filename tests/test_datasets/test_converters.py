@@ -251,9 +251,9 @@ class TestCoco:
         assert report.left_out_products == ['n (never seen, 1 ml)']
         assert len(report.problems) == 3
         assert [p.split('annotation ')[1] for p in report.problems] == [
-            '4: is a crowd',
-            '5: the box [3, 3, 0, 4] is empty',
-            '6: its image or category is not in the file',
+            '4: is a crowd, bbox [0, 0, 60, 40]',
+            '5: zero area, bbox [3, 3, 0, 4]',
+            '6: unknown image, bbox [3, 3, 4, 4]',
         ]
         mug, bottle = read_catalogue(coco / f'out{suffix}', strict=True)
         assert (mug['product_id'], mug['text'], mug['category']) == ('m', 'mug, 300 ml', 'kitchen')

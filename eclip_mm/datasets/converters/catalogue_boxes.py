@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..catalogue import read_catalogue
+from ..report import list_problems
 from ..schema import CatalogueError
 from ..transforms.loading import ImageDecodeError, LoadProductImages
 
@@ -39,9 +40,7 @@ class BoxesReport:
             f'{self.num_images} images, {self.num_boxes} boxes, {self.num_categories} categories'
             f' ({self.num_repeated} pictures of several rows written once)'
         )
-        text += ''.join(f'\n  - {problem}' for problem in self.problems[:20])
-        more = len(self.problems) - 20
-        return text + (f'\n  - and {more} more' if more > 0 else '')
+        return text + list_problems(self.problems)
 
 
 def convert_catalogue_boxes(

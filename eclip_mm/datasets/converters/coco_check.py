@@ -41,6 +41,27 @@ class CocoFaults:
         return '\n'.join(lines) if self.faults else f'{self.where}: no fault found'
 
 
+def box_fault(annotation: dict, images: dict, categories) -> str | None:
+    """Why a box cannot be used: a kind of :data:`KINDS`, or None.
+
+    Args:
+        annotation: with ``image_id``, ``category_id`` and ``bbox``.
+        images: id -> image, with ``width`` and ``height``.
+        categories: ids that exist.
+    """
+    image = images.get(annotation['image_id'])
+    x, y, w, h = annotation['bbox']
+    if image is None:
+        return 'unknown image'
+    if annotation['category_id'] not in categories:
+        return 'unknown category'
+    if not (w > 0 and h > 0):
+        return 'zero area'
+    if x >= image['width'] or y >= image['height'] or x + w <= 0 or y + h <= 0:
+        return 'outside the image'
+    return None
+
+
 def check_coco(data: dict, image_root: str | None, where: str) -> CocoFaults:
     """Look for boxes and images that training and evaluation cannot use.
 
@@ -63,18 +84,10 @@ def check_coco(data: dict, image_root: str | None, where: str) -> CocoFaults:
                 result.add('missing file', path)
                 result.bad_images.add(image['id'])
     for annotation in data.get('annotations', ()):
-        image = images.get(annotation['image_id'])
-        x, y, w, h = annotation['bbox']
-        if image is None:
-            kind = 'unknown image'
-        elif annotation['category_id'] not in categories:
-            kind = 'unknown category'
-        elif not (w > 0 and h > 0):
-            kind = 'zero area'
-        elif x >= image['width'] or y >= image['height'] or x + w <= 0 or y + h <= 0:
-            kind = 'outside the image'
-        else:
+        kind = box_fault(annotation, images, categories)
+        if kind is None:
             continue
+        image = images.get(annotation['image_id'])
         place = f'image {annotation["image_id"]}' if image is None else image['file_name']
         result.add(
             kind,

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..report import list_problems
 from ..schema import CatalogueError
+from .coco_check import box_fault
 
 
 @dataclass
@@ -36,9 +38,7 @@ class CocoReport:
             )
         if self.num_left_out_frames:
             text += f'\n{self.num_left_out_frames} frames of too few products left out'
-        text += ''.join(f'\n  - {problem}' for problem in self.problems[:20])
-        more = len(self.problems) - 20
-        return text + (f'\n  - and {more} more' if more > 0 else '')
+        return text + list_problems(self.problems)
 
 
 def read_coco(
@@ -122,22 +122,19 @@ def _frames(
         )
         for image in data['images']
     }
+    images = {image['id']: image for image in data['images']}
     for annotation in data['annotations']:
-        where = f'{annotations}, annotation {annotation.get("id")}'
-        frame = frames.get(annotation['image_id'])
-        product = products.get(annotation['category_id'])
-        if frame is None or product is None:
-            report.problems.append(f'{where}: its image or category is not in the file')
+        fault = box_fault(annotation, images, products)
+        if fault or annotation.get('iscrowd'):
+            report.problems.append(
+                f'{annotations}, annotation {annotation.get("id")}: {fault or "is a crowd"}, '
+                f'bbox {annotation["bbox"]}'
+            )
             continue
-        if annotation.get('iscrowd'):
-            report.problems.append(f'{where}: is a crowd')
-            continue
+        frame, product = frames[annotation['image_id']], products[annotation['category_id']]
         x, y, w, h = annotation['bbox']
         width, height = frame['size']
         x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-        if x2 <= x1 or y2 <= y1:
-            report.problems.append(f'{where}: the box {annotation["bbox"]} is empty')
-            continue
         frame['boxes'].append(
             dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id'])
         )
