@@ -1,0 +1,3 @@
+# eclip_tiny_snacks.py without the pretext tasks: CLIP.
+_base_ = 'eclip_tiny_snacks.py'
+model = dict(pretext_heads=dict(inter=None, itm=None, intra=None))
