@@ -143,12 +143,11 @@ class ProductStream(IterableDataset):
 
     @property
     def layout(self) -> dict:
-        """What the order of an epoch follows from, beside seed and epoch."""
+        """What the order of an epoch follows from, beside seed, epoch and global batch."""
         self.full_init()
         return dict(
             rows=int(self._groups.sizes.sum()),
             row_groups=len(self._groups.sizes),
-            global_batch_size=self._batch_size() * self.num_ranks,
             num_shares=self.num_shares,
             num_lanes=self.num_lanes,
             shuffle_rows=self.shuffle_rows,

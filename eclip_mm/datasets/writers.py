@@ -122,6 +122,7 @@ class ParquetCatalogueWriter:
                 leaf: 'none' if leaf.endswith('.bytes') else 'zstd' for leaf in _leaves()
             },
             use_dictionary=['category', 'images.list.element.source'],
+            write_page_checksum=True,  # a stream checks it: most damage to bytes decodes
             # Not of the bytes: smallest and largest picture, in every group's footer.
             write_statistics=[leaf for leaf in _leaves() if not leaf.endswith('.bytes')],
         )

@@ -11,7 +11,8 @@ def training_state(runner) -> dict | None:
     """What the number of a step means, to be stored: None for loops of other kinds.
 
     Returns:
-        dict: ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``.
+        dict: ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``,
+        ``stream``: what the order of a ``ProductStream`` follows from, else None.
     """
     if not isinstance(runner.train_loop, ResumableTrainLoop):
         return None
@@ -20,6 +21,7 @@ def training_state(runner) -> dict | None:
         batch_size=loader.batch_size,
         world_size=runner.world_size,
         steps_per_epoch=len(loader),
+        stream=getattr(loader.dataset, 'layout', None),
     )
 
 
@@ -36,7 +38,7 @@ def check_resumable(runner, saved: dict | None) -> None:
         saved: :func:`training_state` of the other; None where it left none.
 
     Raises:
-        ValueError: Global batch or steps per epoch differ.
+        ValueError: Global batch, steps per epoch or the order of a stream differ.
     """
     now = training_state(runner)
     if not saved or not now:
@@ -56,6 +58,17 @@ def check_resumable(runner, saved: dict | None) -> None:
             f'{now["steps_per_epoch"]}: have the catalogue, its sources or the sampler changed? '
             'Bring them back, or start a training from these weights with load_from and without '
             '--resume'
+        )
+    stream, old_stream = now['stream'] or {}, saved.get('stream') or {}
+    changed = [key for key in stream | old_stream if stream.get(key) != old_stream.get(key)]
+    if changed:
+        told = ', '.join(
+            f'{key} {old_stream.get(key)} and now {stream.get(key)}' for key in changed
+        )
+        raise ValueError(
+            f'the checkpoint was trained on a stream with {told}: its products would come in '
+            'another order. Set train_dataloader.dataset as it was, or start a training from '
+            'these weights with load_from and without --resume'
         )
     if now['world_size'] != saved['world_size']:
         print_log(

@@ -1,23 +1,31 @@
 """Epoch-based training that can stop and go on anywhere in an epoch."""
 
+from pathlib import Path
+
 import torch.distributed as dist
 from mmengine.runner import EpochBasedTrainLoop
+from torch.nn.parallel import DistributedDataParallel
 
 from eclip_mm.registry import LOOPS
 
 from .dist import world
 from .finite import NonFiniteLossError
+from .worker_death import WorkerDiedError, deaths_wait, is_worker_death
 
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
-    """mmengine's epoch loop with two additions.
+    """mmengine's epoch loop with three additions.
 
     - A run resumed from a checkpoint that was written in the middle of an
       epoch goes on at the next batch of that epoch: the sampler
-      (``ResumableSampler``) starts there, nothing is read twice.
+      (``ResumableSampler``) or the stream (``ProductStream``) starts there,
+      nothing is used twice.
     - A non-finite loss stops the run, after a checkpoint of the weights
       before the bad step (``nonfinite_iter_{n}.pth`` in the work dir).
+    - A data-loading worker that dies stops the run between two steps, after a
+      checkpoint of all steps before (``worker_died_iter_{n}.pth``), which
+      ``--resume`` goes on from.
     """
 
     def __init__(self, runner, dataloader, *args, **kwargs):
@@ -27,13 +35,43 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f'no batch of {self.dataloader.batch_size} can be made from '
                 f'{len(self.dataloader.dataset)} products; lower train_dataloader.batch_size'
             )
+        self._stream = None
+        if hasattr(self.dataloader.dataset, 'layout'):
+            self._stream = self.dataloader.dataset
+            self._stream.batch_size = self.dataloader.batch_size
+            if not self.dataloader.drop_last:
+                raise ValueError(
+                    f'{type(self._stream).__name__} gives whole batches only; set '
+                    'train_dataloader.drop_last=True'
+                )
 
     def run_epoch(self) -> None:
         """Iterate one epoch from wherever ``iter`` stands in it."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
-        if done:
+        self._start_after(done)
+        try:
+            # `len` of the loader is fixed when it is built; a shortened epoch
+            # ends by itself
+            for idx, data_batch in enumerate(self.dataloader, start=done):
+                with deaths_wait():
+                    self.run_iter(idx, data_batch)
+        except RuntimeError as error:
+            if not is_worker_death(error):
+                raise
+            self._stop_for_dead_worker(error)
+        if self._stream is not None:
+            self._stream.on_epoch_end(self._epoch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _start_after(self, done: int) -> None:
+        """Let the next epoch of the loader begin after so many batches."""
+        if self._stream is not None:
+            self._stream.set_epoch(self._epoch)
+            self._stream.set_start(done * self.dataloader.batch_size)
+        elif done:
             sampler = self.dataloader.sampler
             if not hasattr(sampler, 'set_start'):
                 raise TypeError(
@@ -42,12 +80,32 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 )
             # the last batch of an epoch may have been a short one
             sampler.set_start(min(done * self.dataloader.batch_size, len(sampler)))
-        # `len` of the loader is fixed when it is built; a shortened epoch
-        # ends by itself
-        for idx, data_batch in enumerate(self.dataloader, start=done):
-            self.run_iter(idx, data_batch)
-        self.runner.call_hook('after_train_epoch')
-        self._epoch += 1
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint of the steps so far to the work dir."""
+        self.runner.save_checkpoint(
+            self.runner.work_dir,
+            name,
+            by_epoch=False,
+            meta=dict(epoch=self._epoch, iter=self._iter),
+        )
+
+    def _stop_for_dead_worker(self, error: RuntimeError) -> None:
+        advice = (
+            'Often the system had no memory left and killed it: lower num_workers (or '
+            'shuffle_rows of a ProductStream).'
+        )
+        rank, size = world()
+        # weights that are sharded over ranks cannot be written by one of them
+        if rank == 0 and (size == 1 or isinstance(self.runner.model, DistributedDataParallel)):
+            name = f'worker_died_iter_{self._iter}.pth'
+            self._save(name)
+            folder = Path(self.runner.work_dir)
+            (folder / 'last_checkpoint').write_text(str(folder / name))
+            advice += f' All {self._iter} steps are in {folder / name}: go on with --resume.'
+        else:
+            advice += ' Go on from the last checkpoint with --resume.'
+        raise WorkerDiedError(f'{error}\n{advice}') from error
 
     def run_iter(self, idx, data_batch) -> None:
         try:
@@ -59,12 +117,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 ids = [s.product_id for s in data_batch['data_samples']]
                 error = NonFiniteLossError(f'{error}; product_ids: {ids}')
             name = f'nonfinite_iter_{self._iter}.pth'
-            self.runner.save_checkpoint(
-                self.runner.work_dir,
-                name,
-                by_epoch=False,
-                meta=dict(epoch=self._epoch, iter=self._iter),
-            )
+            self._save(name)
             if world()[1] > 1:
                 dist.barrier()  # a launcher ends all ranks with the first: let rank 0 finish
             raise NonFiniteLossError(

@@ -1,0 +1,38 @@
+"""A data-loading worker that dies: a clear end between two steps."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# How torch begins its message; an exception that a worker raised reads otherwise.
+_DEATH = 'DataLoader worker (pid'
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker was killed; names the checkpoint of all steps before."""
+
+
+def is_worker_death(error: RuntimeError) -> bool:
+    """Whether torch says that a worker of a DataLoader is gone."""
+    return str(error).startswith(_DEATH)
+
+
+@contextmanager
+def deaths_wait() -> Iterator[None]:
+    """Let the death of a worker be known at the end of the block only.
+
+    torch raises it from a signal handler, wherever the main thread happens to
+    be: in the middle of an optimiser step, half of the weights would be new.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signal handlers run in the main thread
+        return
+    held_back = []
+    handler = signal.signal(signal.SIGCHLD, lambda *args: held_back.append(args))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler if handler is not None else signal.SIG_DFL)
+    if held_back and callable(handler):
+        handler(*held_back[-1])

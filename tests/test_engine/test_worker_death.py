@@ -1,0 +1,99 @@
+"""A killed worker ends the training between two steps, and nothing is lost."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from eclip_mm.engine.worker_death import WorkerDiedError, deaths_wait
+from eclip_mm.registry import DATASETS
+
+from .helpers import FakeProducts, make_runner
+
+
+@DATASETS.register_module(force=True)
+class DeadlyProducts(FakeProducts):
+    """Kills its worker at one item, as the system does when memory is short; once."""
+
+    def __init__(self, flag: str, at: int, size: int = 16):
+        super().__init__(size)
+        self.flag, self.at = flag, at
+
+    def __getitem__(self, index):
+        if index % len(self) == self.at and not os.path.exists(self.flag):
+            with open(self.flag, 'w'):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+def loader(flag, **options):
+    return dict(
+        batch_size=4,
+        num_workers=1,
+        drop_last=True,
+        sampler=dict(type='ResumableSampler', shuffle=False),
+        collate_fn=dict(type='collate_products'),
+        dataset=dict(type='DeadlyProducts', flag=str(flag), at=9),
+        **options,
+    )
+
+
+def test_the_training_goes_on_as_if_no_worker_had_died(tmp_path):
+    no_checkpoints = dict(checkpoint=None, sampler_seed=dict(type='DistSamplerSeedHook'))
+    flag = tmp_path / 'killed'
+    runner = make_runner(
+        tmp_path / 'a', train_dataloader=loader(flag), default_hooks=no_checkpoints
+    )
+    with pytest.raises(WorkerDiedError, match=r'(?s)DataLoader worker.*--resume') as caught:
+        runner.train()
+    steps = runner.iter
+    assert steps < 3  # item 9 is of the third batch; its worker runs ahead
+    path = tmp_path / 'a' / f'worker_died_iter_{steps}.pth'
+    assert str(path) in str(caught.value)
+    assert (tmp_path / 'a/last_checkpoint').read_text() == str(path)
+
+    resumed = make_runner(
+        tmp_path / 'a',
+        train_dataloader=loader(flag),
+        default_hooks=no_checkpoints,
+        resume=True,
+    )
+    resumed.train()
+    untouched = make_runner(
+        tmp_path / 'b', train_dataloader=loader(flag), default_hooks=no_checkpoints
+    )
+    untouched.train()
+    assert resumed.iter == untouched.iter == 4
+    for key, value in untouched.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[key]), key
+
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 1000
+
+    def __getitem__(self, index):
+        time.sleep(0.01)
+        return index
+
+
+def test_a_death_is_told_after_the_step_and_not_in_it():
+    batches = iter(DataLoader(Numbers(), num_workers=1, multiprocessing_context='fork'))
+    next(batches)
+    (worker,) = batches._workers
+    finished = False
+    with pytest.raises(RuntimeError, match=r'DataLoader worker \(pid'), deaths_wait():
+        os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(1)  # long enough for the signal, with which torch would raise here
+        finished = True
+    assert finished
+
+
+def test_without_a_death_the_handler_stays():
+    before = signal.getsignal(signal.SIGCHLD)
+    with deaths_wait():
+        assert signal.getsignal(signal.SIGCHLD) is not before
+    assert signal.getsignal(signal.SIGCHLD) is before
