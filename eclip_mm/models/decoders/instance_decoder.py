@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
 from .slot_attention import SlotAttention
@@ -99,7 +100,7 @@ class InstanceDecoder(nn.Module):
             patch_tokens, queries: as for :meth:`forward`.
             padding_mask: (B, N) bool, True for tokens that count for nothing.
         """
-        z = self.norm_tokens(patch_tokens)
+        z = at_least_float32(self.norm_tokens(patch_tokens))  # once for all blocks
         h = torch.zeros_like(queries)  # H^0
         states, assign_maps = [], []
         for block in self.blocks:

@@ -16,6 +16,11 @@ class SlotAttention(nn.Module):
     weights (Eq. 4). Both are float32 under autocast: with 196 tokens the sums
     are too coarse in bf16.
 
+    W_z and W_v are applied to the T queries instead of the N tokens, to which
+    Eq. 2 and 4 apply them: ``(Z W_z^T) q^T = Z (q W_z)^T`` and ``M^T (Z W_v^T)
+    = (M^T Z) W_v^T``. With 196 tokens and 20 queries that is a tenth of these
+    two products, and no projected copy of the tokens in memory.
+
     Args:
         embed_dims: joint width D.
         softmax_over: ``queries`` as in Eq. 3; ``tokens`` makes it the usual
@@ -76,12 +81,10 @@ class SlotAttention(nn.Module):
             (B, N, T), float32; rows sum to 1 (columns, with the softmax over
             tokens), those of padding are 0.
         """
-        z = self.proj_z(patch_tokens)
-        q = self.proj_q(self.norm_query(queries + instance_feats))
-        v = self.proj_v(patch_tokens)
-        with torch.autocast(z.device.type, enabled=False):
-            z, q = at_least_float32(z), at_least_float32(q)
-            logits = self.scale * z @ q.transpose(1, 2)  # Eq. 2
+        q = self.proj_q(self.norm_query(queries + instance_feats)) @ self.proj_z.weight
+        with torch.autocast(q.device.type, enabled=False):
+            z, q = at_least_float32(patch_tokens), at_least_float32(q)
+            logits = z @ (self.scale * q).transpose(1, 2)  # Eq. 2
             padding = None if padding_mask is None else padding_mask.unsqueeze(-1)
             if self.softmax_over == 'queries':
                 assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
@@ -92,5 +95,6 @@ class SlotAttention(nn.Module):
                     logits = logits.masked_fill(padding, -torch.inf)
                 assign_map = logits.softmax(dim=1)
             mass = assign_map.sum(dim=1).unsqueeze(-1) + self.eps
-            update = assign_map.transpose(1, 2) @ at_least_float32(v) / mass  # Eq. 4
-        return instance_feats + self.proj_o(update.to(v.dtype)), assign_map  # Eq. 5
+            update = assign_map.transpose(1, 2) @ z / mass
+        update = self.proj_v(update.to(queries.dtype))  # Eq. 4
+        return instance_feats + self.proj_o(update), assign_map  # Eq. 5

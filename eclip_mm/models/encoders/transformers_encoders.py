@@ -9,6 +9,8 @@ from transformers import AutoConfig, AutoModel
 
 from eclip_mm.registry import MODELS
 
+from .length_groups import encode_by_length
+
 
 def build_transformers_model(
     model_type: str | None, config: dict | None, pretrained: str | None, allow_download: bool
@@ -89,6 +91,10 @@ class _TransformersEncoder(nn.Module):
             self.model.gradient_checkpointing_enable(
                 gradient_checkpointing_kwargs=dict(use_reentrant=False)
             )
+
+    def compile(self, **options):
+        """Compile the model; what stands around it depends on the batch's content."""
+        self.model.compile(**options)
 
 
 class ConvStem(nn.Sequential):
@@ -224,7 +230,12 @@ class TransformersImageEncoder(_TransformersEncoder):
 class TransformersTextEncoder(_TransformersEncoder):
     """Text model of ``transformers``: w_cls of Section 3.1.
 
-    Args: as :class:`TransformersImageEncoder`.
+    Args:
+        model_type, config, pretrained, allow_download, gradient_checkpointing:
+            as :class:`TransformersImageEncoder`.
+        length_groups: :meth:`forward` sorts the texts of a batch by length and
+            encodes as many groups of them, each cut to its longest text; 1 for
+            the batch as it is padded.
 
     Attributes:
         embed_dims (int): width of the class token.
@@ -238,8 +249,12 @@ class TransformersTextEncoder(_TransformersEncoder):
         pretrained: str | None = None,
         allow_download: bool = False,
         gradient_checkpointing: bool = False,
+        length_groups: int = 4,
     ):
+        if length_groups < 1:
+            raise ValueError(f'length_groups must be at least 1, got {length_groups}')
         super().__init__(model_type, config, pretrained, allow_download, gradient_checkpointing)
+        self.length_groups = length_groups
         self.embed_dims = self.model.config.hidden_size
         self.vocab_size = self.model.config.vocab_size
 
@@ -252,7 +267,12 @@ class TransformersTextEncoder(_TransformersEncoder):
         Returns:
             (B, C) class token w_cls.
         """
-        return self.encode_tokens(input_ids, attention_mask)[:, 0]
+        return encode_by_length(
+            lambda *text: self.encode_tokens(*text)[:, 0],
+            input_ids,
+            attention_mask,
+            self.length_groups,
+        )
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, M, C) every token, w_cls first; what stands at padding means nothing."""

@@ -1,0 +1,61 @@
+"""Texts in groups of similar length give what the padded batch gives."""
+
+import pytest
+import torch
+
+from eclip_mm.models.encoders.length_groups import encode_by_length
+from eclip_mm.registry import MODELS
+from eclip_mm.testing import tiny_model_config
+
+
+def texts(lengths, width, left=False):
+    """ids (B, M) from 1 to 99, 0 at padding, and the mask."""
+    places = torch.arange(width)
+    lengths = torch.tensor(lengths)[:, None]
+    mask = (places >= width - lengths if left else places < lengths).long()
+    ids = torch.randint(1, 100, mask.shape, generator=torch.Generator().manual_seed(0))
+    return ids * mask, mask
+
+
+def build(**overrides):
+    torch.manual_seed(0)
+    return MODELS.build(dict(tiny_model_config()['text_encoder'], **overrides)).double()
+
+
+@pytest.mark.parametrize('num_groups', [2, 3, 4, 9])
+def test_values_and_gradients_are_those_of_the_padded_batch(num_groups):
+    plain, grouped = build(length_groups=1), build(length_groups=num_groups)
+    ids, mask = texts([3, 12, 5, 4, 9, 3, 7], width=12)
+    weights = torch.randn(7, plain.embed_dims, dtype=torch.float64)
+    results = []
+    for encoder in (plain, grouped):
+        feats = encoder(ids, mask)
+        params = [p for p in encoder.parameters() if p.requires_grad]
+        grads = torch.autograd.grad((feats * weights).sum(), params, allow_unused=True)
+        results.append((feats, grads))
+    torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-12, atol=1e-12)
+    for a, b in zip(results[1][1], results[0][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_groups_are_cut_to_their_longest_text():
+    seen = []
+
+    def encode(input_ids, attention_mask):
+        seen.append(tuple(input_ids.shape))
+        return input_ids[:, :1]
+
+    ids, mask = texts([2, 9, 3, 10, 9], width=12)
+    assert torch.equal(encode_by_length(encode, ids, mask, 2), ids[:, :1])
+    assert seen == [(3, 9), (2, 10)]  # lengths 2, 3, 9 and 9, 10: 47 tokens instead of 60
+
+
+def test_padding_on_the_left_loses_no_token():
+    ids, mask = texts([2, 5, 3], width=5, left=True)
+    total = encode_by_length(lambda i, m: (i * m).sum(dim=1, keepdim=True), ids, mask, 3)
+    assert torch.equal(total[:, 0], ids.sum(dim=1))
+
+
+def test_no_groups_is_an_error():
+    with pytest.raises(ValueError, match='length_groups'):
+        build(length_groups=0)
