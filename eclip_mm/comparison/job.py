@@ -18,6 +18,7 @@ from pathlib import Path
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from eclip_mm.engine.self_contained import check_tokenizer, read_meta
 from eclip_mm.utils.config import CachedTextConfig
 
 from .frozen import read_record
@@ -56,7 +57,9 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
         cfg.resume, trained = True, time.time()
     runner = Runner.from_cfg(cfg)
     if checkpoint_of is not None:
-        load_weights(runner.model, last_checkpoint(checkpoint_of))
+        checkpoint = last_checkpoint(checkpoint_of)
+        check_tokenizer(cfg.to_dict(), read_meta(checkpoint))
+        load_weights(runner.model, checkpoint)
     if cfg.train_cfg is not None:
         runner.train()
     figures = runner.test()
@@ -91,12 +94,20 @@ def last_checkpoint(folder: Path) -> Path:
     return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
 
 
-def _end_with_parent() -> None:
-    """No training goes on unseen: a killed parent closes our standard input."""
+def end_with_parent(parent: int) -> None:
+    """No training goes on unseen: a process group ends when the process that began it is gone.
+
+    Where that is killed it can end nothing itself. The system then gives its
+    children another parent, which is what a thread here looks for.
+
+    Args:
+        parent: id of the process that has started this one, in a session of
+            its own.
+    """
 
     def wait():
-        while os.read(0, 1):
-            pass
+        while os.getppid() == parent:
+            time.sleep(0.5)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -107,8 +118,10 @@ def main():
     parser.add_argument('folder', type=Path)
     parser.add_argument('--checkpoint-of', type=Path)
     parser.add_argument('--untrained', action='store_true')
+    parser.add_argument('--parent', type=int, help='end as soon as this process is gone')
     args = parser.parse_args()
-    _end_with_parent()
+    if args.parent is not None:
+        end_with_parent(args.parent)
     with open(args.folder / 'lock', 'w') as lock:
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process

@@ -61,7 +61,7 @@ def _job(run: Run, seed: int, folder: Path, source: Path | None, needs: Path | N
     args = ('--checkpoint-of', str(source)) if source else ()
     again = (folder / METRICS_FILE).exists()
     name = f'{run.name} seed {seed}' + ' (evaluation again)' * again
-    return Job(name, ('test' if source or again else 'train', run.name), folder, args, needs)
+    return Job(name, 'test' if source or again else 'train', folder, args, needs)
 
 
 def _check_unchanged(folder: Path, cfg) -> None:
@@ -107,8 +107,7 @@ def rehearsals(experiment: Experiment, work_dir: Path) -> list[Job]:
         if not is_finished(folder, cfg, None):
             (folder / METRICS_FILE).unlink(missing_ok=True)
             write_record(cfg, folder)
-            name, kind = f'{UNTRAINED} {run.name}', ('test', run.name)
-            jobs.append(Job(name, kind, folder, ('--untrained',)))
+            jobs.append(Job(f'{UNTRAINED} {run.name}', 'test', folder, ('--untrained',)))
     return jobs
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 COMMAND = (sys.executable, '-m', 'eclip_mm.comparison.job')
 TAIL = 15  # lines of a failed job's log
@@ -19,52 +20,39 @@ class Job:
 
     Attributes:
         name: for the progress lines.
-        kind: what it does (``train``, ``test``) and with which run: jobs of
-            the same kind take about as long as each other.
+        kind: what it does, ``train`` or ``test``: jobs of the same kind take
+            about as long as each other.
         folder: where its ``log.txt`` goes.
         args: of ``python -m eclip_mm.comparison.job``, after the folder.
         needs: folder of the job that must have gone well before.
     """
 
     name: str
-    kind: tuple[str, str]
+    kind: str
     folder: Path
     args: tuple = ()
     needs: Path | None = None
 
 
-class Durations:
-    """Seconds that finished jobs took: what the remaining time is guessed from."""
+def remaining_seconds(
+    known: dict[str, list[float]], waiting: Sequence[Job], running: dict[Job, float], slots: int
+) -> float | None:
+    """Seconds until all is done.
 
-    def __init__(self):
-        self._seconds: dict[tuple[str, str], list[float]] = {}
+    Args:
+        known: kind -> seconds that finished jobs of it took.
+        waiting: jobs to come.
+        running: job -> seconds that it has run.
+        slots: jobs at a time.
 
-    def add(self, job: Job, seconds: float) -> None:
-        self._seconds.setdefault(job.kind, []).append(seconds)
-
-    def guess(self, job: Job) -> float | None:
-        """Mean of its kind, else of what does the same with other runs, else None."""
-        same = [
-            x for kind, known in self._seconds.items() if kind[0] == job.kind[0] for x in known
-        ]
-        known = self._seconds.get(job.kind, same)
-        return sum(known) / len(known) if known else None
-
-    def remaining(self, waiting: Sequence[Job], running: dict, slots: int) -> float | None:
-        """Seconds until all is done; None where nothing is known of a job.
-
-        Args:
-            waiting: jobs to come.
-            running: job -> seconds that it has run.
-            slots: jobs at a time.
-        """
-        left = []
-        for job, elapsed in [*((job, 0.0) for job in waiting), *running.items()]:
-            expected = self.guess(job)
-            if expected is None:
-                return None
-            left.append(max(0.0, expected - elapsed))
-        return max(sum(left) / slots, max(left))
+    Returns:
+        None where nothing is known of a kind.
+    """
+    jobs = [*((job, 0.0) for job in waiting), *running.items()]
+    if not all(known.get(job.kind) for job, _ in jobs):
+        return None
+    left = [max(0.0, fmean(known[job.kind]) - elapsed) for job, elapsed in jobs]
+    return max(sum(left) / slots, max(left))
 
 
 class Scheduler:
@@ -82,7 +70,7 @@ class Scheduler:
     def __init__(self, slots: int, say: Callable[[str], None] = print):
         self.slots = slots
         self.say = say
-        self.durations = Durations()
+        self._seconds: dict[str, list[float]] = {}
         self._running: dict[int, tuple[Job, subprocess.Popen, float]] = {}
 
     def run(self, jobs: Sequence[Job], done: Callable[[Job], None] = lambda job: None) -> dict:
@@ -98,60 +86,51 @@ class Scheduler:
         Raises:
             KeyboardInterrupt: after the processes have been ended.
         """
-        waiting, failed, count = list(jobs), {}, 0
+        waiting, failed, num_done = list(jobs), {}, 0
         try:
             while waiting or self._running:
                 self._start_next(waiting, failed)
                 for slot, (job, process, start) in list(self._running.items()):
                     if process.poll() is None:
                         continue
-                    process.stdin.close()
                     del self._running[slot]
-                    count += 1
                     seconds = time.time() - start
                     if process.returncode == 0:
-                        self.durations.add(job, seconds)
+                        self._seconds.setdefault(job.kind, []).append(seconds)
                         done(job)
+                        num_done += 1
                         outcome = f'done in {show_seconds(seconds)}'
                     else:
                         failed[job] = _tail(job.folder / 'log.txt', process.returncode)
                         outcome = f'FAILED\n{failed[job]}'
-                    self.say(f'[{count}/{len(jobs)}] {job.name}: {outcome}{self._left(waiting)}')
-                count += self._skip_hopeless(waiting, failed)
-                if waiting or self._running:
-                    time.sleep(0.2)
+                    count = f'[{num_done + len(failed)}/{len(jobs)}]'
+                    self.say(f'{count} {job.name}: {outcome}{self._left(waiting)}')
+                time.sleep(0.2 if self._running else 0)
         finally:
             self._end_all()
         return failed
 
     def _start_next(self, waiting: list[Job], failed: dict) -> None:
-        for slot in range(self.slots):
-            if slot in self._running:
-                continue
-            unfinished = {job.folder for job in waiting}
-            unfinished |= {job.folder for job, _, _ in self._running.values()}
-            ready = [job for job in waiting if job.needs not in unfinished]
-            ready = [job for job in ready if job.needs not in {bad.folder for bad in failed}]
-            if not ready:
-                return
-            waiting.remove(ready[0])
-            self._running[slot] = (ready[0], _start(ready[0], slot, self.slots), time.time())
-            self.say(f'      {ready[0].name}: started, {ready[0].folder / "log.txt"}')
-
-    def _skip_hopeless(self, waiting: list[Job], failed: dict) -> int:
-        hopeless = [job for job in waiting if job.needs in {bad.folder for bad in failed}]
-        for job in hopeless:
-            waiting.remove(job)
-            failed[job] = f'it needs {job.needs}, which failed'
-            self.say(f'{job.name}: FAILED, {failed[job]}')
-        return len(hopeless)
+        """Fill the slots; what needs a job that failed has failed, too."""
+        for job in list(waiting):
+            unfinished = {other.folder for other in waiting}
+            unfinished |= {other.folder for other, _, _ in self._running.values()}
+            if job.needs in {bad.folder for bad in failed}:
+                waiting.remove(job)
+                failed[job] = f'it needs {job.needs}, which failed'
+                self.say(f'{job.name}: FAILED, {failed[job]}')
+            elif job.needs not in unfinished and len(self._running) < self.slots:
+                waiting.remove(job)
+                slot = min(set(range(self.slots)) - set(self._running))
+                self._running[slot] = (job, _start(job, slot, self.slots), time.time())
+                self.say(f'      {job.name}: started, {job.folder / "log.txt"}')
 
     def _left(self, waiting: list[Job]) -> str:
-        if not waiting and not self._running:
-            return ''
         now = time.time()
         running = {job: now - start for job, _, start in self._running.values()}
-        seconds = self.durations.remaining(waiting, running, self.slots)
+        if not waiting and not running:
+            return ''
+        seconds = remaining_seconds(self._seconds, waiting, running, self.slots)
         left = f'; {len(waiting) + len(running)} to go'
         return left if seconds is None else f'{left}, about {show_seconds(seconds)}'
 
@@ -166,7 +145,6 @@ class Scheduler:
                 pass
             _signal(process, signal.SIGKILL)
             process.wait()
-            process.stdin.close()
         self._running.clear()
 
 
@@ -194,8 +172,8 @@ def _start(job: Job, slot: int, slots: int) -> subprocess.Popen:
     job.folder.mkdir(parents=True, exist_ok=True)
     with open(job.folder / 'log.txt', 'a') as log:
         return subprocess.Popen(
-            [*COMMAND, str(job.folder), *job.args],
-            stdin=subprocess.PIPE,  # its end tells a child that we are gone
+            [*COMMAND, str(job.folder), *job.args, '--parent', str(os.getpid())],
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=env,

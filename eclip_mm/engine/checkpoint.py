@@ -199,5 +199,5 @@ class PlainCheckpointHook(Hook):
             check_resumable(runner, meta.get('training'))
             check_tokenizer(runner.cfg.get('train_dataloader'), meta)
         elif not runner._load_from:  # that may start a training with another vocabulary
-            for key in ('test_dataloader', 'custom_hooks'):
+            for key in ('test_dataloader', 'custom_hooks', 'default_hooks'):
                 check_tokenizer(runner.cfg.get(key), meta)

@@ -8,7 +8,13 @@ import time
 import pytest
 
 from eclip_mm.comparison import scheduler as module
-from eclip_mm.comparison.scheduler import Durations, Job, Scheduler, num_cores, show_seconds
+from eclip_mm.comparison.scheduler import (
+    Job,
+    Scheduler,
+    num_cores,
+    remaining_seconds,
+    show_seconds,
+)
 
 # stands for the real job: does what the code in its folder says
 FAKE = (sys.executable, '-c', 'import sys; exec(open(sys.argv[1] + "/code.py").read())')
@@ -21,7 +27,7 @@ def _fake(monkeypatch):
 
 @pytest.fixture
 def make_job(tmp_path):
-    def make(name, code, needs=None, kind=('train', 'x')):
+    def make(name, code, needs=None, kind='train'):
         folder = tmp_path / name
         folder.mkdir()
         (folder / 'code.py').write_text(code)
@@ -95,37 +101,53 @@ time.sleep(60)
     assert not any(map(is_running, map(int, pids)))
 
 
-def test_a_job_ends_with_a_killed_parent():
-    code = 'import time; from eclip_mm.comparison.job import _end_with_parent as end; end()'
-    process = subprocess.Popen(
-        [sys.executable, '-c', f'{code}; print("ready", flush=True); time.sleep(60)'],
-        stdin=subprocess.PIPE,
+CHILD = """
+import os, sys, time
+from eclip_mm.comparison.job import end_with_parent
+if sys.argv[1:]:
+    end_with_parent(int(sys.argv[1]))
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import os, subprocess, sys, time
+subprocess.Popen(
+    [sys.executable, '-c', sys.argv[1], *([str(os.getpid())] if sys.argv[2:] else [])],
+    stdin=subprocess.DEVNULL, start_new_session=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize('watches', [True, False])
+def test_a_job_ends_with_a_killed_parent(watches):
+    """And only where it was told to: by hand, under nohup, it outlives the shell."""
+    parent = subprocess.Popen(
+        [sys.executable, '-c', PARENT, CHILD, *(['watch'] * watches)],
         stdout=subprocess.PIPE,
-        start_new_session=True,
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
     )
-    assert process.stdout.readline() == b'ready\n'
-    process.stdin.close()  # what the kernel does when we are killed
-    assert process.wait(timeout=20) == -9
-    process.stdout.close()
-
-
-def job(kind, name):
-    return Job(name, (kind, name), None)
+    child = int(parent.stdout.readline())
+    assert is_running(child)
+    parent.kill()  # -9: it cannot end anything itself
+    parent.wait()
+    deadline = time.time() + (30 if watches else 2)
+    while is_running(child) and time.time() < deadline:
+        time.sleep(0.05)
+    assert is_running(child) != watches
+    if not watches:
+        os.kill(child, 9)
+    parent.stdout.close()
 
 
 def test_the_remaining_time_by_hand():
-    durations = Durations()
-    a, b, test = job('train', 'a'), job('train', 'b'), job('test', 'a')
-    assert durations.remaining([a], {}, 1) is None
-    durations.add(a, 100)
-    durations.add(a, 140)
-    # a takes 120; b is unknown and taken for the mean of all trainings
-    assert durations.remaining([a, b], {a: 50.0}, 2) == pytest.approx((120 + 120 + 70) / 2)
-    durations.add(b, 30)
-    assert durations.guess(b) == 30
-    assert durations.remaining([a], {b: 500.0}, 2) == 120  # one job does not get faster by two
-    assert durations.remaining([test], {}, 1) is None
+    a, b = Job('a', 'train', None), Job('b', 'train', None)
+    test = Job('t', 'test', None)
+    assert remaining_seconds({}, [a], {}, 1) is None
+    known = dict(train=[100.0, 140.0])  # a mean of 120
+    assert remaining_seconds(known, [a, b], {test: 1.0}, 2) is None
+    known['test'] = [10.0]
+    assert remaining_seconds(known, [a, b], {test: 4.0}, 2) == pytest.approx((120 + 120 + 6) / 2)
+    assert remaining_seconds(known, [a], {b: 500.0}, 2) == 120  # no job is split over slots
 
 
 @pytest.mark.parametrize(
