@@ -16,8 +16,6 @@ tokenizer = dict(type='CatalogueWordPiece', catalogue={data!r} + '/train.parquet
 tower = dict(hidden_size=32, num_attention_heads=2, intermediate_size=64, num_hidden_layers=1)
 model = dict(
     embed_dims=32,
-    data_preprocessor=dict(
-        type='ProductDataPreprocessor', batch_augment=dict(type='ProductMosaic')),
     image_encoder=dict(
         _delete_=True, type='TransformersImageEncoder', model_type='vit',
         config=dict(**tower, image_size=32, patch_size=8)),

@@ -1,4 +1,3 @@
-from .batch_augments import ProductMosaic
 from .data_preprocessor import ProductDataPreprocessor
 from .decoders import (
     EMANegatives,
@@ -37,7 +36,6 @@ __all__ = [
     'PretextHead',
     'PretrainOutputs',
     'ProductDataPreprocessor',
-    'ProductMosaic',
     'PromptSampler',
     'SlotAttention',
     'SwitchableNegatives',

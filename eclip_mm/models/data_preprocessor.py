@@ -12,8 +12,6 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
 
     Args:
         mean, std: per RGB channel, in 0..255.
-        batch_augment: changes the normalised pictures of a training batch,
-            such as :class:`ProductMosaic`.
     """
 
     def __init__(
@@ -21,12 +19,10 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
         mean: tuple = (127.5, 127.5, 127.5),
         std: tuple = (127.5, 127.5, 127.5),
         non_blocking: bool = True,
-        batch_augment: dict | None = None,
     ):
         super().__init__(non_blocking=non_blocking)
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), False)
-        self.batch_augment = None if batch_augment is None else MODELS.build(batch_augment)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """
@@ -41,8 +37,4 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
         """
         inputs = dict(self.cast_data(data['inputs']))
         inputs['images'] = (inputs['images'].float() - self.mean) / self.std
-        if training and self.batch_augment is not None:
-            inputs['images'] = self.batch_augment(
-                inputs['images'], [sample.product_id for sample in data['data_samples']]
-            )
         return dict(inputs=inputs, data_samples=data['data_samples'])
