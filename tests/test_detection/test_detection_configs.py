@@ -17,6 +17,8 @@ pytestmark = pytest.mark.ops
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs/detection'
 FILES = sorted(path.name for path in CONFIGS.glob('*.py'))
+STOCK = ['retinanet_tiny_snacks.py']  # references without a component of ours
+OURS = [name for name in FILES if name not in STOCK]
 #: what the files say they are pretrained by
 PRETRAINING = {
     'tiny_snacks': 'demo/eclip_tiny_snacks.py',
@@ -39,6 +41,8 @@ def checkpoints(tmp_path_factory):
 
 def load(name, checkpoints):
     cfg = load_config(str(CONFIGS / name))
+    if name in STOCK:
+        return cfg
     checkpoint = next(path for key, path in checkpoints.items() if key in name)
     part = cfg.model if 'init_cfg' in cfg.model else cfg.model.backbone
     part.init_cfg.checkpoint = checkpoint
@@ -60,8 +64,9 @@ def test_it_builds(name, checkpoints):
         head = model.roi_head.bbox_head
     if 'rpn' not in name:
         assert head.num_classes == num_classes
-    patch = next(p for key, p in PATCHES.items() if key in name)
-    assert model.backbone.stride == patch
+    if name in OURS:
+        patch = next(p for key, p in PATCHES.items() if key in name)
+        assert model.backbone.stride == patch
 
 
 @pytest.mark.parametrize('name', [n for n in FILES if n.startswith(('faster', 'rpn'))])
@@ -87,11 +92,32 @@ def test_a_step_and_a_prediction(name, checkpoints):
         loss, _ = model.parse_losses(losses)
         loss.backward()
         assert loss.isfinite()
-        assert model.backbone.encoder.model.embeddings.position_embeddings.grad.abs().sum() > 0
+        first = next(model.backbone.parameters())
+        assert first.grad.abs().sum() > 0  # of the position embeddings, or the first convolution
         model.eval()
         with torch.no_grad():
             samples = model.predict(data['inputs'], data['data_samples'])
     assert len(samples) == 2 and samples[0].pred_instances.bboxes.shape[1] == 4
+
+
+@pytest.mark.parametrize('name', STOCK)
+def test_a_stock_reference_has_nothing_of_ours_and_no_pretraining(name):
+    import torch.nn
+    from mmdet.registry import MODELS
+    from mmengine.optim import build_optim_wrapper
+
+    cfg = load_config(str(CONFIGS / name))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert not [part for part in model.modules() if type(part).__module__.startswith('eclip_mm')]
+    assert 'checkpoint' not in str(cfg.model)
+    norms = [part for part in model.train().modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert norms and all(norm.training and norm.weight.requires_grad for norm in norms)
+    assert {group['lr'] for group in optimizer.param_groups} == {cfg.optim_wrapper.optimizer.lr}
+    learned = {id(p) for group in optimizer.param_groups for p in group['params']}
+    assert learned == {id(p) for p in model.parameters() if p.requires_grad}
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_the_filled_config_stands_for_itself(checkpoints, tmp_path):
