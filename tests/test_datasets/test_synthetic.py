@@ -3,10 +3,14 @@
 import dataclasses
 import hashlib
 import io
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -264,6 +268,35 @@ def test_number_of_workers_does_not_matter(written, tmp_path):
     with ThreadPoolExecutor(1) as pool:  # the path of one worker, without starting a process
         rows = list(iter_rows(config, 'train', pool, num_pending=1))
     assert rows == list(iter_rows(config, 'train'))
+
+
+ENDLESS = """
+import sys
+from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
+def told(rows):
+    for row in rows:
+        print('a row', flush=True)
+        yield row
+if __name__ == '__main__':
+    config = SyntheticCatalogueConfig(num_products=10_000, num_heldout_products=0)
+    write_synthetic_catalogue(config, sys.argv[1], num_workers=2, progress=told)
+"""
+
+
+def test_workers_end_when_the_main_process_is_killed(tmp_path):
+    (tmp_path / 'endless.py').write_text(ENDLESS)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / 'endless.py', tmp_path / 'data'],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b'a row\n'  # the workers are at work
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()  # -9: it cannot end them itself
+    process.wait()
+    process.stdout.close()
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=60)[1]
 
 
 def test_another_seed_is_another_catalogue():

@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -255,4 +256,18 @@ def _start_pool(num_workers: int):
     if num_workers == 0:
         return nullcontext()
     # an executor, not a Pool: where a worker cannot start or is killed it raises, a Pool hangs
-    return ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context('spawn'))
+    return ProcessPoolExecutor(
+        num_workers,
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_end_with_parent,
+    )
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the main process is gone, which a killed one cannot ask for."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
