@@ -6,9 +6,8 @@
 
 import argparse
 
-from mmengine.runner import Runner
-
 from eclip_mm.engine import go_on_from_checkpoint, leave_process_group, prepare_cpu_launch
+from eclip_mm.registry import RUNNERS
 from eclip_mm.utils.config import load_config, naming_config
 from eclip_mm.utils.detection_config import fill_architecture
 from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
@@ -44,7 +43,7 @@ def main():
     prepare_cpu_launch(cfg)
     with naming_config(args.config):
         fill_architecture(cfg.model)
-        Runner.from_cfg(cfg).train()
+        RUNNERS.build(cfg).train()  # mmengine's, or the one that `runner_type` names
     leave_process_group()
 
 

@@ -20,6 +20,15 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
+# of several processes: every step takes the same parts of the model, and gradients lie where they
+# are sent from instead of being copied there
+model_wrapper_cfg = dict(
+    type='MMDistributedDataParallel',
+    static_graph=True,
+    gradient_as_bucket_view=True,
+    broadcast_buffers=False,
+)
+
 # TensorBoard: vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)

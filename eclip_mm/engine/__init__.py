@@ -7,7 +7,9 @@ from .layer_decay import LayerDecayOptimWrapperConstructor
 from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
 from .picture_hook import PictureHook
 from .self_contained import CheckpointTokenizer, go_on_from_checkpoint
+from .sharded import ShardedRunner
 from .train_loop import ResumableTrainLoop
+from .worker_death import WorkerDiedError
 
 __all__ = [
     'BF16OptimWrapper',
@@ -22,8 +24,10 @@ __all__ = [
     'ProductValLoop',
     'ProgressBarHook',
     'ResumableTrainLoop',
+    'ShardedRunner',
     'StepSeedHook',
     'TeacherUpdateHook',
+    'WorkerDiedError',
     'check_finite',
     'gather',
     'go_on_from_checkpoint',

@@ -55,6 +55,14 @@ def gather(x: Tensor) -> Tensor:
     return _all_gather(x)
 
 
+def local_part(x: Tensor) -> Tensor:
+    """What this rank holds of a tensor that is divided over the ranks (FSDP2), else the tensor.
+
+    Not a copy; only to be called without gradients.
+    """
+    return x.to_local() if hasattr(x, 'to_local') else x
+
+
 def local_rows(batch_size: int) -> slice:
     """Where this rank's rows stand in a gathered tensor."""
     rank, size = world()
@@ -74,14 +82,15 @@ def prepare_cpu_launch(cfg) -> None:
     if cfg.launcher != 'pytorch' or torch.cuda.is_available():
         return
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
-    dist.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
+    if not dist.is_initialized():
+        dist.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
-            device_ids=None,
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
+    cfg.model_wrapper_cfg.device_ids = None
 
 
 def leave_process_group() -> None:

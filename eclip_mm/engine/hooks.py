@@ -13,6 +13,8 @@ from tqdm import tqdm
 from eclip_mm.registry import HOOKS, TRANSFORMS
 from eclip_mm.utils.seeding import derive_seed
 
+from .sharded import gathered
+
 
 @HOOKS.register_module()
 class TeacherUpdateHook(Hook):
@@ -116,10 +118,12 @@ class ClassPromptHook(Hook):
         self.batch_size = batch_size
 
     def before_val_epoch(self, runner) -> None:
-        self._encode(runner, runner.val_loop.evaluator.metrics)
+        with gathered(runner.model):
+            self._encode(runner, runner.val_loop.evaluator.metrics)
 
     def before_test_epoch(self, runner) -> None:
-        self._encode(runner, runner.test_loop.evaluator.metrics)
+        with gathered(runner.model):
+            self._encode(runner, runner.test_loop.evaluator.metrics)
 
     @torch.no_grad()
     def _encode(self, runner, metrics) -> None:

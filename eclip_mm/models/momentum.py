@@ -6,6 +6,7 @@ import math
 import torch
 from torch import nn
 
+from eclip_mm.engine.dist import local_part
 from eclip_mm.registry import MODELS
 
 
@@ -47,6 +48,7 @@ class MomentumTeacher(nn.Module):
     def update(self, network: nn.Module, progress: float):
         """One step towards ``network``; buffers are copied."""
         weight = 1 - self.momentum_at(progress)
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), weight)
+        params = [local_part(param) for param in self.network.parameters()]
+        torch._foreach_lerp_(params, [local_part(param) for param in network.parameters()], weight)
         for mine, other in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(other)

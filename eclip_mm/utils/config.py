@@ -28,6 +28,7 @@ RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cf
     'efficient_conv_bn_eval',
     'compile',
     'model_wrapper_cfg',
+    'runner_type',
 }
 
 
@@ -168,6 +169,11 @@ def load_config(
         cfg.merge_from_dict(options)
         if any(key.split('.')[0] == 'custom_imports' for key in options):
             import_modules_from_strings(**cfg.custom_imports)  # as Config.fromfile does
+    if cfg.get('find_unused_parameters') and cfg.get('model_wrapper_cfg'):
+        raise KeyError(
+            f'{path}: find_unused_parameters counts for nothing beside model_wrapper_cfg; set '
+            'model_wrapper_cfg=dict(find_unused_parameters=True, static_graph=False) instead'
+        )
     return cfg
 
 

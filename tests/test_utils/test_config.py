@@ -52,6 +52,13 @@ def test_a_variable_that_the_base_has_used_is_an_error(write, text):
         load_config(write(text, base=['base.py']))
 
 
+def test_an_option_of_ddp_that_counts_for_nothing_is_an_error(write):
+    text = 'find_unused_parameters = True\nmodel_wrapper_cfg = dict(static_graph=True)'
+    with pytest.raises(KeyError, match='child.py: find_unused_parameters.*static_graph=False'):
+        load_config(write(text))
+    assert load_config(write('find_unused_parameters = True')).find_unused_parameters
+
+
 def test_a_misspelt_top_level_key_is_an_error(write):
     with pytest.raises(KeyError, match="child.py: unknown key 'val_dataloder'.*'val_dataloader'"):
         load_config(write('val_dataloder = dict()'))
