@@ -36,14 +36,7 @@ class _Resizing:
     def _resize(self, results: dict, i: int, region: tuple[int, int, int, int]) -> None:
         """Replace picture i by a region (xyxy, whole pixels) of it, resized."""
         x1, y1, x2, y2 = region
-        results['images'][i] = results['images'][i].resize(
-            (self.width, self.height),
-            _RESAMPLE[self.interpolation],
-            box=region,
-            # Shrink by averaging first where there is much to shrink: faster,
-            # and no visible difference (PIL's own advice is 2 to 3).
-            reducing_gap=3.0,
-        )
+        results['images'][i] = self._resample(results['images'][i], region)
         boxes = results['boxes'][i]
         if len(boxes) == 0:
             return
@@ -55,6 +48,16 @@ class _Resizing:
         results['box_product_ids'][i] = [
             p for p, seen in zip(results['box_product_ids'][i], visible, strict=True) if seen
         ]
+
+    def _resample(self, image: Image.Image, region: tuple[int, int, int, int]) -> Image.Image:
+        return image.resize(
+            (self.width, self.height),
+            _RESAMPLE[self.interpolation],
+            box=region,
+            # Shrink by averaging first where there is much to shrink: faster,
+            # and no visible difference (PIL's own advice is 2 to 3).
+            reducing_gap=3.0,
+        )
 
 
 @TRANSFORMS.register_module()

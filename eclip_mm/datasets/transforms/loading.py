@@ -58,7 +58,7 @@ class LoadProductImages:
         images, boxes, box_product_ids, shapes = [], [], [], []
         for i, record in enumerate(results['image_records']):
             try:
-                image, stored_size, xyxy = self._load(record)
+                image, stored_size, xyxy = self._load(record, results)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 # PIL raises SyntaxError for broken PNG chunks.
                 where = record.get('path', 'bytes in the catalogue')
@@ -77,7 +77,9 @@ class LoadProductImages:
         )
         return results
 
-    def _load(self, record: dict) -> tuple[Image.Image, tuple[int, int], np.ndarray]:
+    def _load(
+        self, record: dict, results: dict
+    ) -> tuple[Image.Image, tuple[int, int], np.ndarray]:
         if 'bytes' in record:
             source = io.BytesIO(record['bytes'])
         elif 'path' in record:
@@ -88,9 +90,8 @@ class LoadProductImages:
         xyxy = xyxy.reshape(-1, 4)
         with _open_image(source, self.max_pixels) as image:
             stored_size = image.size
-            if self.draft_size is not None:
-                image.draft('RGB', (self.draft_size, self.draft_size))
             orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            self._draft(image, orientation, results)
             rgb = _to_rgb(image)
         xyxy *= np.array(
             [rgb.width / stored_size[0], rgb.height / stored_size[1]] * 2, dtype=np.float32
@@ -99,6 +100,11 @@ class LoadProductImages:
             xyxy = _orient_boxes(xyxy, orientation, *rgb.size)
             rgb = rgb.transpose(_TRANSPOSITIONS[orientation])
         return rgb, stored_size, xyxy
+
+    def _draft(self, image: Image.Image, orientation: int, results: dict) -> None:
+        """Say at which scale a picture, of which the header is read, will be decoded."""
+        if self.draft_size is not None:
+            image.draft('RGB', (self.draft_size, self.draft_size))
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(draft_size={self.draft_size}, max_pixels={self.max_pixels})'
