@@ -1,7 +1,8 @@
-"""The one check that every loss term is finite."""
+"""The checks that losses and gradients are finite."""
 
 import torch
 import torch.distributed as dist
+from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from .dist import world
@@ -9,6 +10,32 @@ from .dist import world
 
 class NonFiniteLossError(FloatingPointError):
     """A loss term is NaN or infinite; the weights are those before the step."""
+
+
+class NonFiniteGradientError(FloatingPointError):
+    """The norm of the gradients is NaN or infinite; the weights are those before the step."""
+
+
+def refuse_nonfinite_gradients(optim_wrapper: OptimWrapper) -> None:
+    """Let a wrapper with ``clip_grad=dict(error_if_nonfinite=True)`` raise an error of its own.
+
+    torch raises a RuntimeError, which only its words tell from all others.
+
+    Args:
+        optim_wrapper: changed in place; others are left as they are.
+    """
+    options = getattr(optim_wrapper, 'clip_grad_kwargs', None) or {}
+    if not options.pop('error_if_nonfinite', False):
+        return
+    clip = optim_wrapper.clip_func
+
+    def clip_finite(params, **kwargs) -> Tensor:
+        norm = clip(params, **kwargs)
+        if not norm.isfinite():
+            raise NonFiniteGradientError(f'the norm of the gradients is {float(norm)}')
+        return norm
+
+    optim_wrapper.clip_func = clip_finite
 
 
 def check_finite(terms: dict[str, Tensor], data_samples: list) -> None:

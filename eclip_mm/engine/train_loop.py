@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from eclip_mm.registry import LOOPS
 
 from .dist import world
-from .finite import NonFiniteLossError
+from .finite import NonFiniteGradientError, NonFiniteLossError, refuse_nonfinite_gradients
 from .worker_death import WorkerDiedError, deaths_wait, is_worker_death
 
 
@@ -21,7 +21,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
       epoch goes on at the next batch of that epoch: the sampler
       (``ResumableSampler``) or the stream (``ProductStream``) starts there,
       nothing is used twice.
-    - A non-finite loss stops the run, after a checkpoint of the weights
+    - A non-finite loss or gradient stops the run, after a checkpoint of the weights
       before the bad step (``nonfinite_iter_{n}.pth`` in the work dir).
     - A data-loading worker that dies stops the run between two steps, after a
       checkpoint of all steps before (``worker_died_iter_{n}.pth``), which
@@ -44,6 +44,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                     f'{type(self._stream).__name__} gives whole batches only; set '
                     'train_dataloader.drop_last=True'
                 )
+
+    def run(self):
+        """Train; returns the model."""
+        refuse_nonfinite_gradients(self.runner.optim_wrapper)
+        return super().run()
 
     def run_epoch(self) -> None:
         """Iterate one epoch from wherever ``iter`` stands in it."""
@@ -110,10 +115,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run_iter(self, idx, data_batch) -> None:
         try:
             super().run_iter(idx, data_batch)
-        except (NonFiniteLossError, RuntimeError) as error:
-            if not isinstance(error, NonFiniteLossError):
-                if 'non-finite' not in str(error):  # of clip_grad_norm_
-                    raise
+        except (NonFiniteGradientError, NonFiniteLossError) as error:
+            if isinstance(error, NonFiniteGradientError):
                 ids = [s.product_id for s in data_batch['data_samples']]
                 error = NonFiniteLossError(f'{error}; product_ids: {ids}')
             name = f'nonfinite_iter_{self._iter}.pth'

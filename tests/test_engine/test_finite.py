@@ -2,13 +2,16 @@
 
 import os
 import socket
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 
 from eclip_mm.engine import NonFiniteLossError, check_finite, prepare_cpu_launch
+from eclip_mm.engine.finite import NonFiniteGradientError, refuse_nonfinite_gradients
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.testing import end_rank, tiny_model_config
 
@@ -55,6 +58,61 @@ def test_the_run_stops_with_the_state_before_the_step(tmp_path):
     assert all(p.isfinite().all() for p in other.model.parameters())
 
 
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, bad):
+    cfg = dict(
+        constructor='PretrainOptimWrapperConstructor',
+        optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+        clip_grad=dict(max_norm=1.0, error_if_nonfinite=True),
+    )
+    runner = make_runner(tmp_path, optim_wrapper=cfg)
+    calls = []
+
+    def spoil(grad):
+        calls.append(0)
+        return grad * bad if len(calls) == 3 else grad
+
+    runner.model.network.text_proj.bias.register_hook(spoil)
+    with pytest.raises(NonFiniteLossError) as error:
+        runner.train()
+    message = str(error.value)
+    assert f'the norm of the gradients is {bad}' in message and message.count("'p0-") == 4
+    saved = torch.load(tmp_path / 'nonfinite_iter_2.pth', weights_only=True)
+    before = torch.load(tmp_path / 'iter_2.pth', weights_only=True)
+    for key, value in saved['state_dict'].items():
+        if key != '_extra_state':  # the number of the step, which had begun
+            assert torch.equal(value, before['state_dict'][key]), key
+
+
+def test_only_wrappers_that_ask_for_it_refuse_gradients():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([3.0, float('nan')])
+    for options, error in ((dict(error_if_nonfinite=True), True), ({}, False)):
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+        wrapper = OptimWrapper(optimizer, clip_grad=dict(max_norm=1.0, **options))
+        refuse_nonfinite_gradients(wrapper)
+        with pytest.raises(NonFiniteGradientError) if error else nullcontext():
+            wrapper._clip_grad()
+    refuse_nonfinite_gradients(OptimWrapper(optimizer))  # clips nothing
+    weight.grad = torch.tensor([3.0, 4.0])
+    wrapper = OptimWrapper(optimizer, clip_grad=dict(max_norm=1.0, error_if_nonfinite=True))
+    refuse_nonfinite_gradients(wrapper)
+    wrapper._clip_grad()
+    assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
+
+
+def test_other_errors_of_a_step_are_not_taken_for_it(tmp_path):
+    runner = make_runner(tmp_path)
+
+    def fail(grad):
+        raise RuntimeError('a non-finite number of words')
+
+    runner.model.network.text_proj.bias.register_hook(fail)
+    with pytest.raises(RuntimeError, match='number of words'):
+        runner.train()
+    assert not list(tmp_path.glob('nonfinite*'))
+
+
 def _rank(rank, port, folder):
     torch.set_num_threads(1)
     init_default_scope('eclip_mm')
@@ -88,7 +146,7 @@ def test_all_ranks_stop_together(tmp_path):
     context = mp.spawn(_rank, args=(port, str(tmp_path)), nprocs=2, join=False)
     # a rank that waits for the other's gradients would wait for half an hour
     for _ in range(2):
-        if context.join(timeout=60):
+        if context.join(timeout=150):
             break
     finished = not any(p.is_alive() for p in context.processes)
     for process in context.processes:
