@@ -210,6 +210,28 @@ def test_a_query_in_the_gallery_is_dropped():
     assert figures['product/product1m_mAR@2'] == 1
 
 
+def test_a_query_that_is_a_picture_of_the_gallery_is_dropped():
+    """Queries cut out of the catalogue that they search would find themselves first."""
+    gallery = [sample('a', instance=0, split='g'), sample('b', instance=50, split='g')]
+    gallery.append(sample('a', instance=70, split='g'))
+    gallery[2].set_metainfo(dict(image_ids=('a#1',)))
+    query = frame('a#0', 0, ['a', 'b'])  # the gallery's first picture
+    other = frame('z#0', 0, ['a', 'b'])
+    config = dict(
+        type='ProductRetrieval',
+        protocol='product1m',
+        topk=(1, 2),
+        query_split='frames',
+        gallery_split='g',
+        prefix='p',
+    )
+    figures = run(config, [*gallery, query])
+    # left are b and the other a
+    assert figures['p/product1m_mAR@2'] == 1 and figures['p/product1m_mAR@2_chance'] == 1
+    figures = run(config, [*gallery, other])
+    assert figures['p/product1m_mAR@2_chance'] == pytest.approx((1 + 2 / 3) / 2)
+
+
 def test_defaults_and_config_errors():
     metric = METRICS.build(dict(type='ProductRetrieval', protocol='product1m'))
     assert metric.topk == (10, 50)

@@ -45,7 +45,9 @@ class ProductRetrieval(ProductMetric):
     AP and AR are the protocol's own, see
     :func:`~eclip_mm.evaluation.functional.average_precision_at_k` and
     :func:`~eclip_mm.evaluation.functional.average_recall_at_n`. A query that
-    is itself in the gallery is dropped from it before ranking.
+    is itself in the gallery is dropped from it before ranking; under
+    ``product1m`` also one that is there as a product's picture, whose
+    ``image_id`` is the query's product_id (``write_instance_queries``).
 
     A query without any relevant item in the gallery is counted in
     ``num_unmatched``. Under ``m5`` it enters the means with 0, as in that
@@ -146,6 +148,7 @@ class ProductRetrieval(ProductMetric):
             feat=feat,
             is_query=is_query,
             in_gallery=in_gallery,
+            picture=(sample.get('image_ids') or (None,))[0],
         )
 
     def _search_feature(self, sample: dict) -> np.ndarray:
@@ -160,8 +163,7 @@ class ProductRetrieval(ProductMetric):
         queries = [i for i in asking if records[i]['label'] is not None]
         gallery = [i for i, record in enumerate(records) if record['in_gallery']]
         of_gallery, labels = self._encode_labels(records, queries, gallery)
-        place = {sample: index for index, sample in enumerate(gallery)}
-        itself = np.array([place.get(sample, -1) for sample in queries], dtype=np.int64)
+        itself = self._find_itself(records, queries, gallery)
 
         # gallery items of each (query, label), the query itself not counted
         counts = np.bincount(of_gallery, minlength=labels.label.max(initial=0) + 1)
@@ -197,6 +199,17 @@ class ProductRetrieval(ProductMetric):
             name = f'{self.protocol}_{name}'
             self.add_figure(figures, name, scores[used], chance[used], answered)
         return figures
+
+    def _find_itself(self, records, queries, gallery) -> np.ndarray:
+        """(Q,) place of each query's own picture in the gallery, -1 where it is not there."""
+        place = {sample: index for index, sample in enumerate(gallery)}
+        pictures: dict = {}
+        if self.protocol == 'product1m':
+            pictures = {records[i]['picture']: index for index, i in enumerate(gallery)}
+        return np.array(
+            [place.get(i, pictures.get(records[i]['label'], -1)) for i in queries],
+            dtype=np.int64,
+        )
 
     def _encode_labels(self, records, queries, gallery):
         """Codes of the gallery's labels and the queries' labels, equal for equal labels."""
