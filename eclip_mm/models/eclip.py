@@ -15,6 +15,7 @@ from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 
 from .chunked import check_chunk_size, in_chunks
+from .compiled import compile_parts
 from .decoders import IMAGE, TEXT, scale_prompts
 from .instance_network import InstanceNetwork
 from .precision import at_least_float32
@@ -56,6 +57,8 @@ class ECLIP(BaseModel):
         chunk_size: products whose activations are in memory at a time, see
             :func:`in_chunks`; the losses are those of the whole batch, a step
             takes about a quarter more arithmetic. None for all at once.
+        compile: True, or options of ``torch.compile``: training compiles
+            encoders, decoder and heads, see :func:`compile_parts`.
     """
 
     #: encodes and decodes; for subclasses whose features are others
@@ -76,6 +79,7 @@ class ECLIP(BaseModel):
         max_logit_scale: float = 100.0,
         score_map_blocks: str | list[int] = 'last',
         chunk_size: int | None = None,
+        compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -113,6 +117,8 @@ class ECLIP(BaseModel):
             check_blocks(score_map_blocks, len(self.network.decoder.blocks))
         self.score_map_blocks = score_map_blocks
         self._step = 0  # of training; the prompts of a step follow from it
+        self.compile_options = {} if compile is True else compile or None
+        self.compiled = False  # by the first `loss`: whoever only predicts needs no compiler
 
     # the step travels with the weights, as a tensor: safe to load
     def get_extra_state(self) -> Tensor:
@@ -150,10 +156,15 @@ class ECLIP(BaseModel):
         """All terms of the objective and the figures logged beside them."""
         with torch.no_grad():  # the parameter itself: past a clamp no gradient would lead back
             self.logit_scale.clamp_(max=math.log(self.max_logit_scale))
+        if self.compile_options is not None and not self.compiled:
+            self.compiled = True
+            compile_parts(self, **self.compile_options)
         outputs = self.extract(inputs, data_samples)
+        if self.compiled:
+            outputs.derive()
         terms = {}
         for name, head in self.heads.items():
-            found = head.loss(outputs)
+            found = head(outputs)
             if terms.keys() & found.keys():
                 raise KeyError(
                     f'pretext_heads.{name} returns {sorted(terms.keys() & found.keys())}'

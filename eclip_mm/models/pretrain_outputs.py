@@ -42,6 +42,19 @@ class PretrainOutputs:
     positive_index: Tensor | None = None
     teacher_instance_feats: Tensor | None = None
 
+    def derive(self) -> None:
+        """Compute the properties below now, as far as there are fields for them.
+
+        A compiled head can neither gather from other ranks nor fill a cache.
+        """
+        names = ['all_image_feats', 'all_text_feats', 'all_id_hash', 'targets', 'same_product']
+        if self.instance_feats is not None:
+            names.append('positive_feats')
+        if self.teacher_instance_feats is not None:
+            names.append('all_teacher_feats')
+        for name in names:
+            getattr(self, name)
+
     @cached_property
     def positive_feats(self) -> Tensor:
         """(B, D) h_r, the positive query's instance representation."""

@@ -48,6 +48,9 @@ def test_groups_are_cut_to_their_longest_text():
     ids, mask = texts([2, 9, 3, 10, 9], width=12)
     assert torch.equal(encode_by_length(encode, ids, mask, 2), ids[:, :1])
     assert seen == [(3, 9), (2, 10)]  # lengths 2, 3, 9 and 9, 10: 47 tokens instead of 60
+    seen.clear()
+    encode_by_length(encode, *texts([4, 4, 4], width=4), num_groups=3)
+    assert seen == [(3, 4)]  # nothing to cut
 
 
 def test_padding_on_the_left_loses_no_token():

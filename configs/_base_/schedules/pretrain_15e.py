@@ -6,7 +6,7 @@ test_cfg = dict(type='ProductTestLoop')
 optim_wrapper = dict(
     type='BF16OptimWrapper',
     constructor='PretrainOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0, error_if_nonfinite=True),
 )
 

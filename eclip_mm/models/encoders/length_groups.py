@@ -37,6 +37,8 @@ def encode_by_length(
     groups = order.chunk(num_groups)
     # one synchronisation with the device
     widths = torch.stack([group[-1] for group in ends.chunk(num_groups)]).tolist()
+    if widths[0] == width:  # nothing to cut
+        return encode(input_ids, attention_mask)
     rows = [
         encode(input_ids[group, :end], attention_mask[group, :end])
         for group, end in zip(groups, widths, strict=True)

@@ -26,6 +26,10 @@ class PretextHead(nn.Module):
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def forward(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
+        """:meth:`loss`; a call is what hooks see and ``torch.compile`` compiles."""
+        return self.loss(outputs)
+
     def observe(self, outputs: PretrainOutputs) -> None:
         """Called after ``loss``, once all terms of the step are known to be finite.
 

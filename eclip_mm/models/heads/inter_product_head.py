@@ -40,6 +40,11 @@ class InterProductHead(PretextHead):
         self.max_elements = max_elements
         self.queue = MODELS.build(queue) if queue else None
 
+    def compile(self, **options):
+        """A filling queue changes its shape with every step: no compilation then."""
+        if self.queue is None:
+            super().compile(**options)
+
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_inter``, ``inter_acc``."""
         h = F.normalize(at_least_float32(outputs.positive_feats), dim=-1)
