@@ -1,0 +1,175 @@
+"""The systems that train_step.py compares: one training step of each, from one config."""
+
+import tempfile
+
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
+
+from eclip_mm.engine import PretrainOptimWrapperConstructor
+from eclip_mm.registry import MODELS
+from eclip_mm.testing import fake_batch
+from eclip_mm.utils.config import load_config
+
+#: tokens of the longest text that the paper reads
+MAX_TOKENS = 55
+
+
+def text_lengths(batch_size: int, median: float) -> torch.Tensor:
+    """(B,) tokens of product titles: log-normal (sigma 0.4), cut to 5..55, with a fixed seed."""
+    normal = torch.randn(batch_size, generator=torch.Generator().manual_seed(0))
+    return (median * (0.4 * normal).exp()).round().long().clamp(5, MAX_TOKENS)
+
+
+def make_batch(args, image_size: int, text: str) -> dict:
+    """A batch as ``collate_products`` makes it.
+
+    Args:
+        args: ``batch_size``, ``median_tokens``.
+        image_size: side in pixels.
+        text: ``full``, every text has 55 tokens; ``titles``, lengths of
+            :func:`text_lengths`, padded to the longest of the batch;
+            ``titles55``, the same padded to 55.
+    """
+    batch = fake_batch(args.batch_size, image_size=image_size, num_tokens=MAX_TOKENS)
+    lengths = text_lengths(args.batch_size, args.median_tokens)
+    if text == 'full':
+        lengths = torch.full_like(lengths, MAX_TOKENS)
+    width = int(lengths.max()) if text == 'titles' else MAX_TOKENS
+    mask = (torch.arange(width) < lengths[:, None]).long()
+    ids = torch.randint(3, 100, mask.shape, generator=torch.Generator().manual_seed(1))
+    batch['inputs'].update(input_ids=ids * mask, attention_mask=mask)
+    return batch
+
+
+def read_config(args):
+    """The config with random weights, ``--layers`` and ``--precision`` in it."""
+    cfg = load_config(args.config)
+    init_default_scope('eclip_mm')
+    for encoder in (cfg.model.image_encoder, cfg.model.text_encoder):
+        encoder.pretrained = None
+        encoder.setdefault('config', {})
+        if args.layers:
+            encoder.config.num_hidden_layers = args.layers
+    if args.layers:  # one block to two layers, as in the paper's ViT-B
+        cfg.model.decoder.num_blocks = max(1, args.layers // 2)
+    cfg.optim_wrapper.type = 'BF16OptimWrapper' if args.precision == 'bf16' else 'OptimWrapper'
+    return cfg
+
+
+def build_optimizer(cfg, model: nn.Module):
+    """The config's optimiser with its clipping and autocast, the same for every system."""
+    wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
+    return PretrainOptimWrapperConstructor(wrapper)(model)
+
+
+class Ours:
+    """ECLIP or, with the image-text task alone, CLIP."""
+
+    def __init__(self, cfg, device: str, clip: bool, compiled: bool):
+        if clip:
+            cfg.model.pretext_heads.update(inter=None, itm=None, intra=None)
+        if compiled:
+            cfg.model.compile = True
+        self.model = MODELS.build(cfg.model).to(device).train()
+        self.optim = build_optimizer(cfg, self.model)
+
+    def step(self, batch: dict) -> None:
+        self.model.train_step(batch, self.optim)
+        self.model.update_teacher(progress=0.0)
+
+
+class Peer:
+    """``transformers.VisionTextDualEncoderModel`` on pictures that are floats on the device."""
+
+    def __init__(self, cfg, device: str, compiled: bool):
+        towers = [
+            AutoConfig.for_model(encoder.get('model_type', default), **encoder.config)
+            for encoder, default in (
+                (cfg.model.image_encoder, 'vit'),
+                (cfg.model.text_encoder, 'bert'),
+            )
+        ]
+        if cfg.model.image_encoder.get('conv_stem'):
+            raise ValueError('conv_stem: the peer has no such towers, take another config')
+        self.model = self.build(towers, cfg.model.embed_dims).to(device).train()
+        self.optim = build_optimizer(cfg, self.model)
+        if compiled:
+            self.model.compile(fullgraph=True)
+        self.ready = {}
+
+    def build(self, towers, embed_dims: int) -> nn.Module:
+        return VisionTextDualEncoderModel(
+            VisionTextDualEncoderConfig.from_vision_text_configs(
+                *towers, projection_dim=embed_dims
+            )
+        )
+
+    def step(self, batch: dict) -> None:
+        if id(batch) not in self.ready:
+            self.ready[id(batch)] = self.prepare(batch['inputs'])
+        with self.optim.optim_context(self.model):
+            loss = self.loss(*self.ready[id(batch)])
+        self.optim.update_params(loss)
+
+    def prepare(self, inputs: dict) -> tuple[torch.Tensor, ...]:
+        device = next(self.model.parameters()).device
+        images = (inputs['images'][:, 0].float() - 127.5) / 127.5
+        return tuple(x.to(device) for x in (images, inputs['input_ids'], inputs['attention_mask']))
+
+    def loss(self, images, input_ids, attention_mask) -> torch.Tensor:
+        return self.model(
+            pixel_values=images,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            return_loss=True,
+        ).loss
+
+
+class OpenCLIP(Peer):
+    """open_clip's ViT with the same BERT as text tower, and its loss."""
+
+    def build(self, towers, embed_dims: int) -> nn.Module:
+        import open_clip
+
+        vision, text = towers
+        with tempfile.TemporaryDirectory() as folder:  # open_clip reads the text config by name
+            text.save_pretrained(folder)
+            model = open_clip.model.CustomTextCLIP(
+                embed_dims,
+                vision_cfg=dict(
+                    layers=vision.num_hidden_layers,
+                    width=vision.hidden_size,
+                    head_width=vision.hidden_size // vision.num_attention_heads,
+                    mlp_ratio=vision.intermediate_size / vision.hidden_size,
+                    patch_size=vision.patch_size,
+                    image_size=vision.image_size,
+                ),
+                text_cfg=dict(
+                    hf_model_name=folder,
+                    hf_model_pretrained=False,
+                    hf_proj_type='linear',
+                    hf_pooler_type='cls_pooler',
+                ),
+                output_dict=False,
+            )
+        self.criterion = open_clip.loss.ClipLoss()
+        return model
+
+    def loss(self, images, input_ids, attention_mask) -> torch.Tensor:
+        # it makes its own mask: everything but token 0
+        return self.criterion(*self.model(images, input_ids)[:3])
+
+
+def build_system(name: str, args):
+    """``peer``, ``open_clip``, ``clip`` or ``eclip``; `` compiled`` after it for torch.compile."""
+    cfg = read_config(args)
+    torch.manual_seed(0)
+    kind, _, compiled = name.partition(' ')
+    if kind in ('clip', 'eclip'):
+        system = Ours(cfg, args.device, kind == 'clip', compiled == 'compiled')
+    else:
+        peer = dict(peer=Peer, open_clip=OpenCLIP)[kind]
+        system = peer(cfg, args.device, compiled == 'compiled')
+    return system, cfg.model.image_encoder.config.get('image_size', 224)
