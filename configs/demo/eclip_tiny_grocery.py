@@ -23,6 +23,7 @@ model = dict(
             layer_type='x',
             downsample_in_first_stage=False,
         ),
+        conv_padding='replicate',
     ),
     text_encoder=dict(config=dict(vocab_size=1500)),
     # nearly every photo is full of its product, so that nothing teaches the decoder where to look

@@ -68,3 +68,28 @@ def test_parameter_counts_are_the_papers(config, millions, paper, repo_root):
     count = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
     assert count == pytest.approx(paper, rel=0.03)
     assert round(count) == millions
+
+
+def test_without_zero_padding_a_plain_picture_has_no_border():
+    """All tokens of a picture of one colour are equal; a frame of zeros tells border from middle."""
+    config = dict(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8, layer_type='x'
+    )
+    cfg = dict(type='TransformersImageEncoder', model_type='regnet', config=config)
+    torch.manual_seed(0)
+    plain = MODELS.build(cfg).eval()
+    picture = torch.tensor([0.3, -0.5, 0.8]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    spread = plain(picture)[1].std(dim=1).max()
+    for mode in ('replicate', 'reflect'):
+        padded = MODELS.build(dict(cfg, conv_padding=mode)).eval()
+        padded.load_state_dict(plain.state_dict())  # the same names and shapes
+        assert padded(picture)[1].std(dim=1).max() < 1e-5 < spread
+    with pytest.raises(ValueError, match=r'ViTModel.*leave it out'):
+        MODELS.build(
+            dict(
+                type='TransformersImageEncoder',
+                model_type='vit',
+                config=VISION['vit'],
+                conv_padding='reflect',
+            )
+        )

@@ -146,6 +146,36 @@ def replace_patch_projection(model: nn.Module, channels: tuple[int, ...]) -> Non
     embeddings.projection = ConvStem(channels, projection.out_channels)
 
 
+def replace_conv_padding(model: nn.Module, mode: str) -> None:
+    """Pad the convolutions of a model otherwise than with zeros; weights stay.
+
+    Raises:
+        ValueError: It has no convolution that pads.
+    """
+    convs = [
+        (n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and any(m.padding)
+    ]
+    if not convs:
+        raise ValueError(
+            f'conv_padding={mode!r}: no convolution of {type(model).__name__} pads its input; '
+            'leave it out'
+        )
+    for name, old in convs:
+        new = nn.Conv2d(
+            old.in_channels,
+            old.out_channels,
+            old.kernel_size,
+            old.stride,
+            old.padding,
+            old.dilation,
+            old.groups,
+            old.bias is not None,
+            padding_mode=mode,
+        )
+        new.weight, new.bias = old.weight, old.bias
+        model.set_submodule(name, new)
+
+
 @MODELS.register_module()
 class TransformersImageEncoder(_TransformersEncoder):
     """Vision model of ``transformers``: v_cls and v_1..v_N of Section 3.1.
@@ -157,6 +187,10 @@ class TransformersImageEncoder(_TransformersEncoder):
         conv_stem: channels of 3x3 convolutions of stride 2 that take the place
             of a ViT's single patch projection, see :class:`ConvStem`; None
             keeps the projection.
+        conv_padding: ``reflect`` or ``replicate`` instead of zeros for a
+            convolutional encoder trained from scratch on small pictures: of 8 x
+            8 tokens 28 lie at the border, and a frame of zeros is a feature
+            that the score map falls for. None keeps the model's own.
 
     Attributes:
         embed_dims (int): width of class and patch tokens.
@@ -170,11 +204,14 @@ class TransformersImageEncoder(_TransformersEncoder):
         allow_download: bool = False,
         gradient_checkpointing: bool = False,
         conv_stem: tuple[int, ...] | None = None,
+        conv_padding: str | None = None,
     ):
         super().__init__(model_type, config, pretrained, allow_download, gradient_checkpointing)
         cfg = self.model.config
         if conv_stem:
             replace_patch_projection(self.model, conv_stem)
+        if conv_padding:
+            replace_conv_padding(self.model, conv_padding)
         sizes = getattr(cfg, 'hidden_sizes', None)
         self.embed_dims = sizes[-1] if sizes else cfg.hidden_size
         for name, param in self.model.named_parameters():
