@@ -71,7 +71,7 @@ def test_parameter_counts_are_the_papers(config, millions, paper, repo_root):
 
 
 def test_without_zero_padding_a_plain_picture_has_no_border():
-    """All tokens of a picture of one colour are equal; a frame of zeros tells border from middle."""
+    """All tokens of a plain picture are equal; a frame of zeros tells border from middle."""
     config = dict(
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8, layer_type='x'
     )
