@@ -3,8 +3,9 @@
 # go on with or without this file.
 _base_ = 'eclip_vitl16.py'
 runner_type = 'ShardedRunner'
-# activations of a layer are computed again in its backward pass
+# activations of a layer are computed again in its backward pass; texts go through in one group,
+# since each would gather the weights anew
 model = dict(
     image_encoder=dict(gradient_checkpointing=True),
-    text_encoder=dict(gradient_checkpointing=True),
+    text_encoder=dict(gradient_checkpointing=True, length_groups=1),
 )

@@ -178,6 +178,6 @@ def whole_step(seconds: dict[str, float]) -> float:
     return rest + seconds['gathers']
 
 
-def run_days(step: float, given: Assumptions) -> float:
+def run_hours(step: float, given: Assumptions) -> float:
     """Of the whole training, at ``step`` seconds a step."""
-    return step * (given.products // given.global_batch) * given.epochs / 86400
+    return step * (given.products // given.global_batch) * given.epochs / 3600
