@@ -37,7 +37,7 @@ class ZeroShotClassification(ProductMetric):
     category without samples has count 0 and no figure in ``tables``.
 
     Figures, T the target: ``T_topK`` with ``T_topK_chance`` (K / number of
-    classes); counts ``T_num_samples``, ``T_num_classes``,
+    classes; 0 for a sample without prompt); counts ``T_num_samples``, ``T_num_classes``,
     ``T_num_without_prompt``. An empty set gives a warning and the counts of
     samples, 0; so does a catalogue without any category, with its counts.
 
@@ -221,6 +221,7 @@ class ZeroShotClassification(ProductMetric):
         if target == 'category':
             self.listed = {'category': names}
         for k in self.topk:
-            scores, chance = topk_correct(ranked, labels, k), topk_chance(len(names), k)
+            scores = topk_correct(ranked, labels, k)
+            chance = (labels >= 0) * topk_chance(len(names), k)  # no guess names a class not there
             self.add_figure(figures, f'{target}_top{k}', scores, chance, records)
         return figures
