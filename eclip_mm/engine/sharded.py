@@ -76,8 +76,8 @@ class ShardedRunner(Runner):
         for hook in self.hooks:
             if self.distributed and type(hook).__name__ == 'PictureHook':
                 raise ValueError(
-                    'PictureHook runs the model on one rank alone, which would wait for the others '
-                    'for ever: leave it out of custom_hooks, and draw with tools/analysis_tools'
+                    'PictureHook runs the model on one rank, which would wait for the others for '
+                    'ever: leave it out of custom_hooks, and draw with tools/analysis_tools'
                 )
         return super().train()
 
