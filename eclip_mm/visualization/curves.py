@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def load_curves(path: str | Path) -> Curves:
     """
     points: dict[str, dict[int, float]] = {}
     for file in find_scalars(path):
-        rows = _read_rows(file)
+        rows = read_rows(file)
         first = next((row['iter'] for row in rows if 'iter' in row), None)
         if first is not None:
             for values in points.values():
@@ -84,7 +85,12 @@ def load_curves(path: str | Path) -> Curves:
     }
 
 
-def _read_rows(file: Path) -> list[dict]:
+def read_rows(file: Path) -> list[dict]:
+    """Rows of one ``scalars.json``, without a last one cut off by a killed process.
+
+    Raises:
+        ValueError: A line is not JSON; named with file and number.
+    """
     lines = [line for line in file.read_text().splitlines() if line.strip()]
     rows = []
     for number, line in enumerate(lines, 1):
@@ -122,8 +128,22 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return out
 
 
+def over_seeds(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Curves of several seeds where all have a point.
+
+    Args:
+        curves (sequence): Per seed iterations (n_s,) and values (n_s,).
+
+    Returns:
+        tuple: Common iterations (n,) and values (S, n); n is 0 where no
+        iteration was logged by all.
+    """
+    steps = reduce(np.intersect1d, [steps for steps, _ in curves])
+    return steps, np.stack([values[np.isin(own, steps)] for own, values in curves])
+
+
 def plot_curves(
-    runs: Mapping[str, str | Path],
+    runs: Mapping[str, str | Path | Sequence[str | Path]],
     out_file: str | Path,
     keys: Sequence[str] | None = None,
     columns: int = 3,
@@ -133,13 +153,15 @@ def plot_curves(
     """Curves of one or several runs, a panel for each key, as a PNG.
 
     Args:
-        runs (mapping): Label -> ``scalars.json`` or work_dir.
+        runs (mapping): Label -> ``scalars.json`` or work_dir; or several of
+            them, the seeds of one training: their mean is drawn, in a band
+            from the least to the greatest, as far as all were trained.
         out_file (str or Path): Picture to write; folders are made.
         keys (sequence[str], optional): Logged scalars to show. Defaults to all
             losses and the headline figures (:func:`default_keys`).
         columns (int): Panels side by side.
         smoothing (float): Weight of :func:`smooth` for the losses, whose raw
-            values then stay visible as thin lines.
+            values of a single run then stay visible as thin lines.
         title (str): Heading.
 
     Returns:
@@ -150,9 +172,10 @@ def plot_curves(
         KeyError: A key is in no run.
         ValueError: There is nothing to draw, or a log is damaged.
     """
-    curves = {label: load_curves(path) for label, path in runs.items()}
-    known = {key for each in curves.values() for key in each}
-    keys = default_keys(curves) if keys is None else list(keys)
+    curves = {label: [load_curves(path) for path in _paths(own)] for label, own in runs.items()}
+    singly = {(label, k): run for label, own in curves.items() for k, run in enumerate(own)}
+    known = {key for run in singly.values() for key in run}
+    keys = default_keys(singly) if keys is None else list(keys)
     if not keys:
         raise ValueError(
             f'the logs of {list(runs)} hold no loss and no figure with a chance; '
@@ -168,13 +191,13 @@ def plot_curves(
     axes = figure.subplots(num_rows, columns, squeeze=False).ravel()
     handles = {}
     for axis, key in zip(axes, keys, strict=False):
-        for number, (label, each) in enumerate(curves.items()):
+        for number, (label, own) in enumerate(curves.items()):
             colour = COLOURS[number % len(COLOURS)]
-            if key in each:
-                handles[label] = _draw(axis, key, each[key], colour, smoothing)
-            if f'{key}_chance' in each:
+            if seeds := [run[key] for run in own if key in run]:
+                handles[label] = _draw(axis, key, seeds, colour, smoothing)
+            if chances := [run[f'{key}_chance'] for run in own if f'{key}_chance' in run]:
                 handles['chance'] = axis.axhline(
-                    each[f'{key}_chance'][1][-1], color='0.45', linestyle=':', zorder=1
+                    chances[0][1][-1], color='0.45', linestyle=':', zorder=1
                 )
         axis.set_title(key, fontsize=10)
         axis.set_xlabel('iteration', fontsize=8)
@@ -199,10 +222,21 @@ def plot_curves(
     return out_file
 
 
-def _draw(axis, key: str, curve, colour: str, smoothing: float):
-    steps, values = curve
+def _paths(own: str | Path | Sequence[str | Path]) -> list:
+    return [own] if isinstance(own, (str, Path)) else list(own)
+
+
+def _draw(axis, key: str, seeds: Sequence, colour: str, smoothing: float):
     if 'loss' in key and smoothing:
-        axis.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
-        values = smooth(values, smoothing)
+        if len(seeds) == 1:
+            axis.plot(*seeds[0], color=colour, linewidth=0.6, alpha=0.35)
+        seeds = [(steps, smooth(values, smoothing)) for steps, values in seeds]
+    steps, values = over_seeds(seeds)
+    if len(seeds) > 1:
+        axis.fill_between(
+            steps, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0
+        )
     marker = 'o' if len(steps) <= 30 else None
-    return axis.plot(steps, values, color=colour, linewidth=1.5, marker=marker, markersize=3)[0]
+    return axis.plot(
+        steps, values.mean(0), color=colour, linewidth=1.5, marker=marker, markersize=3
+    )[0]

@@ -11,6 +11,7 @@ from eclip_mm.visualization.curves import (
     default_keys,
     find_scalars,
     load_curves,
+    over_seeds,
     plot_curves,
     smooth,
 )
@@ -136,6 +137,31 @@ def test_pictures_of_two_runs(tmp_path):
     write_log(tmp_path / 'c', '1', [dict(lr=0.1, iter=1)])
     with pytest.raises(ValueError, match="hold no loss.*'lr'"):
         plot_curves({'c': tmp_path / 'c'}, tmp_path / 'x.png')
+
+
+def test_seeds_meet_where_all_were_logged():
+    one = np.array([4, 8, 12]), np.array([1.0, 2.0, 3.0])
+    two = np.array([8, 12, 16]), np.array([4.0, 5.0, 6.0])
+    steps, values = over_seeds([one, two])
+    assert steps.tolist() == [8, 12] and values.tolist() == [[2, 3], [4, 5]]
+    assert over_seeds([one, (np.array([5]), np.array([1.0]))])[1].shape == (2, 0)
+
+
+def test_a_label_of_several_seeds_is_a_mean_in_a_band(tmp_path):
+    for name, loss in (('a', 1.0), ('b', 3.0)):
+        write_log(tmp_path / name, '1', [train_row(4, loss), train_row(8, loss)])
+    drawn = {}
+    for label, runs in (
+        ('one', tmp_path / 'a'),
+        ('same', [tmp_path / 'a', tmp_path / 'a']),
+        ('seeds', [tmp_path / 'a', tmp_path / 'b']),
+    ):
+        out = plot_curves({'run': runs}, tmp_path / f'{label}.png', ['loss'], smoothing=0.5)
+        with Image.open(out) as image:
+            pixels = np.asarray(image.convert('RGB')).astype(int)
+        # 20% of the line's blue (0, 114, 178) on white
+        drawn[label] = (abs(pixels - (204, 227, 240)).max(-1) <= 2).mean()
+    assert drawn['one'] < 0.001 and drawn['same'] < 0.001 and drawn['seeds'] > 0.2
 
 
 def test_no_global_matplotlib_state(tmp_path, monkeypatch):
