@@ -3,6 +3,7 @@
     python benchmarks/train_step.py --layers 2 --batch-size 20    # thin towers: a quick check
     python benchmarks/train_step.py                               # ViT-B/16, as the paper's
     python benchmarks/train_step.py --systems peer eclip --profile
+    git worktree add ../before COMMIT && python benchmarks/train_step.py --before ../before
 
 The peer is ``transformers.VisionTextDualEncoderModel`` with the same towers, batch, precision,
 optimiser and clipping; on a GPU also open_clip, if it is installed. Each system lives in a
@@ -43,15 +44,17 @@ class Worker:
     """A system in its own process; answers one command at a time."""
 
     def __init__(self, name: str, args):
-        environment = dict(os.environ)
-        if name == 'eclip before':
-            environment['PYTHONPATH'] = args.before
+        environment, folder = dict(os.environ), None
+        if name == 'eclip before':  # package and config of the other checkout
+            folder = os.path.abspath(args.before)
+            environment['PYTHONPATH'] = folder
         self.process = subprocess.Popen(
-            [sys.executable, *sys.argv, '--worker', name],
+            [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--worker', name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
+            cwd=folder,
         )
 
     def ask(self, *command: str):
@@ -179,7 +182,10 @@ def main() -> None:
         nargs='+',
         help='peer, open_clip, clip, eclip; "eclip compiled" and the like; the first is 1.0',
     )
-    parser.add_argument('--before', help='another checkout of this project: its eclip, too')
+    parser.add_argument(
+        '--before',
+        help='folder of another checkout: its eclip, with its config, is measured too',
+    )
     parser.add_argument('--profile', action='store_true', help='where the time goes, by operator')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--worker', help=argparse.SUPPRESS)
