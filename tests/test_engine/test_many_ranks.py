@@ -56,7 +56,7 @@ def config(work_dir, ranks=1, recompute=False, chunk_size=None, **case) -> Confi
     cfg.train_dataloader.batch_size = BATCH // ranks
     cfg.optim_wrapper.update(
         # small gradients have any sign, and Adam's steps their size: eps takes them out
-        optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05, eps=1e-3),
+        optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05, eps=1e-3, fused=True),
         clip_grad=dict(max_norm=0.5, error_if_nonfinite=True),
     )
     return cfg
@@ -137,8 +137,11 @@ def load(folder, step=STEPS) -> dict:
     return torch.load(folder / f'iter_{step}.pth', weights_only=True)
 
 
-def assert_same_training(ours: dict, theirs: dict, rtol=2e-4, atol=2e-5):
-    """Weights of model and momentum model, optimiser, and what was logged at every step."""
+def assert_same_training(ours: dict, theirs: dict, rtol=2e-4, atol=2e-5, ranks_differ=False):
+    """Weights of model and momentum model, optimiser, and what was logged at every step.
+
+    What is logged of the loss is the main rank's share of the batch.
+    """
     assert list(ours['state_dict']) == list(theirs['state_dict'])
     for name, value in theirs['state_dict'].items():
         torch.testing.assert_close(
@@ -155,7 +158,7 @@ def assert_same_training(ours: dict, theirs: dict, rtol=2e-4, atol=2e-5):
                 ours['optimizer']['state'][index][name], value, rtol=rtol, atol=atol
             )
     scalars, others = (c['message_hub']['log_scalars'] for c in (ours, theirs))
-    for name in ('train/loss', 'train/grad_norm', 'train/logit_scale'):
+    for name in ('train/loss', 'train/grad_norm', 'train/logit_scale')[ranks_differ:]:
         assert len(scalars[name]['log']) == STEPS
         torch.testing.assert_close(scalars[name]['log'], others[name]['log'], rtol=1e-4, atol=1e-5)
 
@@ -167,15 +170,9 @@ def test_a_divided_model_trains_as_ddp(runs, name):
     assert_same_training(load(runs / name), other)
 
 
-@pytest.mark.parametrize('name', ['ddp', 'ddp_recomputing', 'ddp_chunked', 'sharded'])
+@pytest.mark.parametrize('name', CASES)
 def test_two_ranks_train_as_one(runs, name):
-    ours, theirs = load(runs / name), load(runs / 'one')
-    scalars, others = (c['message_hub']['log_scalars']['train/grad_norm'] for c in (ours, theirs))
-    torch.testing.assert_close(scalars['log'], others['log'], rtol=1e-4, atol=1e-5)
-    for key in ('state_dict', 'optimizer'):
-        assert ours[key].keys() == theirs[key].keys()
-    for key, value in theirs['state_dict'].items():
-        torch.testing.assert_close(ours['state_dict'][key], value, rtol=2e-4, atol=2e-5)
+    assert_same_training(load(runs / name), load(runs / 'one'), ranks_differ=True)
 
 
 def test_the_comparison_can_fail(runs):
@@ -213,7 +210,7 @@ def test_one_process_goes_on_from_a_divided_checkpoint(runs, tmp_path):
     """And an undivided model takes its weights strictly."""
     cfg = config(tmp_path, resume=True, load_from=str(runs / 'sharded/iter_2.pth'))
     train(cfg)
-    assert_same_training(load(tmp_path), load(runs / 'one'))
+    assert_same_training(load(tmp_path), load(runs / 'one'), ranks_differ=True)
     model = MODELS.build(cfg.model)
     model.load_state_dict(load(runs / 'sharded')['state_dict'], strict=True)
 
