@@ -18,7 +18,7 @@ from pathlib import Path
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from eclip_mm.engine.self_contained import check_tokenizer, read_meta
+from eclip_mm.engine.self_contained import go_on_from_checkpoint, use_checkpoint
 from eclip_mm.utils.config import CachedTextConfig
 
 from .frozen import read_record
@@ -55,11 +55,12 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
         cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     else:
         cfg.resume, trained = True, time.time()
+        go_on_from_checkpoint(cfg)
+    if checkpoint_of is not None:
+        use_checkpoint(cfg, last_checkpoint(checkpoint_of))
     runner = Runner.from_cfg(cfg)
     if checkpoint_of is not None:
-        checkpoint = last_checkpoint(checkpoint_of)
-        check_tokenizer(cfg.to_dict(), read_meta(checkpoint))
-        load_weights(runner.model, checkpoint)
+        load_weights(runner.model, last_checkpoint(checkpoint_of))
     if cfg.train_cfg is not None:
         runner.train()
     figures = runner.test()

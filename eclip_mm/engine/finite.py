@@ -24,10 +24,10 @@ def refuse_nonfinite_gradients(optim_wrapper: OptimWrapper) -> None:
     Args:
         optim_wrapper: changed in place; others are left as they are.
     """
-    options = getattr(optim_wrapper, 'clip_grad_kwargs', None) or {}
+    options = dict(getattr(optim_wrapper, 'clip_grad_kwargs', None) or {})  # the config's own
     if not options.pop('error_if_nonfinite', False):
         return
-    clip = optim_wrapper.clip_func
+    clip, optim_wrapper.clip_grad_kwargs = optim_wrapper.clip_func, options
 
     def clip_finite(params, **kwargs) -> Tensor:
         norm = clip(params, **kwargs)

@@ -127,6 +127,18 @@ def use_saved_architecture(model: dict, meta: dict) -> None:
             part.update(saved, config={**saved['config'], **own}, pretrained=None)
 
 
+def use_checkpoint(cfg, checkpoint: str) -> None:
+    """Let a config read from a checkpoint all that is in it.
+
+    Args:
+        cfg: ``Config`` with a model; changed in place.
+        checkpoint: file.
+    """
+    meta = read_meta(checkpoint)
+    use_saved_architecture(cfg.model, meta)
+    use_saved_tokenizer(cfg._cfg_dict, meta, str(checkpoint))
+
+
 def go_on_from_checkpoint(cfg) -> None:
     """Let a training that goes on read all it can from its own checkpoint.
 
@@ -135,11 +147,9 @@ def go_on_from_checkpoint(cfg) -> None:
             checkpoint in its ``work_dir``; changed in place. Unchanged where
             there is none yet.
     """
-    checkpoint = cfg.load_from or find_latest_checkpoint(cfg.work_dir)
+    checkpoint = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
     if checkpoint:
-        meta = read_meta(checkpoint)
-        use_saved_architecture(cfg.model, meta)
-        use_saved_tokenizer(cfg._cfg_dict, meta, str(checkpoint))
+        use_checkpoint(cfg, checkpoint)
 
 
 def check_tokenizer(cfg, meta: dict) -> None:
