@@ -153,7 +153,7 @@ def test_the_papers_settings(name, global_batch):
     assert (warm_up.type, decay.type, decay.power) == ('LinearLR', 'PolyLR', 1.0)
     assert cfg.model.queries.num_queries == 20 and cfg.model.decoder.num_blocks == 6
     train = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
-    assert train['RandomResizedCrop'].size == 224 and train['TokenizeText'].max_length == 55
+    assert train['LoadCroppedImages'].size == 224 and train['TokenizeText'].max_length == 55
 
 
 def shrink(model):

@@ -13,7 +13,7 @@ from eclip_mm.registry import TRANSFORMS
 
 from .catalogue import Catalogue, read_catalogue
 from .picture_choice import check_sources
-from .schema import CatalogueError
+from .schema import BrokenGroupError, CatalogueError
 from .transforms.loading import ImageDecodeError
 
 
@@ -128,12 +128,21 @@ class CatalogueDataset(Dataset):
         Raises:
             ImageDecodeError: A picture cannot be decoded and ``strict``, or no
                 picture of many items in a row can.
+            BrokenGroupError: A row group cannot be read and ``strict``.
         """
         epoch, item = divmod(int(index), len(self))
         bad: set[int] = set()
         for attempt in range(self.max_fallbacks):
             rng = np.random.default_rng((self.seed, epoch, item, attempt))
-            results = self._prepare(item, rng, bad)
+            try:
+                results = self._prepare(item, rng, bad)
+            except BrokenGroupError as error:
+                if self.strict:
+                    raise
+                self._note_broken_group(item, error)
+                # not the next item, which is of the same group
+                item, bad = int(rng.integers(len(self))), set()
+                continue
             if results is None:  # every picture of it is bad: the next item stands in
                 item, bad = (item + 1) % len(self), set()
                 continue
@@ -147,6 +156,17 @@ class CatalogueDataset(Dataset):
             f'{self._name()}: no readable picture in {self.max_fallbacks} attempts, the last at '
             f'item {item}; check that the pictures are where the catalogue says'
         )
+
+    def _note_broken_group(self, item: int, error: BrokenGroupError) -> None:
+        row = int(self._rows[item])
+        if not int(self._bad_images[row]):  # told once a row, and counted
+            self._bad_images[row] = 1
+            print_log(
+                f'{self._name()}: {error}; another product stands in for '
+                f'{self.catalogue.product_ids[row]!r}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def _note_bad_image(self, results: dict, error: ImageDecodeError) -> int:
         record = results['image_records'][error.image_index]

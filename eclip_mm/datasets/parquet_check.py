@@ -4,7 +4,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .schema import BOX_KEYS, IMAGE_KEYS, ROW_KEYS, CatalogueError, CheckedRow
+from .schema import (
+    BOX_KEYS,
+    IMAGE_KEYS,
+    ROW_KEYS,
+    BrokenGroupError,
+    CatalogueError,
+    CheckedRow,
+)
+
+# What reading damaged Parquet raises; the last of words that are not UTF-8.
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+def broken_group(
+    path, group: int, first: int, num_rows: int, error: Exception
+) -> BrokenGroupError:
+    """The error that names a row group which cannot be read.
+
+    Args:
+        path (str | Path): Of the file.
+        group (int): Number of the group in the file.
+        first (int): Rows of the file before the group.
+        num_rows (int): Rows of the group.
+        error (Exception): What reading it raised.
+    """
+    return BrokenGroupError(
+        f'{path}: row group {group}, rows {first + 1} to {first + num_rows}, cannot be read '
+        f'({error}); write the file again'
+    )
 
 
 def leaf_names(file: pq.ParquetFile) -> list[str]:

@@ -7,16 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import has_magic, url_to_fs
 
-from .parquet_check import check_columns, leaf_names, without_boxes
+from .parquet_check import UNREADABLE, broken_group, check_columns, leaf_names, without_boxes
 from .schema import CatalogueError, validate_row
-
-
-class BrokenGroupError(CatalogueError):
-    """A row group cannot be read; names its file, number and rows."""
 
 
 class ParquetGroups:
@@ -98,7 +93,7 @@ class ParquetGroups:
                 metadata = opened.metadata
                 count = range(metadata.num_row_groups)
                 return np.array([metadata.row_group(i).num_rows for i in count], dtype=np.int64)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise CatalogueError(
                 f'{file[1]}: is not a readable Parquet file ({error}); write it again'
             ) from error
@@ -137,12 +132,8 @@ class ParquetGroups:
                 number, columns=without_boxes(leaf_names(opened)), use_threads=False
             )
             rows = table.slice(start, stop - start).to_pylist()
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise BrokenGroupError(
-                f'{path}: row group {number}, rows {in_file + 1} to '
-                f'{in_file + int(self.sizes[group])}, cannot be read ({error}); write the file '
-                'again'
-            ) from error
+        except UNREADABLE as error:
+            raise broken_group(path, number, in_file, int(self.sizes[group]), error) from error
         for i, row in enumerate(rows):
             try:
                 validate_row(row, f'{path}, row {first + i}')

@@ -11,8 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mmengine.logging import print_log
 
-from .parquet_check import check_columns, check_group, leaf_names, without_boxes
-from .schema import CatalogueError, CheckedRow
+from .parquet_check import (
+    UNREADABLE,
+    broken_group,
+    check_columns,
+    check_group,
+    leaf_names,
+    without_boxes,
+)
+from .schema import BrokenGroupError, CatalogueError, CheckedRow
 
 # Stands for picture bytes that exist but were not read while scanning.
 _NOT_READ = b'not read'
@@ -80,7 +87,9 @@ class ParquetShard:
 
     def _open(self) -> pq.ParquetFile:
         if self._file is None:
-            self._file = pq.ParquetFile(self.path, memory_map=True)
+            self._file = pq.ParquetFile(
+                self.path, memory_map=True, page_checksum_verification=True
+            )
         return self._file
 
     def _warn_if_coarse(self, file: pq.ParquetFile) -> None:
@@ -94,20 +103,26 @@ class ParquetShard:
                 level=logging.WARNING,
             )
 
-    def scan(self) -> Iterator[tuple[int, int, dict | CheckedRow]]:
+    def scan(self) -> Iterator[tuple[int, int, dict | CheckedRow | BrokenGroupError]]:
         """Yield (row index, row number from 1, row).
 
         Picture bytes are not read. Rows of a group without a fault have been
-        checked all at once and come as :class:`CheckedRow`.
+        checked all at once and come as :class:`CheckedRow`; those of a group
+        that cannot be read as the error that says so.
         """
         file = self._open()
         columns = [leaf for leaf in self._leaves if leaf != self._bytes_leaf]
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=columns, use_threads=False)
-            sizes = self._picture_sizes(file, group, table)
-            rows = check_group(table) if sizes is None and self._bytes_leaf is not None else None
-            if rows is None:
-                rows = self._rows_to_check(table, sizes)
+            try:
+                table = file.read_row_group(group, columns=columns, use_threads=False)
+                sizes = self._picture_sizes(file, group, table)
+                rows = None
+                if sizes is None and self._bytes_leaf is not None:
+                    rows = check_group(table)
+                if rows is None:
+                    rows = self._rows_to_check(table, sizes)
+            except UNREADABLE as error:
+                rows = [self._broken(group, error)] * int(np.diff(self._group_start)[group])
             for i, row in enumerate(rows):
                 index = int(self._group_start[group]) + i
                 yield index, index + 1, row
@@ -158,15 +173,26 @@ class ParquetShard:
             return self._cache[key]
         columns = None if boxes else without_boxes(self._leaves)
         # One thread: Arrow's pool does not survive a fork in the middle of work.
-        table = self._open().read_row_group(group, columns=columns, use_threads=False)
+        try:
+            table = self._open().read_row_group(group, columns=columns, use_threads=False)
+        except UNREADABLE as error:
+            raise self._broken(group, error) from error
         self._cache[key] = table
         self._cached_bytes += table.nbytes
         while len(self._cache) > 1 and self._cached_bytes > self.cache_bytes:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return table
 
+    def _broken(self, group: int, error: Exception) -> BrokenGroupError:
+        first, end = self._group_start[group : group + 2].tolist()
+        return broken_group(self.path, group, first, end - first, error)
+
     def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
-        """Decode one row, with the chosen images only."""
+        """Decode one row, with the chosen images only.
+
+        Raises:
+            BrokenGroupError: Its row group cannot be read.
+        """
         group = int(np.searchsorted(self._group_start, row, side='right')) - 1
         table = self._group(group, boxes)
         at = row - int(self._group_start[group])

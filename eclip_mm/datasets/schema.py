@@ -53,6 +53,10 @@ class CatalogueError(ValueError):
     """
 
 
+class BrokenGroupError(CatalogueError):
+    """A row group of a Parquet file cannot be read."""
+
+
 @dataclass(slots=True)
 class CheckedRow:
     """What remains to be known of a row that has no fault.

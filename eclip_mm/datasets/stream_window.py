@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from .parquet_groups import BrokenGroupError, ParquetGroups
-from .schema import CatalogueError
+from .parquet_groups import ParquetGroups
+from .schema import BrokenGroupError, CatalogueError
 from .stream_order import Piece, StreamOrder
 
 # Row groups tried for a product that stands in, where no row of a window can be used.

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -52,6 +53,27 @@ def write_rows(rows: list[dict], path: Path) -> Path:
     else:
         write_jsonl(rows, path)
     return path
+
+
+def break_group(path: Path, group: int) -> None:
+    """Overwrite the header of the first column's first page."""
+    column = pq.ParquetFile(path).metadata.row_group(group).column(0)
+    _overwrite(path, column.dictionary_page_offset or column.data_page_offset, b'\xff' * 12)
+
+
+def damage_pictures(path: Path, group: int) -> None:
+    """Change a byte of the last picture of a row group; only a checksum tells."""
+    file = pq.ParquetFile(path)
+    leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+    column = file.metadata.row_group(group).column(leaves.index('images.list.element.bytes'))
+    place = column.data_page_offset + column.total_compressed_size - 20
+    _overwrite(path, place, bytes([path.read_bytes()[place] ^ 1]))
+
+
+def _overwrite(path: Path, place: int, data: bytes) -> None:
+    with open(path, 'r+b') as file:
+        file.seek(place)
+        file.write(data)
 
 
 class CharTokenizer:

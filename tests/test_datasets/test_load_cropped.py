@@ -163,3 +163,33 @@ def test_broken_pictures_are_named():
     assert caught.value.image_index == 1
     with pytest.raises(ImageDecodeError, match='100 x 80 pixels'):
         run([dict(type='LoadCroppedImages', size=32, max_pixels=7999)], good)
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='RandomFlip', prob=1.0),
+        dict(type='RandomGray', prob=1.0),
+        dict(type='ColorJitter', brightness=0.3, hue=0.1),
+        dict(type='Resize', size=20),
+        dict(type='RandomResizedCrop', size=20),
+    ],
+)
+def test_the_other_transforms_take_its_arrays(cfg):
+    """As they take PIL's pictures; boxes follow."""
+    data = photo(100, 80)
+    loaded = run([dict(type='LoadCroppedImages', size=40)], data, boxes=[[5, 5, 90, 70]])
+    assert isinstance(loaded['images'][0], np.ndarray)
+    as_pictures = dict(
+        loaded,
+        images=[Image.fromarray(image) for image in loaded['images']],
+        boxes=list(loaded['boxes']),
+        box_product_ids=list(loaded['box_product_ids']),
+    )
+    results = []
+    for start in (loaded, as_pictures):
+        transform = TRANSFORMS.build(cfg)
+        results.append(transform(dict(start, rng=np.random.default_rng(1))))
+    ours, theirs = results
+    assert np.array_equal(np.asarray(ours['images'][0]), np.asarray(theirs['images'][0]))
+    assert np.array_equal(ours['boxes'][0], theirs['boxes'][0])

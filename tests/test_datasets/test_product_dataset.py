@@ -22,7 +22,15 @@ from eclip_mm.datasets import (
 )
 from eclip_mm.datasets.picture_choice import choose_images
 
-from .helpers import encode, make_rows, pipeline, plain_png, write_rows
+from .helpers import (
+    break_group,
+    damage_pictures,
+    encode,
+    make_rows,
+    pipeline,
+    plain_png,
+    write_rows,
+)
 
 
 @pytest.fixture
@@ -299,6 +307,23 @@ class TestBrokenPictures:
         dataset = ProductDataset(write_rows(rows, tmp_path / 'c.parquet'), pipeline(False))
         with pytest.raises(ImageDecodeError, match='no readable picture in 100 attempts'):
             dataset[0]
+
+    def test_broken_row_groups(self, tmp_path, log):
+        """One is met when the catalogue is opened, one when its pictures are read."""
+        path = write_rows(make_rows(12), tmp_path / 'c.parquet')  # groups of three
+        break_group(path, 1)
+        damage_pictures(path, 2)
+        with pytest.raises(CatalogueError, match='row group 1, rows 4 to 6, cannot be read'):
+            len(ProductDataset(path, pipeline(False), strict=True))
+        dataset = ProductDataset(path, pipeline(False))
+        assert len(dataset) == 9
+        assert dataset.catalogue.report.num_skipped == 3
+        ids = [dataset[i]['data_samples'].product_id for i in range(9)]
+        assert ids[:3] == ['p0', 'p1', 'p2']
+        assert ids[6:] == ['p9', 'p10', 'p11']
+        assert set(ids[3:6]) <= {'p0', 'p1', 'p2', 'p9', 'p10', 'p11'}
+        assert ids == [dataset[i]['data_samples'].product_id for i in range(9)]
+        assert log().count('row group 2, rows 7 to 9, cannot be read') == 3  # once a product
 
     def test_file_that_goes_away(self, tmp_path):
         path = write_rows(make_rows(3), tmp_path / 'c.jsonl')

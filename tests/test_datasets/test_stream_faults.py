@@ -13,7 +13,15 @@ from torch.utils.data import DataLoader
 from eclip_mm.datasets import CatalogueError, ImageDecodeError, ProductStream, collate_products
 from eclip_mm.datasets.schema import PARQUET_SCHEMA
 
-from .helpers import encode, make_rows, pipeline, plain_png, write_rows
+from .helpers import (
+    break_group,
+    damage_pictures,
+    encode,
+    make_rows,
+    pipeline,
+    plain_png,
+    write_rows,
+)
 
 
 @pytest.fixture
@@ -36,15 +44,6 @@ def write_unchecked(rows, path):
         for start in range(0, len(rows), 3):
             writer.write_table(pa.Table.from_pylist(rows[start : start + 3], PARQUET_SCHEMA))
     return path
-
-
-def break_group(path, group):
-    """Overwrite the header of a column's page."""
-    column = pq.ParquetFile(path).metadata.row_group(group).column(0)
-    start = column.dictionary_page_offset or column.data_page_offset
-    with open(path, 'r+b') as file:
-        file.seek(start)
-        file.write(b'\xff' * 12)
 
 
 def stream(path, num_workers=0, start=0, **options):
@@ -131,16 +130,7 @@ def test_strict_raises_the_fault(faulty, tmp_path):
 def test_damaged_picture_bytes_are_found_by_the_checksum_of_the_page(tmp_path):
     """A flipped byte in an uncompressed picture would decode to another picture."""
     path = write_rows(make_rows(9), tmp_path / 'c.parquet')
-    file = pq.ParquetFile(path)
-    leaf = [file.schema.column(i).path for i in range(len(file.schema))].index(
-        'images.list.element.bytes'
-    )
-    column = file.metadata.row_group(1).column(leaf)
-    with open(path, 'r+b') as handle:
-        handle.seek(column.data_page_offset + column.total_compressed_size - 20)
-        byte = handle.read(1)
-        handle.seek(-1, 1)
-        handle.write(bytes([byte[0] ^ 1]))
+    damage_pictures(path, 1)
     ids, dataset = stream(path)
     assert dataset.faults.counts()['row groups'] == 1
     assert not {'p3', 'p4', 'p5'} & set(ids)

@@ -4,8 +4,7 @@ val_catalogue = 'data/catalogue/val.parquet'
 tokenizer = dict(type='AutoTokenizer', name_or_path='bert-base-uncased')
 
 train_pipeline = [
-    dict(type='LoadProductImages', draft_size=224),
-    dict(type='RandomResizedCrop', size=224, scale=(0.5, 1.0)),
+    dict(type='LoadCroppedImages', size=224, scale=(0.5, 1.0)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='TokenizeText', tokenizer=tokenizer, max_length=55),
     dict(type='PackProductInputs'),

@@ -5,6 +5,8 @@ from PIL import Image, ImageEnhance
 
 from eclip_mm.registry import TRANSFORMS
 
+from .loading import as_pil
+
 
 @TRANSFORMS.register_module()
 class ColorJitter:
@@ -45,7 +47,7 @@ class ColorJitter:
     def __call__(self, results: dict) -> dict:
         for i, image in enumerate(results['images']):
             if results['rng'].random() < self.prob:
-                results['images'][i] = self._jitter(image, results['rng'])
+                results['images'][i] = self._jitter(as_pil(image), results['rng'])
         return results
 
     def _jitter(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -95,7 +97,7 @@ class RandomGray:
     def __call__(self, results: dict) -> dict:
         for i, image in enumerate(results['images']):
             if results['rng'].random() < self.prob:
-                results['images'][i] = image.convert('L').convert('RGB')
+                results['images'][i] = as_pil(image).convert('L').convert('RGB')
         return results
 
     def __repr__(self) -> str:

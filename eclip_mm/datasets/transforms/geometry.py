@@ -12,6 +12,8 @@ from PIL import Image
 
 from eclip_mm.registry import TRANSFORMS
 
+from .loading import as_pil
+
 _RESAMPLE = {
     'nearest': Image.Resampling.NEAREST,
     'bilinear': Image.Resampling.BILINEAR,
@@ -36,7 +38,7 @@ class _Resizing:
     def _resize(self, results: dict, i: int, region: tuple[int, int, int, int]) -> None:
         """Replace picture i by a region (xyxy, whole pixels) of it, resized."""
         x1, y1, x2, y2 = region
-        results['images'][i] = self._resample(results['images'][i], region)
+        results['images'][i] = self._resample(as_pil(results['images'][i]), region)
         boxes = results['boxes'][i]
         if len(boxes) == 0:
             return
@@ -74,7 +76,7 @@ class Resize(_Resizing):
 
     def __call__(self, results: dict) -> dict:
         for i, image in enumerate(results['images']):
-            self._resize(results, i, (0, 0, *image.size))
+            self._resize(results, i, (0, 0, *as_pil(image).size))
         return results
 
     def __repr__(self) -> str:
@@ -118,7 +120,7 @@ class RandomResizedCrop(_Resizing):
 
     def __call__(self, results: dict) -> dict:
         for i, image in enumerate(results['images']):
-            self._resize(results, i, self.draw_region(*image.size, results['rng']))
+            self._resize(results, i, self.draw_region(*as_pil(image).size, results['rng']))
         return results
 
     def draw_region(
@@ -162,9 +164,13 @@ class RandomFlip:
         for i, image in enumerate(results['images']):
             if results['rng'].random() >= self.prob:
                 continue
-            results['images'][i] = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            if isinstance(image, np.ndarray):
+                width, flipped = image.shape[1], image[:, ::-1]
+            else:
+                width, flipped = image.width, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            results['images'][i] = flipped
             x1, y1, x2, y2 = results['boxes'][i].T
-            results['boxes'][i] = np.stack([image.width - x2, y1, image.width - x1, y2], axis=1)
+            results['boxes'][i] = np.stack([width - x2, y1, width - x1, y2], axis=1)
         return results
 
     def __repr__(self) -> str:

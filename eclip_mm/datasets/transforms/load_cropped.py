@@ -31,6 +31,10 @@ class LoadCroppedImages(LoadProductImages):
     s/2 pixels of the stored one from where it was drawn, and the decoder has
     averaged s x s pixels before the filter.
 
+    ``images`` become uint8 arrays (height, width, 3), where torch has the
+    filter: PIL's pictures are slow to turn into arrays and back. The transforms
+    of this package take both.
+
     Args:
         size (int | Sequence[int]): Side in pixels, or (height, width).
         scale (tuple[float, float]): Bounds of the share of the area.
@@ -100,7 +104,9 @@ class _TorchCrop(RandomResizedCrop):
     def apply(self, results: dict, i: int, region: tuple[int, int, int, int]) -> None:
         self._resize(results, i, region)
 
-    def _resample(self, image: Image.Image, region: tuple[int, int, int, int]) -> Image.Image:
+    def _resample(
+        self, image: Image.Image, region: tuple[int, int, int, int]
+    ) -> Image.Image | np.ndarray:
         if self.interpolation not in _TORCH_MODES:
             return super()._resample(image, region)
         pixels = torch.from_numpy(np.array(image.crop(region)))
@@ -110,4 +116,4 @@ class _TorchCrop(RandomResizedCrop):
             mode=self.interpolation,
             antialias=True,
         )
-        return Image.fromarray(resized[0].permute(1, 2, 0).numpy())
+        return resized[0].permute(1, 2, 0).numpy()

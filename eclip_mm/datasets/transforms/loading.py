@@ -110,6 +110,11 @@ class LoadProductImages:
         return f'{type(self).__name__}(draft_size={self.draft_size}, max_pixels={self.max_pixels})'
 
 
+def as_pil(image: Image.Image | np.ndarray) -> Image.Image:
+    """A picture that may be an array (``LoadCroppedImages``), as PIL's."""
+    return image if isinstance(image, Image.Image) else Image.fromarray(image)
+
+
 def _open_image(source, max_pixels: int) -> Image.Image:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours, not PIL's global one
     try:
@@ -136,6 +141,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith('I'):  # 16 bits a pixel, which PIL would clip at 255
         high = np.asarray(image).astype(np.int64)
         return Image.fromarray((high >> 8).clip(0, 255).astype(np.uint8)).convert('RGB')
+    if image.mode == 'RGB':  # `convert` would copy it
+        image.load()
+        return image
     return image.convert('RGB')
 
 
