@@ -17,18 +17,9 @@ model = dict(
         _delete_=True, type='TransformersImageEncoder', pretrained={vit!r}),
     text_encoder=dict(_delete_=True, type='TransformersTextEncoder', pretrained={bert!r}))
 tokenizer = dict(type='AutoTokenizer', name_or_path={bert!r})
-train_pipeline = [
-    dict(type='LoadProductImages'),
-    dict(type='RandomResizedCrop', size=32, scale=(0.8, 1.0)),
-    dict(type='TokenizeText', tokenizer=tokenizer, max_length=55),
-    dict(type='PackProductInputs'),
-]
-test_pipeline = [
-    dict(type='LoadProductImages'),
-    dict(type='Resize', size=32),
-    dict(type='TokenizeText', tokenizer=tokenizer, max_length=55),
-    dict(type='PackProductInputs'),
-]
+train_pipeline, test_pipeline = [
+    [dict(t, tokenizer=tokenizer) if t['type'] == 'TokenizeText' else t for t in pipeline]
+    for pipeline in (_base_.train_pipeline, _base_.test_pipeline)]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 test_dataloader = dict(
     dataset=dict(
