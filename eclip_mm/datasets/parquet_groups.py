@@ -33,8 +33,8 @@ class ParquetGroups:
         CatalogueError: There is no file, or one is not a Parquet catalogue.
     """
 
-    # Parsed footers kept open in one process. A row group's takes about 4 kB.
-    max_open_groups = 20_000
+    # Parsed footers kept open in one process: about 8 kB of memory a row group.
+    max_open_groups = 8_000
 
     def __init__(
         self, catalogue: str | Path | Sequence[str | Path], storage_options: dict | None = None
