@@ -50,8 +50,9 @@ class ProductStream(IterableDataset):
         first_picture (str): As for ``ProductDataset``.
         shuffle (bool): Shuffle row groups, and rows in memory.
         shuffle_rows (int): Products to shuffle among, all lanes of a rank
-            together: what a rank's workers hold. A lane holds one row group
-            at least, and reads ahead when half of its rows are handed out.
+            together: what a rank's workers hold, twice while they read ahead
+            (when half of a lane's rows are handed out). A lane holds one row
+            group at least.
         num_lanes (int): The number of workers divides it, or is 0. The order
             depends on it.
         num_shares (int, optional): The number of ranks divides it, and it

@@ -49,3 +49,14 @@ def test_the_global_batch_may_be_dealt_to_other_ranks(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='batches of 8'):
         check_resumable(runner, dict(state, world_size=2))
     check_resumable(runner, None)  # written by an older version
+
+
+def test_a_stream_in_another_order_is_refused(tmp_path):
+    runner = make_runner(tmp_path)
+    state = training_state(runner)
+    runner.train_loop.dataloader.dataset.layout = dict(num_lanes=4, rows=16)
+    check_resumable(runner, dict(state, stream=dict(num_lanes=4, rows=16)))
+    with pytest.raises(ValueError, match='a stream with num_lanes 8 and now 4: '):
+        check_resumable(runner, dict(state, stream=dict(num_lanes=8, rows=16)))
+    with pytest.raises(ValueError, match='num_lanes None and now 4'):  # was map-style
+        check_resumable(runner, state)
