@@ -3,7 +3,7 @@
     python benchmarks/stream_data.py                        # 1,000,000 products, 2 workers
     python benchmarks/stream_data.py --products 20000 --batches 50
 
-The catalogue is written once to ``--folder`` (4.4 kB a product). Its pictures are drawn from a
+The catalogue is written once to ``--folder`` (2.9 kB a product). Its pictures are drawn from a
 pool of 256 encoded JPEGs of 64 x 64 pixels, two a product, so that writing takes minutes; reading
 and decoding cost what they would with pictures that are all different. ``resident`` is what /proc
 tells of a worker, ``unshared`` is without the pages that it still shares with the main process

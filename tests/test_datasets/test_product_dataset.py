@@ -1,12 +1,10 @@
 import json
-import logging
 import pickle
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -54,17 +52,6 @@ def noisy(tmp_path):
         for image in row['images']:
             image['bytes'] = encode(rng.integers(0, 256, (16, 24, 3), dtype=np.uint8))
     return write_rows(rows, tmp_path / 'noisy.parquet')
-
-
-@pytest.fixture
-def log(tmp_path):
-    """Reads what was logged, by workers as well."""
-    logger = MMLogger.get_current_instance()
-    handler = logging.FileHandler(tmp_path / 'log.txt')
-    logger.addHandler(handler)
-    yield (tmp_path / 'log.txt').read_text
-    logger.removeHandler(handler)
-    handler.close()
 
 
 def _value(sample, view=0):

@@ -1,13 +1,11 @@
 """What a stream cannot use: counted, told, and never the end of a training."""
 
-import logging
 import zlib
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError, ImageDecodeError, ProductStream, collate_products
@@ -22,16 +20,6 @@ from .helpers import (
     plain_png,
     write_rows,
 )
-
-
-@pytest.fixture
-def log(tmp_path):
-    logger = MMLogger.get_current_instance()
-    handler = logging.FileHandler(tmp_path / 'log.txt')
-    logger.addHandler(handler)
-    yield (tmp_path / 'log.txt').read_text
-    logger.removeHandler(handler)
-    handler.close()
 
 
 def write_unchecked(rows, path):
