@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -73,6 +74,12 @@ class TestCarrier:
             read_catalogue(first), read_catalogue(tmp_path / 'c.parquet'), strict=True
         ):
             assert a == c
+
+    @pytest.mark.parametrize(('group_bytes', 'groups'), [(1, 7), (2**20, 1)])
+    def test_size_of_row_groups(self, tmp_path, group_bytes, groups):
+        source = write_rows(make_rows(7), tmp_path / 'a.parquet')
+        convert_carrier(source, tmp_path / 'b.parquet', group_bytes=group_bytes)
+        assert pq.ParquetFile(tmp_path / 'b.parquet').num_row_groups == groups
 
     def test_skips_what_cannot_be_used(self, tmp_path):
         path = write_rows(make_rows(3), tmp_path / 'a.jsonl')

@@ -20,6 +20,13 @@ def main() -> None:
     parser.add_argument(
         '--strict', action='store_true', help='stop at the first row that cannot be used'
     )
+    parser.add_argument(
+        '--group-mib',
+        type=float,
+        default=1,
+        help='size of the row groups of a Parquet target (default: 1, for reading at random; '
+        'take 4 to 64 for ProductStream)',
+    )
     args = parser.parse_args()
     try:
         report = convert_carrier(
@@ -27,6 +34,7 @@ def main() -> None:
             args.target,
             image_dir=args.image_dir,
             strict=args.strict,
+            group_bytes=int(args.group_mib * 2**20),
             progress=lambda rows: tqdm(rows, unit=' products', mininterval=1),
         )
     except CatalogueError as error:

@@ -14,6 +14,7 @@ def convert_carrier(
     image_dir: str | Path | None = None,
     strict: bool = False,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
+    group_bytes: int = 2**20,
 ) -> CatalogueReport:
     """Write a catalogue in the other carrier, or anew in the same one.
 
@@ -28,6 +29,8 @@ def convert_carrier(
             JSON Lines; see :func:`~eclip_mm.datasets.writers.write_jsonl`.
         strict (bool): Raise at the first row that cannot be used.
         progress (Callable): Wraps the sized sequence of rows, e.g. ``tqdm``.
+        group_bytes (int): Size of the row groups of a Parquet target. The
+            default is for reading at random; streams want larger ones.
 
     Returns:
         CatalogueReport: What was read, and what was left out.
@@ -51,7 +54,7 @@ def convert_carrier(
                 f"{target}: 'image_dir' is for JSON Lines; Parquet takes the "
                 'pictures into the file'
             )
-        with ParquetCatalogueWriter(target) as writer:
+        with ParquetCatalogueWriter(target, group_bytes=group_bytes) as writer:
             for row in progress(catalogue):
                 writer.write(row)
     else:
