@@ -26,9 +26,10 @@ model = dict(
         conv_padding='replicate',
     ),
     text_encoder=dict(config=dict(vocab_size=1500)),
-    # nearly every photo is full of its product, so that nothing teaches the decoder where to look
-    # but what tokens and texts have in common: start from it
+    # nearly every photo is full of its product, and any part of it tells what it is: where to look
+    # must be learned among the tokens of other photos, and begins with what tokens and texts share
     decoder=dict(aligned_init=True),
+    num_distractors=3,
     pretext_heads=dict(
         # the figure of this demo is classification by image-text similarity
         itc=dict(loss=dict(type='InfoNCELoss', loss_weight=2.0)),

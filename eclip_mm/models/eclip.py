@@ -57,6 +57,11 @@ class ECLIP(BaseModel):
         chunk_size: products whose activations are in memory at a time, see
             :func:`in_chunks`; the losses are those of the whole batch, a step
             takes about a quarter more arithmetic. None for all at once.
+        num_distractors: other pictures of the batch whose patch tokens join a
+            picture's own in training, as if all stood in one photo. For
+            catalogues whose photos show one product each: there any token
+            tells what the picture is, and the decoder need not learn where to
+            look. 0 for photos of several products.
         compile: True, or options of ``torch.compile``: training compiles
             encoders, decoder and heads, see :func:`compile_parts`.
     """
@@ -79,6 +84,7 @@ class ECLIP(BaseModel):
         max_logit_scale: float = 100.0,
         score_map_blocks: str | list[int] = 'last',
         chunk_size: int | None = None,
+        num_distractors: int = 0,
         compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -116,6 +122,12 @@ class ECLIP(BaseModel):
         if self.with_decoder:
             check_blocks(score_map_blocks, len(self.network.decoder.blocks))
         self.score_map_blocks = score_map_blocks
+        if num_distractors and chunk_size is not None:
+            raise ValueError(
+                f'num_distractors={num_distractors} takes tokens of the whole batch, of which '
+                f'chunk_size={chunk_size} has a part in memory: set one of them'
+            )
+        self.num_distractors = num_distractors
         self._step = 0  # of training; the prompts of a step follow from it
         self.compile_options = {} if compile is True else compile or None
         self.compiled = False  # by the first `loss`: whoever only predicts needs no compiler
@@ -219,7 +231,9 @@ class ECLIP(BaseModel):
                 is_text = (modality == TEXT)[..., None]
                 prompts = torch.where(is_text, prompts, image_pool[sources])
             instance_feats, assign_maps = self.network.decode(
-                patch_tokens, scale_prompts(prompts), modality
+                with_distractors(patch_tokens, self.num_distractors),
+                scale_prompts(prompts),
+                modality,
             )
             return image_feats, instance_feats, *assign_maps
 
@@ -338,6 +352,20 @@ class ECLIP(BaseModel):
             F.normalize(feats[:, 0].float(), dim=-1),
             assignment_score_map(assign_maps, grid, self.score_map_blocks),
         )
+
+
+def with_distractors(patch_tokens: Tensor, count: int) -> Tensor:
+    """(B, N, D) -> (B, (1 + count) N, D): behind a picture's own tokens those of the next ones.
+
+    Raises:
+        ValueError: The batch has no ``count`` other pictures.
+    """
+    if count >= len(patch_tokens):
+        raise ValueError(
+            f'num_distractors={count} needs more pictures than the {len(patch_tokens)} of the '
+            'batch; lower it or raise train_dataloader.batch_size'
+        )
+    return torch.cat([patch_tokens.roll(-k, dims=0) for k in range(count + 1)], dim=1)
 
 
 def check_head_names(pretext_heads: dict) -> None:
