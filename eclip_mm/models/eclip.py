@@ -61,7 +61,8 @@ class ECLIP(BaseModel):
             picture's own in training, as if all stood in one photo. For
             catalogues whose photos show one product each: there any token
             tells what the picture is, and the decoder need not learn where to
-            look. 0 for photos of several products.
+            look. They come from this rank's batch: the losses then depend on
+            the number of ranks. 0 for photos of several products.
         compile: True, or options of ``torch.compile``: training compiles
             encoders, decoder and heads, see :func:`compile_parts`.
     """

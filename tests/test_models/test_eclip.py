@@ -7,6 +7,7 @@ import torch
 
 from eclip_mm.engine.finite import NonFiniteLossError
 from eclip_mm.models.decoders import IMAGE
+from eclip_mm.models.eclip import with_distractors
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 
@@ -143,6 +144,32 @@ def test_a_second_picture_is_an_image_prompt(tasks):
     single = model(**model.data_preprocessor(batch), mode='predict')[0]
     assert 'pred_image_prompt_map' not in single
     torch.testing.assert_close(single.pred_score_map, samples[0].pred_score_map)
+
+
+def test_distractors_join_the_tokens_in_training_only():
+    tokens = (
+        torch.arange(3.0)[:, None, None] + torch.tensor([0.0, 0.1])[None, :, None]
+    )  # (3, 2, 1)
+    joined = with_distractors(tokens, 1)[..., 0]
+    torch.testing.assert_close(
+        joined,
+        torch.tensor([[0.0, 0.1, 1.0, 1.1], [1.0, 1.1, 2.0, 2.1], [2.0, 2.1, 0.0, 0.1]]),
+    )
+    assert with_distractors(tokens, 0) is not tokens
+    assert torch.equal(with_distractors(tokens, 0), tokens)
+    with pytest.raises(ValueError, match='lower it or raise train_dataloader.batch_size'):
+        with_distractors(tokens, 3)
+    with pytest.raises(ValueError, match='set one of them'):
+        build(num_distractors=1, chunk_size=2)
+
+    plain, mixed = build().eval(), build(num_distractors=2).eval()
+    batch = fake_batch()
+    before, after = losses(plain, batch), losses(mixed, batch)
+    assert before['loss_itc'] == after['loss_itc']  # encoders see whole pictures
+    assert before['loss_intra'] != after['loss_intra']
+    with torch.no_grad():
+        a, b = (m(**m.data_preprocessor(fake_batch()), mode='predict')[0] for m in (plain, mixed))
+    assert torch.equal(a.pred_score_map, b.pred_score_map)
 
 
 def test_padding_of_texts_changes_nothing():
