@@ -1,48 +1,14 @@
-# The generated catalogue: 64 products in photos of three.
-#   python tools/demo.py  # or tools/dataset_converters/synthetic.py: data/synthetic
-#   cd data/synthetic
-#   for split in train photos; do
-#       python TOOLS/dataset_converters/catalogue_boxes.py $split.parquet $split.json frames \
-#           --products train.parquet
-#   done
-_base_ = 'eclip_detr_tiny_snacks.py'
-data_root = 'data/synthetic/'
-scale = (80, 80)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.25), keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
+# The demo's model, pretrained by configs/demo/eclip_tiny_synthetic.py, as a detector of products
+# in generated photos; how to make these: _base_/synthetic_products.py
+_base_ = [
+    '_base_/eclip_detr.py',
+    '_base_/synthetic_products.py',
+    '_base_/schedule_tiny.py',
+    '_base_/runtime.py',
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
-model = dict(num_queries=20, bbox_head=dict(num_classes=64), test_cfg=dict(max_per_img=20))
-train_dataloader = dict(
-    batch_size=16,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='train.json',
-        data_prefix=dict(img='frames/'),
-        pipeline=train_pipeline,
-    ),
+model = dict(
+    num_queries=20,
+    num_extra_blocks=2,
+    bbox_head=dict(num_classes=64),
+    test_cfg=dict(max_per_img=20),
 )
-val_dataloader = dict(
-    batch_size=32,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='photos.json',
-        data_prefix=dict(img='frames/'),
-        pipeline=test_pipeline,
-    ),
-)
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'photos.json')
-test_evaluator = val_evaluator

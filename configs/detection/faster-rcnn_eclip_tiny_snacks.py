@@ -1,5 +1,9 @@
 # Faster R-CNN on the demo's encoder.
-_base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', '_base_/fpn_tiny.py']
+_base_ = [
+    'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
+    '_base_/fpn_tiny.py',
+    '_base_/coco_products.py',
+]
 model = dict(
     **_base_.fpn,
     roi_head=dict(

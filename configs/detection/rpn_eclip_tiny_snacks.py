@@ -1,14 +1,28 @@
-# Class-agnostic proposals on the demo's encoder: for grounding, see MMDetProposer.
-# Recall of the first 10, 50 and 100 proposals at IoU 0.5 and 0.7.
-_base_ = ['mmdet::_base_/models/rpn_r50_fpn.py', '_base_/fpn_tiny.py']
-model = dict(**_base_.fpn, test_cfg=dict(rpn=dict(max_per_img=100)))
-custom_imports = dict(
-    imports=[
-        'eclip_mm.models.detection',
-        'eclip_mm.datasets.detection',
-        'eclip_mm.evaluation.metrics.detection_recall',
-    ]
-)
+# Proposals for grounding with configs/demo/eclip_tiny_snacks.py, on pictures as that model sees
+# them: 96 x 96 pixels whatever their shape, which is coarse for patches of 12; so enlarged again.
+_base_ = ['_base_/rpn_tiny.py', '_base_/coco_products.py']
+seen, scale = (96, 96), (192, 192)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='Resize', scale=seen, keep_ratio=False),
+    dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.25), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=scale, allow_negative_crop=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=False),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
 val_evaluator = dict(type='eclip_mm.ProposalRecall')
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(save_best='proposals/recall@0.5/100'))

@@ -1,6 +1,6 @@
 # What mmdet's detectors with a feature pyramid take of the demo's encoder; strides follow from its
 # patches of 12 pixels. To be put into a model of theirs: model = dict(**_base_.fpn, ...)
-_base_ = ['coco_products.py', 'schedule_tiny.py', 'runtime.py']
+_base_ = ['schedule_tiny.py', 'runtime.py']
 fpn = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, pad_size_divisor=1),
     backbone=dict(

@@ -48,7 +48,8 @@ class MMDetProposer:
         cfg.merge_from_dict(cfg_options or {})
         fill_architecture(cfg.model)
         with DefaultScope.overwrite_default_scope('mmdet'):
-            self.detector = init_detector(cfg, checkpoint, device=device)
+            # colours given: for them it would read the detector's test set, which may not be here
+            self.detector = init_detector(cfg, checkpoint, palette='random', device=device)
             pipeline = get_test_pipeline_cfg(cfg.copy())
             pipeline[0].type = 'mmdet.LoadImageFromNDArray'
             self.pipeline = Compose(pipeline)

@@ -1,0 +1,12 @@
+# Class-agnostic proposals on the demo's encoder: for grounding, see MMDetProposer.
+# Recall of the first 10, 50 and 100 proposals at IoU 0.5 and 0.7.
+_base_ = ['mmdet::_base_/models/rpn_r50_fpn.py', 'fpn_tiny.py']
+model = dict(**_base_.fpn, test_cfg=dict(rpn=dict(max_per_img=100)))
+custom_imports = dict(
+    imports=[
+        'eclip_mm.models.detection',
+        'eclip_mm.datasets.detection',
+        'eclip_mm.evaluation.metrics.detection_recall',
+    ]
+)
+default_hooks = dict(checkpoint=dict(save_best='proposals/recall@0.5/100'))

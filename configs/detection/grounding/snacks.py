@@ -1,0 +1,33 @@
+# configs/evaluation/snacks_grounding.py also among the proposals of an RPN (`_rpn`), which
+# configs/detection/rpn_eclip_tiny_snacks.py trains; and what share of the prompted products' boxes
+# the first 10, 50 and 100 candidates of each kind find. RPN names its work dir.
+#   RPN=work_dirs/rpn_eclip_tiny_snacks python tools/test.py \
+#       configs/detection/grounding/snacks.py CHECKPOINT
+_base_ = '../../evaluation/snacks_grounding.py'
+custom_imports = dict(imports=['eclip_mm.evaluation.proposals.mmdet_proposer'])
+
+rpn = dict(
+    type='MMDetProposer',
+    config='{{$RPN:work_dirs/rpn_eclip_tiny_snacks}}/rpn_eclip_tiny_snacks.py',
+    checkpoint='{{$RPN:work_dirs/rpn_eclip_tiny_snacks}}/epoch_24.pth',
+)
+test_evaluator = _base_.test_evaluator
+test_evaluator += [
+    dict(
+        type='ProductGrounding',
+        split='val',
+        score_map=score_map,
+        candidates=rpn,
+        prefix='val' + by + '_rpn',
+        num_bootstrap=1000,
+    )
+    for by, score_map in (('', 'pred_score_map'), ('_image_prompt', 'pred_image_prompt_map'))
+]
+test_evaluator += [
+    dict(type='CandidateRecall', split='val', candidates=candidates, prefix='val' + among)
+    for among, candidates in (
+        ('_regions', dict(type='RegionProposer')),
+        ('_map_boxes', dict(type='ScoreMapProposer')),
+        ('_rpn', rpn),
+    )
+]

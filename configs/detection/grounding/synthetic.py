@@ -1,0 +1,35 @@
+# configs/evaluation/synthetic_grounding.py also among the proposals of an RPN (`_rpn`), which
+# configs/detection/rpn_eclip_tiny_synthetic.py trains; and what share of the prompted products'
+# boxes the first 10, 50 and 100 candidates of each kind find. RPN names its work dir.
+#   RPN=work_dirs/rpn_eclip_tiny_synthetic python tools/test.py \
+#       configs/detection/grounding/synthetic.py CHECKPOINT
+_base_ = '../../evaluation/synthetic_grounding.py'
+custom_imports = dict(imports=['eclip_mm.evaluation.proposals.mmdet_proposer'])
+
+rpn = dict(
+    type='MMDetProposer',
+    config='{{$RPN:work_dirs/rpn_eclip_tiny_synthetic}}/rpn_eclip_tiny_synthetic.py',
+    checkpoint='{{$RPN:work_dirs/rpn_eclip_tiny_synthetic}}/epoch_24.pth',
+)
+test_evaluator = _base_.test_evaluator
+test_evaluator += [
+    dict(
+        type='ProductGrounding',
+        split=split,
+        score_map=score_map,
+        candidates=rpn,
+        prefix=split + by + '_rpn',
+        num_bootstrap=1000,
+    )
+    for split in _base_.prompts
+    for by, score_map in (('', 'pred_score_map'), ('_image_prompt', 'pred_image_prompt_map'))
+]
+test_evaluator += [
+    dict(type='CandidateRecall', split=split, candidates=candidates, prefix=split + among)
+    for split in _base_.prompts
+    for among, candidates in (
+        ('_regions', dict(type='RegionProposer')),
+        ('_map_boxes', dict(type='ScoreMapProposer')),
+        ('_rpn', rpn),
+    )
+]
