@@ -42,14 +42,21 @@ class ShardedRunner(Runner):
 
     Raises:
         RuntimeError: torch is older than 2.6.
-        ValueError: a hook runs the model on one rank alone, or the gradients
-            are clipped by anything but their 2-norm.
+        ValueError: a hook runs the model on one rank alone, the text encoder
+            works in groups, or the gradients are clipped by anything but their
+            2-norm.
     """
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Divide the model; ``model_wrapper_cfg`` is DDP's and does not count."""
         if not self.distributed:
             return super().wrap_model(None, model)
+        if any(getattr(module, 'length_groups', 1) > 1 for module in model.modules()):
+            raise ValueError(
+                'ShardedRunner: the ranks would gather the text encoder unequally often, each as '
+                'its own texts need, and wait for one another for ever; set '
+                'model.text_encoder.length_groups=1'
+            )
         if hasattr(model, 'init_weights'):  # which looks at whole weights
             model.init_weights()
         return shard_model(model.to(get_device()))
