@@ -1,7 +1,8 @@
-"""tools/train.py, tools/test.py and DetInferencer as a user outside of the checkout runs them."""
+"""Tools and DetInferencer with the package as pip installs it, outside of the checkout."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,9 @@ train_cfg = dict(max_epochs=1, val_interval=1)
 # One process: importing torch, mmcv and mmdet takes longer than all three.
 SCRIPT = """
 import os, runpy, sys
-root, pretraining = sys.argv[1:3]
+import eclip_mm
+root, pretraining, site = sys.argv[1:4]
+assert eclip_mm.__file__.startswith(site), eclip_mm.__file__
 
 def run(tool, *args):
     sys.argv = [tool, *args]
@@ -65,12 +68,28 @@ def folder(tmp_path, pretraining):
     return tmp_path
 
 
-def test_train_test_and_infer_outside_of_the_checkout(folder):
-    command = [sys.executable, 'script.py', str(ROOT), str(folder / 'pretraining.pth')]
+@pytest.fixture
+def site(tmp_path):
+    """The package as pip installs it, from a copy: setuptools writes beside what it builds."""
+    source, site = tmp_path / 'source', tmp_path / 'site'
+    shutil.copytree(
+        ROOT / 'eclip_mm', source / 'eclip_mm', ignore=shutil.ignore_patterns('__pycache__')
+    )
+    for name in ('setup.cfg', 'pyproject.toml', 'LICENSE'):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-build-isolation']
     done = subprocess.run(
-        command, cwd=folder, env=dict(os.environ, OMP_NUM_THREADS='1'), text=True,
-        capture_output=True,
-    )  # fmt: skip
+        [*command, '--target', str(site), str(source)], text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(source)
+    return str(site)
+
+
+def test_train_test_and_infer_outside_of_the_checkout(folder, site):
+    command = [sys.executable, 'script.py', str(ROOT), str(folder / 'pretraining.pth'), site]
+    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=site)
+    done = subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True)
     log = done.stdout + done.stderr
     assert done.returncode == 0 and 'ALL DONE' in done.stdout, log[-4000:]
     assert 'of no use to a detector, left: ' in log  # the report of what was loaded
