@@ -8,7 +8,10 @@ from .test_tools import assert_same_figures, figures, free_port, validation  # n
 def test_a_divided_model_trains_validates_and_is_tested_whole(workplace, free_port):  # noqa: F811
     """By torchrun, in bf16; its checkpoint gives one process the figures of its validation."""
     config = workplace.folder / 'sharded.py'
-    config.write_text("_base_ = 'tiny.py'\nrunner_type = 'ShardedRunner'\n")
+    config.write_text(
+        "_base_ = 'tiny.py'\nrunner_type = 'ShardedRunner'\n"
+        'model = dict(text_encoder=dict(length_groups=1))\n'
+    )
     folder = workplace.folder / 'work_dirs/sharded'
     workplace.wait(
         'sharded',
