@@ -120,6 +120,9 @@ def build(tmp_path: Path, pip_wheel: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # tests started in the background ignore Ctrl-C, and bash traps nothing that it was born to
+        # ignore
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
