@@ -121,9 +121,10 @@ def test_bf16_keeps_boxes_in_float32(pretraining):
         scores, boxes = model._forward(data['inputs'], data['data_samples'])
     assert scores.dtype == boxes.dtype == torch.float32
     assert all(value.isfinite() for value in losses.values())
-    # matching may choose another of several equal queries: boxes are compared, not losses
+    # matching may choose another of several equal queries: boxes are compared, not losses; in
+    # shares of the picture. About ten products in a row round by 2^-8 = 0.004 each
     exact = model._forward(data['inputs'], data['data_samples'])[1]
-    torch.testing.assert_close(boxes, exact, atol=0.02, rtol=0)
+    torch.testing.assert_close(boxes, exact, atol=0.04, rtol=0)
 
 
 def test_padding_changes_nothing_for_the_decoder(pretraining):

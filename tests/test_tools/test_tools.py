@@ -32,7 +32,8 @@ def validation(work_dir) -> dict:
 def assert_same_figures(ours, theirs):
     rates = {k for k in theirs if '/' in k}
     assert {f'{split}/{m}' for split in ('photos', 'products') for m in METRICS} <= rates
-    assert {k: ours[k] for k in rates} == {k: theirs[k] for k in rates}
+    # texts are encoded in groups that follow from the batch: float32 rounds otherwise, by 1e-7
+    assert {k: ours[k] for k in rates} == pytest.approx({k: theirs[k] for k in rates}, rel=1e-6)
 
 
 def test_test_prints_the_metrics_that_training_saw(workplace, trained):

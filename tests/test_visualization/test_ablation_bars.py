@@ -50,6 +50,8 @@ def test_no_two_labels_overlap(tmp_path, drawn, high):
         for axis in drawn[0].axes
         for text in [axis.title, *axis.get_xticklabels(), *axis.get_yticklabels()]
         if text.get_visible() and text.get_text()
+        # a tick past the end of the axis has a label, which is not drawn
+        if text not in axis.get_xticklabels() or text.get_position()[0] <= axis.get_xlim()[1]
     ]
     assert len(texts) > 40
     for i, box in enumerate(texts):
