@@ -7,7 +7,8 @@ import torch
 from mmengine.dist import broadcast_object_list, collect_results, is_main_process
 from mmengine.evaluator import BaseMetric, Evaluator
 
-from eclip_mm.evaluation.metrics import ProductMetric
+from eclip_mm.evaluation.metrics import ProductMetric, ProductRetrieval
+from eclip_mm.evaluation.metrics.shared_search import SharedSearch, search
 from eclip_mm.registry import EVALUATOR
 
 
@@ -21,7 +22,8 @@ class ProductEvaluator(Evaluator):
     arrays, and the ranks gather once: one entry per sample with every
     metric's record, in which pickle writes a shared array once. Only the main
     rank holds the gathered set; it measures and sends the figures to the
-    others. The figures are those of mmengine's evaluator.
+    others. Retrieval metrics that rank the same gallery for the same queries
+    search once. The figures are those of mmengine's evaluator.
 
     A metric that is no :class:`~eclip_mm.evaluation.ProductMetric` is run as
     mmengine's evaluator runs it.
@@ -91,12 +93,7 @@ class ProductEvaluator(Evaluator):
         try:
             gathered = collect_results(rows, size, self.collect_device, self.collect_dir)
             if is_main_process():
-                figures = [
-                    [
-                        metric.named_figures([row[index] for row in gathered])
-                        for index, metric in enumerate(self.shared)
-                    ]
-                ]
+                figures = [self._measure(gathered)]
             broadcast_object_list(figures)
         finally:
             for metric in self.shared:
@@ -113,6 +110,25 @@ class ProductEvaluator(Evaluator):
                 f'two metrics give a figure {twice[0]!r}: give them different prefixes'
             )
         return {key: value for part in parts for key, value in part.items()}
+
+    def _measure(self, gathered: list) -> list[dict]:
+        """Figures of each of the shared metrics, from one row of records a sample."""
+        retrieval = [m for m in self.shared if isinstance(m, ProductRetrieval)]
+        shared_search = SharedSearch()
+        for metric in retrieval:
+            metric.search = shared_search
+        # the longest ranking first: it answers the others
+        depth = {id(metric): max(metric.topk) for metric in retrieval}
+        order = sorted(range(len(self.shared)), key=lambda i: -depth.get(id(self.shared[i]), 0))
+        figures: list = [None] * len(self.shared)
+        try:
+            for index in order:
+                rows = [row[index] for row in gathered]
+                figures[index] = self.shared[index].named_figures(rows)
+        finally:
+            for metric in retrieval:
+                metric.search = search
+        return figures
 
 
 def _with_arrays(sample: dict) -> dict:

@@ -8,6 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from eclip_mm.evaluation import ProductEvaluator
+from eclip_mm.evaluation.metrics import shared_search
 from eclip_mm.registry import EVALUATOR, METRICS
 
 from .helpers import METRIC_CONFIGS, run, sample
@@ -73,6 +74,41 @@ def test_features_are_held_and_sent_once():
     # nothing keeps the model's own tensors alive
     tensors = {element.pred_instance_feat.data_ptr() for element in samples}
     assert not tensors & {array.ctypes.data for array in held}
+
+
+def test_equal_rankings_are_searched_for_once(monkeypatch):
+    searched = []
+
+    def counted(query, gallery, k, exclude=None):
+        searched.append((len(query), len(gallery), k))
+        return topk_similarity(query, gallery, k, exclude=exclude)
+
+    topk_similarity = shared_search.topk_similarity
+    monkeypatch.setattr(shared_search, 'topk_similarity', counted)
+    photos = [
+        sample(f'p{i % 5}', 37 * i, 120 * i, category=f'c{i % 2}', source='ab'[i % 2])
+        for i in range(20)
+    ]
+    protocols = [
+        dict(type='ProductRetrieval', protocol=name, prefix=name)
+        for name in ('m5', 'fine', 'product1m', 'ir')
+    ]
+    one_way = dict(query_sources=['a'], gallery_sources=['b'])
+    others = [
+        dict(type='ProductRetrieval', feature='pred_image_feat', prefix='image feature'),
+        dict(type='ProductRetrieval', feature='pred_text_feat', prefix='another feature'),
+        dict(type='ProductRetrieval', prefix='other roles', **one_way),
+        dict(type='ProductRetrieval', protocol='m5', prefix='the same roles', **one_way),
+    ]
+    evaluator = shared([*protocols, *others])
+    figures = feed(evaluator, photos, 7)
+    # instance and image features of these samples are the same vectors
+    assert sorted(searched) == [(10, 10, 10), (20, 20, 10), (20, 20, 50)]
+    assert figures == run([*protocols, *others], photos)
+    # nothing is remembered: by the metrics alone each protocol searches
+    searched.clear()
+    run(evaluator.metrics, photos)
+    assert len(searched) == 8
 
 
 def test_it_forgets_between_evaluations():

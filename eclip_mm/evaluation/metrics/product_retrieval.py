@@ -14,7 +14,6 @@ from eclip_mm.evaluation.functional import (
     precision_at_k,
     recall_at_k,
     recall_chance,
-    topk_similarity,
 )
 from eclip_mm.evaluation.metrics.base import (
     ProductMetric,
@@ -24,6 +23,7 @@ from eclip_mm.evaluation.metrics.base import (
     get_field,
     get_source,
 )
+from eclip_mm.evaluation.metrics.shared_search import search
 from eclip_mm.registry import METRICS
 
 #: default cut-offs
@@ -122,6 +122,7 @@ class ProductRetrieval(ProductMetric):
         self.query_split, self.gallery_split = query_split, gallery_split
         self.query_sources = query_sources
         self.gallery_sources = gallery_sources
+        self.search = search  #: ProductEvaluator lets metrics share theirs
 
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep source, labels and feature ((D,) float32; None of a picture in neither role)."""
@@ -186,11 +187,11 @@ class ProductRetrieval(ProductMetric):
             )
             return figures
 
-        _, ranked = topk_similarity(
+        ranked = self.search(
             np.stack([records[i]['feat'] for i in queries]),
             np.stack([records[i]['feat'] for i in gallery]),
             max(self.topk),
-            exclude=itself,
+            itself,
         )
         ranked = np.where(ranked >= 0, of_gallery[ranked], -1)
         size = len(gallery) - (itself >= 0)
