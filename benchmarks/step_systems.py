@@ -3,6 +3,7 @@
 import tempfile
 
 import torch
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
@@ -43,8 +44,8 @@ def make_batch(args, image_size: int, text: str) -> dict:
     return batch
 
 
-def read_config(args):
-    """The config with random weights, ``--layers`` and ``--precision`` in it."""
+def read_config(args, options: dict):
+    """The config with random weights, ``--layers``, ``--precision`` and a system's own options."""
     cfg = load_config(args.config)
     init_default_scope('eclip_mm')
     for encoder in (cfg.model.image_encoder, cfg.model.text_encoder):
@@ -55,6 +56,7 @@ def read_config(args):
     if args.layers:  # one block to two layers, as in the paper's ViT-B
         cfg.model.decoder.num_blocks = max(1, args.layers // 2)
     cfg.optim_wrapper.type = 'BF16OptimWrapper' if args.precision == 'bf16' else 'OptimWrapper'
+    cfg.merge_from_dict(options)
     return cfg
 
 
@@ -163,13 +165,26 @@ class OpenCLIP(Peer):
 
 
 def build_system(name: str, args):
-    """``peer``, ``open_clip``, ``clip`` or ``eclip``; `` compiled`` after it for torch.compile."""
-    cfg = read_config(args)
+    """A system by its name.
+
+    Args:
+        name: ``peer``, ``open_clip``, ``clip`` or ``eclip``, and after it, each
+            behind a space: ``compiled`` for torch.compile, ``KEY=VALUE`` for
+            another value in its config, ``before``, which says nothing here.
+    """
+    kind, *words = name.split(' ')
+    options = dict(word.split('=', 1) for word in words if '=' in word)
+    unknown = {word for word in words if '=' not in word} - {'compiled', 'before'}
+    if unknown:
+        raise ValueError(f'system {name!r}: {unknown} is neither compiled nor KEY=VALUE')
+    cfg = read_config(
+        args, {key: DictAction._parse_iterable(value) for key, value in options.items()}
+    )
     torch.manual_seed(0)
-    kind, _, compiled = name.partition(' ')
+    compiled = 'compiled' in words
     if kind in ('clip', 'eclip'):
-        system = Ours(cfg, args.device, kind == 'clip', compiled == 'compiled')
+        system = Ours(cfg, args.device, kind == 'clip', compiled)
     else:
         peer = dict(peer=Peer, open_clip=OpenCLIP)[kind]
-        system = peer(cfg, args.device, compiled == 'compiled')
+        system = peer(cfg, args.device, compiled)
     return system, cfg.model.image_encoder.config.get('image_size', 224)

@@ -180,7 +180,8 @@ def main() -> None:
     parser.add_argument(
         '--systems',
         nargs='+',
-        help='peer, open_clip, clip, eclip; "eclip compiled" and the like; the first is 1.0',
+        help='peer, open_clip, clip, eclip; "eclip compiled", '
+        '"eclip model.text_encoder.length_groups=1"; the first is 1.0',
     )
     parser.add_argument(
         '--before',
@@ -208,11 +209,12 @@ def main() -> None:
         f'titles of {lengths.mean():.1f} tokens on average, at most {lengths.max():.0f}'
     )
     head = ('text', 'system', 's/step', 'ratio', 'GFLOP', 'ratio', 'of matmul', 'peak GiB')
-    print('{:9} {:15} {:>8} {:>6} {:>8} {:>6} {:>9} {:>8}'.format(*head))
+    wide = max(15, *map(len, args.systems))
+    print('{:9} {:{}} {:>8} {:>6} {:>8} {:>6} {:>9} {:>8}'.format(*head[:2], wide, *head[2:]))
     for text, systems in results.items():
         for name, row in systems.items():
             print(
-                f'{text:9} {name:15} {row["seconds"]:8.3f} {row["ratio"]:6.3f} '
+                f'{text:9} {name:{wide}} {row["seconds"]:8.3f} {row["ratio"]:6.3f} '
                 f'{row["gflop"]:8.1f} {row["gflop_ratio"]:6.3f} {row["of_matmul"]:9.1%} '
                 f'{row["peak_gib"]:8.2f}'
             )
