@@ -32,7 +32,7 @@ def trained_rpn(name, checkpoints, tmp_path, monkeypatch):  # noqa: F811
         model = MODELS.build(cfg.model)
     cfg.dump(tmp_path / f'rpn_eclip_tiny_{name}.py')
     meta = dict(dataset_meta=dict(classes=('product',)))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'epoch_24.pth')
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'epoch_12.pth')
     monkeypatch.setenv('RPN', str(tmp_path))
     monkeypatch.chdir(tmp_path)  # where there is nothing of the data that it was trained on
 

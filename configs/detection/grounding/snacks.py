@@ -9,7 +9,7 @@ custom_imports = dict(imports=['eclip_mm.evaluation.proposals.mmdet_proposer'])
 rpn = dict(
     type='MMDetProposer',
     config='{{$RPN:work_dirs/rpn_eclip_tiny_snacks}}/rpn_eclip_tiny_snacks.py',
-    checkpoint='{{$RPN:work_dirs/rpn_eclip_tiny_snacks}}/epoch_24.pth',
+    checkpoint='{{$RPN:work_dirs/rpn_eclip_tiny_snacks}}/epoch_12.pth',
 )
 test_evaluator = _base_.test_evaluator
 test_evaluator += [
