@@ -7,4 +7,10 @@ _base_ = [
     '_base_/schedule_tiny.py',
     '_base_/runtime.py',
 ]
-model = dict(num_extra_blocks=2)  # one pretrained block does not tell duplicates apart
+model = dict(
+    num_extra_blocks=2,  # one pretrained block does not tell duplicates apart
+    # begin with what the pretraining knows of the products' names, two queries each
+    class_prompts=_base_.data_root + 'annotations/train.json',
+    num_queries=38,
+    test_cfg=dict(max_per_img=38),
+)

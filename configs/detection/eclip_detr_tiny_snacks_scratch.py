@@ -18,5 +18,6 @@ model = dict(
         )
     ),
     decoder=dict(embed_dims=128, num_blocks=1, num_heads=4),
+    class_prompts=None,
     init_cfg=None,
 )

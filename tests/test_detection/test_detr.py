@@ -97,6 +97,83 @@ def test_it_starts_as_the_pretrained_model(pretraining):
     torch.testing.assert_close(out[-1, ..., :32], feats)
 
 
+NAMES = ('red enamel mug', 'blue mug', 'tea pot', 'oat milk')
+
+
+@pytest.fixture(scope='session')
+def with_tokenizer(pretraining, tmp_path_factory):
+    """The checkpoint with a tokenizer in it, as a training writes it."""
+    from eclip_mm.datasets.tokenizers import JsonTokenizer, _wordpiece, train_wordpiece
+
+    vocabulary = train_wordpiece(NAMES, 60)
+    tokenizer = JsonTokenizer(_wordpiece(vocabulary).to_str(), 0)
+    saved = torch.load(pretraining[0], weights_only=False)
+    saved['meta']['tokenizer'] = dict(json=tokenizer.to_json(), pad_token_id=0, fingerprint='x')
+    path = tmp_path_factory.mktemp('with_tokenizer') / 'eclip.pth'
+    torch.save(saved, path)
+    return str(path), tokenizer
+
+
+def test_with_names_it_begins_where_grounding_ends(pretraining, with_tokenizer):
+    """Its queries are the prompts of the names, its logits the similarities of Eq. 9."""
+    import torch.nn.functional as F
+
+    from eclip_mm.models.decoders import TEXT, scale_prompts
+
+    network, scale = pretraining[1].eval().network, pretraining[1].logit_scale.exp()
+    path, tokenizer = with_tokenizer
+    ids = [torch.tensor([tokenizer(name, max_length=55)]) for name in NAMES]
+    with torch.no_grad():
+        texts = torch.cat([network.encode_text(i, torch.ones_like(i)) for i in ids])
+        tokens = network.encode_image(torch.randn(1, 3, 32, 32))[1]
+        queries = network.queries(scale_prompts(texts)[None], torch.full((1, 4), TEXT))
+        feats, _ = network.decoder(tokens, queries)
+
+    head = dict(type='eclip_mm.EclipDETRHead', num_classes=4)
+    cfg = config(path, class_prompts=NAMES, num_queries=6, num_extra_blocks=2, bbox_head=head)
+    model = build(cfg).eval()
+    torch.testing.assert_close(model.query_embedding.weight[:4], queries[0])
+    # the fifth query is the first name again, at the place that comes then
+    num_places = len(network.queries.pos_embed)
+    other_place = network.queries.pos_embed[4 % num_places] - network.queries.pos_embed[0]
+    torch.testing.assert_close(model.query_embedding.weight[4], queries[0, 0] + other_place)
+    logits = model.bbox_head.fc_cls(feats)
+    expected = scale * F.normalize(feats, dim=-1) @ texts.T
+    # LayerNorm adds 1e-5 to the variance: a norm of sqrt(D) to that share
+    torch.testing.assert_close(logits[..., :4], expected, rtol=1e-4, atol=1e-4)
+    assert (logits[..., 4] == 0).all()
+    # blocks behind the pretrained ones change nothing yet
+    states, maps = model.decoder.forward_blocks(tokens, queries)
+    torch.testing.assert_close(model.decoder.norm_out(states[-1]), feats)
+    assert len(states) == 4 and not torch.equal(maps[0], maps[1])
+    torch.testing.assert_close(maps[3], maps[2])
+
+
+def test_names_that_do_not_fit(pretraining, with_tokenizer):
+    path = with_tokenizer[0]
+    with pytest.raises(ValueError, match='4 names, bbox_head.num_classes is 3'):
+        build(config(path, class_prompts=NAMES))
+    with pytest.raises(ValueError, match='num_queries=2 object queries for 3'):
+        build(config(path, class_prompts=NAMES[:3], num_queries=2))
+    with pytest.raises(ValueError, match='give init_cfg'):
+        build(config(class_prompts=NAMES))
+    with pytest.raises(ValueError, match='holds no tokenizer'):
+        build(config(pretraining[0], class_prompts=NAMES[:3]))
+
+
+def test_names_of_a_coco_file(with_tokenizer, tmp_path):
+    import json
+
+    file = tmp_path / 'train.json'
+    file.write_text(json.dumps(dict(categories=[dict(id=i, name=n) for i, n in enumerate(NAMES)])))
+    head = dict(type='eclip_mm.EclipDETRHead', num_classes=4)
+    models = [
+        build(config(with_tokenizer[0], class_prompts=names, bbox_head=head))
+        for names in (NAMES, str(file))
+    ]
+    torch.testing.assert_close(*[model.state_dict() for model in models])
+
+
 def test_losses_of_every_block_reach_every_part(pretraining):
     model = build(config(pretraining[0], num_extra_blocks=1)).train()
     data = prepared(model, batch())

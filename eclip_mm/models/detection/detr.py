@@ -1,6 +1,7 @@
 """ECLIP as a detector: the pretrained instance decoder with learned object queries."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.detectors import DETR
@@ -11,6 +12,7 @@ from eclip_mm.registry import MODELS
 from eclip_mm.utils.detection_config import fill_detr
 
 from .backbone import build_part, check_init_cfg, pretrained_source
+from .class_prompts import begin_with_names, class_names
 from .pretrained import load_pretrained
 from .references import assignment_boxes, token_positions
 
@@ -26,8 +28,8 @@ class EclipDETR(DETR):
         EclipDETRHead(H^l, box of M^l) -> classes and boxes of every block
 
     Object queries start as N(0, I), on the sphere of the pretrained prompts
-    and negatives. mmdet's DETR gives everything around: matching, losses,
-    padding masks, prediction.
+    and negatives, or as the prompts of the classes' names. mmdet's DETR gives
+    everything around: matching, losses, padding masks, prediction.
 
     Args:
         backbone: config of an :class:`EclipBackbone`.
@@ -36,8 +38,14 @@ class EclipDETR(DETR):
         decoder: config of an :class:`InstanceDecoder`, ``embed_dims``
             included; what is left out comes from ``init_cfg.checkpoint``.
             ``softmax_over='tokens'`` makes it usual cross-attention.
-        num_extra_blocks: blocks behind the pretrained ones, from scratch.
+        num_extra_blocks: blocks behind the pretrained ones: copies of the last
+            of them whose outputs are zero at the start, so that they change
+            nothing before they have learned.
         num_queries: object queries T.
+        class_prompts: names of the classes, or the COCO file that lists them.
+            Queries and classifier then start as the pretraining's prompts and
+            features of these names, see :func:`begin_with_names`; needs
+            ``init_cfg``. None, the default, starts both at random.
         token_positions: add a learned projection, zero at the start, of sine
             positions to Z: it need not keep places itself.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads image
@@ -54,10 +62,16 @@ class EclipDETR(DETR):
         decoder: dict | None = None,
         num_extra_blocks: int = 0,
         token_positions: bool = True,
+        class_prompts: str | Sequence[str] | None = None,
         init_cfg: dict | None = None,
         **kwargs,
     ):
         check_init_cfg(init_cfg, 'EclipDETR')
+        if class_prompts is not None and init_cfg is None:
+            raise ValueError(
+                'EclipDETR: class_prompts are encoded by a pretraining; give init_cfg, or '
+                'class_prompts=None'
+            )
         for key in ('neck', 'encoder', 'positional_encoding'):
             if kwargs.get(key) is not None:
                 raise ValueError(
@@ -67,6 +81,8 @@ class EclipDETR(DETR):
         fill_detr(cfg)
         decoder = cfg['decoder']
         decoder['num_blocks'] += num_extra_blocks
+        self.num_extra_blocks = num_extra_blocks
+        self.class_prompts = class_prompts
         self.token_positions = token_positions
         bbox_head = dict(copy.deepcopy(bbox_head), embed_dims=decoder['embed_dims'])
         super().__init__(
@@ -99,8 +115,24 @@ class EclipDETR(DETR):
                 image_proj=self.image_proj,
                 decoder=self.decoder,
             )
-            load_pretrained(parts, **pretrained_source(self.init_cfg))
+            source = pretrained_source(self.init_cfg)
+            load_pretrained(parts, **source)
+            if self.class_prompts is not None:
+                names = class_names(self.class_prompts, self.bbox_head.num_classes)
+                begin_with_names(self.query_embedding, self.bbox_head.fc_cls, names, **source)
+        if not self.is_init:
+            self._begin_extra_blocks()
         self.is_init = True
+
+    @torch.no_grad()
+    def _begin_extra_blocks(self) -> None:
+        blocks = self.decoder.blocks
+        first = len(blocks) - self.num_extra_blocks
+        for block in blocks[first:] if first else ():
+            block.load_state_dict(blocks[first - 1].state_dict())
+            for out in (block.slot_attn.proj_o, block.self_attn.out_proj, block.ffn[-1]):
+                for param in out.parameters():
+                    param.zero_()
 
     def pre_transformer(self, img_feats, batch_data_samples=None) -> tuple[dict, dict]:
         """DETR's, and where the tokens are in their pictures."""

@@ -1,0 +1,109 @@
+"""Object queries and classifier that begin as what the pretraining knows of the class names."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from eclip_mm.datasets.detection import read_classes
+from eclip_mm.engine.checkpoint import read_saved_config
+from eclip_mm.engine.self_contained import (
+    CheckpointTokenizer,
+    find_tokenizers,
+    read_meta,
+    use_saved_architecture,
+)
+from eclip_mm.models.decoders import TEXT, scale_prompts
+from eclip_mm.utils.evaluation_config import without_pretrained
+
+from .backbone import build_part
+from .pretrained import load_pretrained
+
+
+def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[str]:
+    """The prompts, one a class.
+
+    Args:
+        class_prompts: the names, or a COCO file that lists them.
+        num_classes: how many there have to be.
+
+    Raises:
+        ValueError: there are more or fewer.
+    """
+    source, names = 'class_prompts', class_prompts
+    if isinstance(class_prompts, str):
+        source, names = class_prompts, read_classes(class_prompts)
+    if len(names) != num_classes:
+        raise ValueError(
+            f'{source} has {len(names)} names, bbox_head.num_classes is {num_classes}'
+        )
+    return list(names)
+
+
+@torch.no_grad()
+def encode_names(names: Sequence[str], checkpoint: str, prefix: str = 'network.') -> Tensor:
+    """g_T of names, by text encoder and tokenizer of a pretraining checkpoint.
+
+    Returns:
+        (C, D) L2-normalised features.
+    """
+    saved = read_saved_config(checkpoint)
+    model = dict(saved['model'])
+    use_saved_architecture(model, read_meta(checkpoint))
+    model = without_pretrained(model)
+    encoder = build_part(model['text_encoder']).eval()
+    proj = nn.Linear(encoder.embed_dims, model.get('embed_dims', 512))
+    load_pretrained(dict(text_encoder=encoder, text_proj=proj), checkpoint, prefix)
+    tokenizer = CheckpointTokenizer(checkpoint)
+    lengths = [part['max_length'] for part in find_tokenizers(saved) if 'max_length' in part]
+    max_length = max(lengths, default=55)
+    # one by one: nothing to pad
+    tokens = (torch.tensor([tokenizer(name, max_length=max_length)]) for name in names)
+    feats = torch.cat([proj(encoder(ids, torch.ones_like(ids))) for ids in tokens])
+    return nn.functional.normalize(feats.float(), dim=-1)
+
+
+@torch.no_grad()
+def begin_with_names(
+    query_embedding: nn.Embedding,
+    classifier: nn.Linear,
+    names: Sequence[str],
+    checkpoint: str,
+    prefix: str = 'network.',
+) -> None:
+    """Let a detector begin where zero-shot grounding ends.
+
+    Object query t becomes the instance query (Eq. 1) of name ``t mod C``: what
+    finds that product's region in the pretraining. The classifier becomes the
+    similarity with the names' features that Eq. 9 trains, logit scale
+    included; "no object" begins at 0.
+
+    Args:
+        query_embedding: (T, D), changed in place.
+        classifier: D to C + 1, changed in place.
+        names, checkpoint, prefix: as for :func:`encode_names`.
+
+    Raises:
+        ValueError: fewer queries than names.
+    """
+    num_queries, dims = query_embedding.weight.shape
+    if num_queries < len(names):
+        raise ValueError(
+            f'num_queries={num_queries} object queries for {len(names)} class_prompts: '
+            'give each at least one'
+        )
+    feats = encode_names(names, checkpoint, prefix)
+    state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
+    places = torch.arange(num_queries)
+    queries = scale_prompts(feats)[places % len(names)]
+    if f'{prefix}queries.pos_embed' in state:  # CLIP has none
+        pos_embed = state[f'{prefix}queries.pos_embed']
+        queries = queries + pos_embed[places % len(pos_embed)]
+        queries = queries + state[f'{prefix}queries.type_embed'][TEXT]
+    query_embedding.weight.copy_(queries)
+    # features come out of a LayerNorm, with a norm of about sqrt(D)
+    classifier.weight.zero_()
+    classifier.weight[: len(names)] = feats * state['logit_scale'].exp() / math.sqrt(dims)
+    classifier.bias.zero_()
