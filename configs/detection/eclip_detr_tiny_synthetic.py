@@ -12,3 +12,5 @@ model = dict(
     bbox_head=dict(num_classes=64),
     test_cfg=dict(max_per_img=20),
 )
+train_cfg = dict(max_epochs=24, val_interval=4)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=24)]

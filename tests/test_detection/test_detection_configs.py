@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs/detection'
 FILES = sorted(path.name for path in CONFIGS.glob('*.py'))
 STOCK = ['retinanet_tiny_snacks.py']  # references without a component of ours
+SCRATCH = ['eclip_detr_tiny_snacks_scratch.py']
 OURS = [name for name in FILES if name not in STOCK]
 #: what the files say they are pretrained by
 PRETRAINING = {
@@ -41,7 +42,7 @@ def checkpoints(tmp_path_factory):
 
 def load(name, checkpoints):
     cfg = load_config(str(CONFIGS / name))
-    if name in STOCK:
+    if name in STOCK or name in SCRATCH:
         return cfg
     checkpoint = next(path for key, path in checkpoints.items() if key in name)
     part = cfg.model if 'init_cfg' in cfg.model else cfg.model.backbone
@@ -118,6 +119,20 @@ def test_a_stock_reference_has_nothing_of_ours_and_no_pretraining(name):
     learned = {id(p) for group in optimizer.param_groups for p in group['params']}
     assert learned == {id(p) for p in model.parameters() if p.requires_grad}
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_without_pretraining_it_is_the_same_detector(checkpoints):
+    from mmdet.registry import MODELS
+
+    shapes = []
+    for name in ('eclip_detr_tiny_snacks.py', *SCRATCH):
+        cfg = load(name, checkpoints)
+        with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
+            state = MODELS.build(cfg.model).state_dict()
+        shapes.append({key: value.shape for key, value in state.items()})
+        rest = {k: v for k, v in cfg.items() if k not in ('model', 'filename')}
+        shapes[-1]['schedule and data'] = str(rest)
+    assert shapes[0] == shapes[1] and cfg.model.init_cfg is None
 
 
 def test_the_filled_config_stands_for_itself(checkpoints, tmp_path):

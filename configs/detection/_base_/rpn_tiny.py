@@ -10,6 +10,3 @@ custom_imports = dict(
     ]
 )
 default_hooks = dict(checkpoint=dict(save_best='proposals/recall@0.5/100'))
-# objects of any kind are learned sooner than products
-train_cfg = dict(max_epochs=12)
-param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=12)]

@@ -1,5 +1,5 @@
 # AdamW, the encoder's rate falls towards its input; minutes on 2 CPU cores.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=16, val_interval=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -11,5 +11,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='PolyLR', power=1.0, by_epoch=True, begin=0, end=16, convert_to_iter_based=True),
+    dict(type='PolyLR', power=1.0, by_epoch=True, begin=0, end=12, convert_to_iter_based=True),
 ]
