@@ -13,8 +13,8 @@ model = dict(
     class_prompts=_base_.data_root + 'annotations/train.json',
     num_queries=38,
     test_cfg=dict(max_per_img=38),
-    # a query that begins as a name is to be matched with that product: with DETR's weight of 1, the
-    # nearest of boxes that are all still coarse wins
+    # a query that begins as a name is to be matched with that product; with DETR's weight of 1 the
+    # nearest of boxes wins, which are all still coarse
     train_cfg=dict(
         assigner=dict(
             match_costs=[

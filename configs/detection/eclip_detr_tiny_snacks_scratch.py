@@ -1,4 +1,4 @@
-# eclip_detr_tiny_snacks.py without pretraining: its architecture, random weights, the same schedule.
+# eclip_detr_tiny_snacks.py without pretraining: its architecture, random weights, same schedule.
 _base_ = 'eclip_detr_tiny_snacks.py'
 model = dict(
     backbone=dict(
