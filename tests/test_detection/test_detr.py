@@ -165,7 +165,10 @@ def test_names_of_a_coco_file(with_tokenizer, tmp_path):
     import json
 
     file = tmp_path / 'train.json'
-    file.write_text(json.dumps(dict(categories=[dict(id=i, name=n) for i, n in enumerate(NAMES)])))
+    # a title comes before a name, which may be an id
+    categories = [dict(id=i, name=name) for i, name in enumerate(NAMES)]
+    categories[1] = dict(id=1, name='B07', text=NAMES[1])
+    file.write_text(json.dumps(dict(categories=categories)))
     head = dict(type='eclip_mm.EclipDETRHead', num_classes=4)
     models = [
         build(config(with_tokenizer[0], class_prompts=names, bbox_head=head))

@@ -1,13 +1,14 @@
 """Object queries and classifier that begin as what the pretraining knows of the class names."""
 
+import json
 import math
 from collections.abc import Sequence
 
 import torch
+from mmengine.fileio import get_text
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from eclip_mm.datasets.detection import read_classes
 from eclip_mm.engine.checkpoint import read_saved_config
 from eclip_mm.engine.self_contained import (
     CheckpointTokenizer,
@@ -26,7 +27,9 @@ def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[st
     """The prompts, one a class.
 
     Args:
-        class_prompts: the names, or a COCO file that lists them.
+        class_prompts: the names, or a COCO file that lists them: of each
+            category its ``text`` (``catalogue_boxes.py`` writes the product's
+            title there), or else its ``name``.
         num_classes: how many there have to be.
 
     Raises:
@@ -34,7 +37,8 @@ def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[st
     """
     source, names = 'class_prompts', class_prompts
     if isinstance(class_prompts, str):
-        source, names = class_prompts, read_classes(class_prompts)
+        categories = json.loads(get_text(class_prompts))['categories']
+        source, names = class_prompts, [c.get('text') or c['name'] for c in categories]
     if len(names) != num_classes:
         raise ValueError(
             f'{source} has {len(names)} names, bbox_head.num_classes is {num_classes}'
