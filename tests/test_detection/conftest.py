@@ -7,6 +7,8 @@ from mmengine.config import Config
 from eclip_mm.testing import tiny_model_config
 from eclip_mm.utils.env_check import EnvironmentCheckError, check_detection
 
+NAMES = ('red enamel mug', 'blue mug', 'tea pot', 'oat milk')
+
 
 @pytest.fixture(scope='session')
 def detection():
@@ -53,3 +55,17 @@ def clip_checkpoint(tmp_path_factory):
         path, pretext_heads=dict(itc=dict(type='ITCHead'), inter=None, itm=None, intra=None)
     )
     return str(path)
+
+
+@pytest.fixture(scope='session')
+def with_tokenizer(pretraining, tmp_path_factory):
+    """The checkpoint with a tokenizer in it, as a training writes it."""
+    from eclip_mm.datasets.tokenizers import JsonTokenizer, _wordpiece, train_wordpiece
+
+    vocabulary = train_wordpiece(NAMES, 60)
+    tokenizer = JsonTokenizer(_wordpiece(vocabulary).to_str(), 0)
+    saved = torch.load(pretraining[0], weights_only=False)
+    saved['meta']['tokenizer'] = dict(json=tokenizer.to_json(), pad_token_id=0, fingerprint='x')
+    path = tmp_path_factory.mktemp('with_tokenizer') / 'eclip.pth'
+    torch.save(saved, path)
+    return str(path), tokenizer

@@ -150,6 +150,25 @@ def test_map_by_hand(folder):
 
 
 @pytest.mark.ops
+def test_classes_aside_by_hand(folder):
+    # in the order of scores: right, miss, the box of IoU 0.4 (right at 0.3, a miss at 0.5), right.
+    # Classes exchanged change nothing
+    exchanged = {
+        image: [(box, score, 1 - label) for box, score, label in found]
+        for image, found in FOUND.items()
+    }
+    for predictions in (FOUND, exchanged):
+        figures = evaluate(folder, 'good.json', predictions, class_agnostic=True)
+        # recall 1/3 at precision 1, 2/3 at 2/3, 1 at 3/4 (which also holds for 2/3): of COCO's
+        # 101 recalls 34 lie in [0, 1/3] and 67 above
+        assert figures['detection/any_class_AP@0.3'] == pytest.approx((34 + 67 * 3 / 4) / 101)
+        # recall 1/3 at 1, 2/3 at 2/4: 33 recalls in (1/3, 2/3]
+        assert figures['detection/any_class_AP@0.5'] == pytest.approx((34 + 33 / 2) / 101)
+    assert figures['detection/mAP@0.5'] < 0.1
+    assert 'detection/any_class_AP@0.5' not in evaluate(folder, 'good.json', FOUND)
+
+
+@pytest.mark.ops
 def test_map_against_cocos_own_summary(folder):
     """One threshold at a time is what pycocotools' first summary slot holds."""
     from pycocotools.coco import COCO

@@ -20,7 +20,8 @@ CONFIG = """
 _base_ = {base!r}
 data = dict(data_root='', ann_file='good.json', data_prefix=dict(img=''))
 loader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=data)
-model = dict(num_queries=5, num_extra_blocks=1, bbox_head=dict(num_classes=2),
+model = dict(num_queries=5, num_extra_blocks=1, class_prompts='good.json',
+             bbox_head=dict(num_classes=2),
              test_cfg=dict(max_per_img=5), init_cfg=dict(checkpoint={checkpoint!r}))
 train_dataloader = loader
 val_dataloader = loader
@@ -54,13 +55,13 @@ print('ALL DONE')
 
 
 @pytest.fixture
-def folder(tmp_path, pretraining):
+def folder(tmp_path, with_tokenizer):
     rng = np.random.default_rng(0)
     for k in (1, 2):
         Image.fromarray(rng.integers(0, 255, (30, 40, 3), np.uint8)).save(tmp_path / f'{k}.png')
     (tmp_path / 'good.json').write_text(json.dumps(coco()))
     checkpoint = tmp_path / 'pretraining.pth'
-    checkpoint.write_bytes(Path(pretraining[0]).read_bytes())
+    checkpoint.write_bytes(Path(with_tokenizer[0]).read_bytes())
     base = ROOT / 'configs/detection/eclip_detr_tiny_snacks.py'
     text = CONFIG.format(base=str(base), checkpoint=str(checkpoint))
     (tmp_path / 'detr.py').write_text(text)

@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 
+from .conftest import NAMES
+
 pytestmark = pytest.mark.ops
 
 
@@ -95,23 +97,6 @@ def test_it_starts_as_the_pretrained_model(pretraining):
     )['hidden_states']
     assert out.shape == (2, 2, 4, 36)
     torch.testing.assert_close(out[-1, ..., :32], feats)
-
-
-NAMES = ('red enamel mug', 'blue mug', 'tea pot', 'oat milk')
-
-
-@pytest.fixture(scope='session')
-def with_tokenizer(pretraining, tmp_path_factory):
-    """The checkpoint with a tokenizer in it, as a training writes it."""
-    from eclip_mm.datasets.tokenizers import JsonTokenizer, _wordpiece, train_wordpiece
-
-    vocabulary = train_wordpiece(NAMES, 60)
-    tokenizer = JsonTokenizer(_wordpiece(vocabulary).to_str(), 0)
-    saved = torch.load(pretraining[0], weights_only=False)
-    saved['meta']['tokenizer'] = dict(json=tokenizer.to_json(), pad_token_id=0, fingerprint='x')
-    path = tmp_path_factory.mktemp('with_tokenizer') / 'eclip.pth'
-    torch.save(saved, path)
-    return str(path), tokenizer
 
 
 def test_with_names_it_begins_where_grounding_ends(pretraining, with_tokenizer):

@@ -37,6 +37,8 @@ class DetectionMAP(CocoMetric):
             (``instances`` among the ``meta_keys``).
         iou_thrs: thresholds.
         classwise: also ``AP@0.5/{category}`` for each threshold.
+        class_agnostic: also ``any_class_AP@0.5`` for each threshold: all
+            categories count as one. How good are the boxes by themselves?
         kwargs: see mmdet's ``CocoMetric``.
     """
 
@@ -47,10 +49,12 @@ class DetectionMAP(CocoMetric):
         ann_file: str | None = None,
         iou_thrs: Sequence[float] = (0.3, 0.5),
         classwise: bool = False,
+        class_agnostic: bool = False,
         **kwargs,
     ):
         super().__init__(ann_file=ann_file, iou_thrs=list(iou_thrs), classwise=classwise, **kwargs)
         self.ann_file = ann_file
+        self.class_agnostic = class_agnostic
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """
@@ -101,6 +105,12 @@ class DetectionMAP(CocoMetric):
                     for name, value in zip(names, values, strict=True)
                     if value > -1
                 }
+        if self.class_agnostic:
+            precision_of_all = average_precision(
+                coco, found, self.cat_ids, img_ids, self.iou_thrs, by_category=False
+            )
+            for thr, (value,) in zip(self.iou_thrs, precision_of_all, strict=True):
+                figures[f'any_class_AP@{thr}'] = float(value)
         rows = [
             [name, *map(float, values)]
             for name, values, known in zip(names, precision.T, counted, strict=True)
@@ -136,6 +146,7 @@ def average_precision(
     cat_ids: Sequence[int],
     img_ids: Sequence[int],
     iou_thrs: Sequence[float],
+    by_category: bool = True,
 ) -> np.ndarray:
     """AP of every category at every threshold by pycocotools.
 
@@ -144,15 +155,18 @@ def average_precision(
         found: ``image_id``, ``category_id``, ``bbox`` xywh, ``score``.
         cat_ids, img_ids: what counts.
         iou_thrs: thresholds.
+        by_category: False takes all of them as one.
 
     Returns:
-        (len(iou_thrs), len(cat_ids)); -1 for a category without a box.
+        (len(iou_thrs), len(cat_ids)), or (len(iou_thrs), 1) of all together; -1 for a category
+        without a box.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         # loadRes cannot take an empty list
         evaluation = COCOeval(coco, coco.loadRes(found) if found else COCO(), 'bbox')
         evaluation.params.catIds = list(cat_ids)
         evaluation.params.imgIds = list(img_ids)
+        evaluation.params.useCats = int(by_category)
         evaluation.params.iouThrs = np.asarray(iou_thrs, dtype=float)
         evaluation.params.areaRng = [[0, 1e10]]
         evaluation.params.areaRngLbl = ['all']
@@ -161,5 +175,5 @@ def average_precision(
         evaluation.accumulate()
     # precision: (threshold, recall, category, area, maxDets); all recalls are -1 together.
     # pycocotools sorts the categories; mmdet's table by class does not know that
-    order = np.searchsorted(np.unique(cat_ids), cat_ids)
+    order = np.searchsorted(np.unique(cat_ids), cat_ids) if by_category else np.array([0])
     return evaluation.eval['precision'][:, :, order, 0, 0].mean(axis=1)
