@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs/detection'
 FILES = sorted(path.name for path in CONFIGS.glob('*.py'))
 STOCK = ['retinanet_tiny_snacks.py']  # references without a component of ours
-SCRATCH = ['eclip_detr_tiny_snacks_scratch.py']
+SCRATCH = [name for name in FILES if name.endswith('_scratch.py')]
 OURS = [name for name in FILES if name not in STOCK]
 #: what the files say they are pretrained by
 PRETRAINING = {
@@ -74,10 +74,12 @@ def test_it_builds(name, checkpoints):
 def test_anchors_fit_the_strides(name, checkpoints):
     cfg = load(name, checkpoints)
     stride = cfg.model.backbone.encoder.config.patch_size
-    wanted = [stride / 4, stride / 2, stride, stride * 2, stride * 4]
+    scales = cfg.model.neck.get('scales', (4, 2, 1, 0.5))
+    wanted = [stride / scale for scale in (*scales, scales[-1] / 2)]
+    assert cfg.model.neck.get('num_outs', 5) == len(wanted)
     assert cfg.model.rpn_head.anchor_generator.strides == wanted
     if 'roi_head' in cfg.model:
-        assert cfg.model.roi_head.bbox_roi_extractor.featmap_strides == wanted[:4]
+        assert cfg.model.roi_head.bbox_roi_extractor.featmap_strides == wanted[: len(scales)]
 
 
 @pytest.mark.parametrize('name', [n for n in FILES if 'tiny' in n])
@@ -121,18 +123,19 @@ def test_a_stock_reference_has_nothing_of_ours_and_no_pretraining(name):
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_without_pretraining_it_is_the_same_detector(checkpoints):
+@pytest.mark.parametrize('scratch', SCRATCH)
+def test_without_pretraining_it_is_the_same_detector(scratch, checkpoints):
     from mmdet.registry import MODELS
 
     shapes = []
-    for name in ('eclip_detr_tiny_snacks.py', *SCRATCH):
+    for name in (scratch.replace('_scratch', ''), scratch):
         cfg = load(name, checkpoints)
         with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
             state = MODELS.build(cfg.model).state_dict()
         shapes.append({key: value.shape for key, value in state.items()})
-        rest = {k: v for k, v in cfg.items() if k not in ('model', 'filename')}
+        rest = {k: v for k, v in cfg.items() if k not in ('model', 'filename', 'encoder')}
         shapes[-1]['schedule and data'] = str(rest)
-    assert shapes[0] == shapes[1] and cfg.model.init_cfg is None
+    assert shapes[0] == shapes[1] and 'checkpoint' not in str(cfg.model)
 
 
 def test_the_filled_config_stands_for_itself(checkpoints, tmp_path):

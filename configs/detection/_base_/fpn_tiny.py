@@ -1,5 +1,5 @@
-# What mmdet's detectors with a feature pyramid take of the demo's encoder; strides follow from its
-# patches of 12 pixels. To be put into a model of theirs: model = dict(**_base_.fpn, ...)
+# What mmdet's detectors with a feature pyramid take of the demo's encoder.
+# To be put into a model of theirs: model = dict(**_base_.fpn, ...)
 _base_ = ['schedule_tiny.py', 'runtime.py']
 fpn = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, pad_size_divisor=1),
@@ -9,10 +9,5 @@ fpn = dict(
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/eclip_tiny_snacks/last.pth'),
     ),
     neck=dict(_delete_=True, type='eclip_mm.SimpleFPN', in_channels=128, out_channels=64),
-    rpn_head=dict(
-        in_channels=64,
-        feat_channels=64,
-        anchor_generator=dict(strides=[3, 6, 12, 24, 48]),
-    ),
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=1.0))

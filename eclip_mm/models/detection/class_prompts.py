@@ -20,7 +20,6 @@ from eclip_mm.models.decoders import TEXT, scale_prompts
 from eclip_mm.utils.evaluation_config import without_pretrained
 
 from .backbone import build_part
-from .pretrained import load_pretrained
 
 
 def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[str]:
@@ -46,34 +45,46 @@ def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[st
     return list(names)
 
 
-@torch.no_grad()
-def encode_names(names: Sequence[str], checkpoint: str, prefix: str = 'network.') -> Tensor:
-    """g_T of names, by text encoder and tokenizer of a pretraining checkpoint.
+class NameEncoder(nn.Module):
+    """Text encoder, g_T and tokenizer of a pretraining checkpoint, for names.
 
-    Returns:
-        (C, D) L2-normalised features.
+    It is built without weights: hand its parts to :func:`load_pretrained`.
+
+    Args:
+        checkpoint: path of a pretraining checkpoint.
     """
-    saved = read_saved_config(checkpoint)
-    model = dict(saved['model'])
-    use_saved_architecture(model, read_meta(checkpoint))
-    model = without_pretrained(model)
-    encoder = build_part(model['text_encoder']).eval()
-    proj = nn.Linear(encoder.embed_dims, model.get('embed_dims', 512))
-    load_pretrained(dict(text_encoder=encoder, text_proj=proj), checkpoint, prefix)
-    tokenizer = CheckpointTokenizer(checkpoint)
-    lengths = [part['max_length'] for part in find_tokenizers(saved) if 'max_length' in part]
-    max_length = max(lengths, default=55)
-    # one by one: nothing to pad
-    tokens = (torch.tensor([tokenizer(name, max_length=max_length)]) for name in names)
-    feats = torch.cat([proj(encoder(ids, torch.ones_like(ids))) for ids in tokens])
-    return nn.functional.normalize(feats.float(), dim=-1)
+
+    def __init__(self, checkpoint: str):
+        super().__init__()
+        saved = read_saved_config(checkpoint)
+        model = dict(saved['model'])
+        use_saved_architecture(model, read_meta(checkpoint))
+        model = without_pretrained(model)
+        self.text_encoder = build_part(model['text_encoder'])
+        self.text_proj = nn.Linear(self.text_encoder.embed_dims, model.get('embed_dims', 512))
+        self.tokenizer = CheckpointTokenizer(checkpoint)
+        lengths = [part['max_length'] for part in find_tokenizers(saved) if 'max_length' in part]
+        self.max_length = max(lengths, default=55)
+        self.eval()
+
+    @torch.no_grad()
+    def forward(self, names: Sequence[str]) -> Tensor:
+        """
+        Returns:
+            (C, D) L2-normalised features g_T of C names.
+        """
+        feats = []
+        for name in names:  # one by one: nothing to pad
+            ids = torch.tensor([self.tokenizer(name, max_length=self.max_length)])
+            feats.append(self.text_proj(self.text_encoder(ids, torch.ones_like(ids))))
+        return nn.functional.normalize(torch.cat(feats).float(), dim=-1)
 
 
 @torch.no_grad()
 def begin_with_names(
     query_embedding: nn.Embedding,
     classifier: nn.Linear,
-    names: Sequence[str],
+    name_feats: Tensor,
     checkpoint: str,
     prefix: str = 'network.',
 ) -> None:
@@ -87,21 +98,22 @@ def begin_with_names(
     Args:
         query_embedding: (T, D), changed in place.
         classifier: D to C + 1, changed in place.
-        names, checkpoint, prefix: as for :func:`encode_names`.
+        name_feats: (C, D) of a :class:`NameEncoder`.
+        checkpoint, prefix: as for :func:`load_pretrained`.
 
     Raises:
         ValueError: fewer queries than names.
     """
     num_queries, dims = query_embedding.weight.shape
-    if num_queries < len(names):
+    num_names = len(name_feats)
+    if num_queries < num_names:
         raise ValueError(
-            f'num_queries={num_queries} object queries for {len(names)} class_prompts: '
+            f'num_queries={num_queries} object queries for {num_names} class_prompts: '
             'give each at least one'
         )
-    feats = encode_names(names, checkpoint, prefix)
     state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
     places = torch.arange(num_queries)
-    queries = scale_prompts(feats)[places % len(names)]
+    queries = scale_prompts(name_feats)[places % num_names]
     if f'{prefix}queries.pos_embed' in state:  # CLIP has none
         pos_embed = state[f'{prefix}queries.pos_embed']
         queries = queries + pos_embed[places % len(pos_embed)]
@@ -109,5 +121,5 @@ def begin_with_names(
     query_embedding.weight.copy_(queries)
     # features come out of a LayerNorm, with a norm of about sqrt(D)
     classifier.weight.zero_()
-    classifier.weight[: len(names)] = feats * state['logit_scale'].exp() / math.sqrt(dims)
+    classifier.weight[:num_names] = name_feats * state['logit_scale'].exp() / math.sqrt(dims)
     classifier.bias.zero_()

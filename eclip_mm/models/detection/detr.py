@@ -12,7 +12,7 @@ from eclip_mm.registry import MODELS
 from eclip_mm.utils.detection_config import fill_detr
 
 from .backbone import build_part, check_init_cfg, pretrained_source
-from .class_prompts import begin_with_names, class_names
+from .class_prompts import NameEncoder, begin_with_names, class_names
 from .pretrained import load_pretrained
 from .references import assignment_boxes, token_positions
 
@@ -109,20 +109,28 @@ class EclipDETR(DETR):
         """Pretrained parts from ``init_cfg.checkpoint``, the head as its class does."""
         self.bbox_head.init_weights()
         self.backbone.init_weights()
-        if self.init_cfg and not self.is_init:
-            parts = dict(
-                image_encoder=self.backbone.encoder,
-                image_proj=self.image_proj,
-                decoder=self.decoder,
-            )
-            source = pretrained_source(self.init_cfg)
-            load_pretrained(parts, **source)
-            if self.class_prompts is not None:
-                names = class_names(self.class_prompts, self.bbox_head.num_classes)
-                begin_with_names(self.query_embedding, self.bbox_head.fc_cls, names, **source)
-        if not self.is_init:
-            self._begin_extra_blocks()
+        if self.is_init:
+            return
+        if self.init_cfg:
+            self._load_pretrained()
+        self._begin_extra_blocks()
         self.is_init = True
+
+    def _load_pretrained(self) -> None:
+        source = pretrained_source(self.init_cfg)
+        parts = dict(
+            image_encoder=self.backbone.encoder,
+            image_proj=self.image_proj,
+            decoder=self.decoder,
+        )
+        if self.class_prompts is None:
+            load_pretrained(parts, **source)
+            return
+        encoder = NameEncoder(source['checkpoint'])
+        parts |= dict(text_encoder=encoder.text_encoder, text_proj=encoder.text_proj)
+        load_pretrained(parts, **source)
+        names = class_names(self.class_prompts, self.bbox_head.num_classes)
+        begin_with_names(self.query_embedding, self.bbox_head.fc_cls, encoder(names), **source)
 
     @torch.no_grad()
     def _begin_extra_blocks(self) -> None:

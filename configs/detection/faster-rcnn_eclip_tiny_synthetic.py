@@ -1,0 +1,32 @@
+# Faster R-CNN on the demo's encoder, pretrained by configs/demo/eclip_tiny_synthetic.py, in
+# generated photos; how to make these: _base_/synthetic_products.py
+_base_ = ['_base_/faster-rcnn_tiny.py', '_base_/synthetic_products.py']
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/eclip_tiny_synthetic/last.pth')),
+    # patches of 8 pixels
+    rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(featmap_strides=[4, 8, 16]),
+        bbox_head=dict(num_classes=64),
+    ),
+)
+scale = (128, 128)  # photos have 80 x 80: patches of 8 are coarse for products of 30 pixels
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.25), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
