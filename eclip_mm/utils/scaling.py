@@ -44,7 +44,7 @@ class Assumptions:
     text_bytes: int = 200
     picture_kbytes: float = 100.0
     pictures_read: float = 6.7
-    pictures_per_core: float = 350.0
+    pictures_per_core: float = 400.0
     cores: int = 96
     read_gbytes: float = 2.0
     peak_tflops: float = 989.0

@@ -1,5 +1,5 @@
-# Faster R-CNN on the demo's encoder, pared down for CPU cores: mmdet's own numbers of proposals and
-# samples and a map of a quarter of a patch made a step four times as long.
+# Faster R-CNN on the demo's encoder, pared down for CPU cores: with mmdet's own numbers of
+# proposals and samples, and a map of a quarter of a patch, a step took four times as long.
 _base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py', 'fpn_tiny.py']
 model = dict(
     data_preprocessor=_base_.fpn.data_preprocessor,
