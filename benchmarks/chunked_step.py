@@ -2,6 +2,7 @@
 
     python benchmarks/chunked_step.py                                     # a small model
     python benchmarks/chunked_step.py configs/eclip_vitb16.py --batch-size 128 --chunk-size 32
+    python benchmarks/chunked_step.py --large 6400                        # the paper's batch, too
 
 By count (student forward 1, its backward 2, momentum model 1) the second student forward makes
 5 of 4. Each way runs in a process of its own; the last line is JSON.
@@ -23,7 +24,7 @@ from eclip_mm.testing import fake_batch
 from eclip_mm.utils.config import load_config
 
 
-def measure(args, chunk_size: int | None) -> dict:
+def measure(args, batch_size: int, chunk_size: int | None) -> dict:
     """Seconds of the fastest of ``args.steps`` steps, and their memory above the model's."""
     cfg = load_config(args.config)
     init_default_scope('eclip_mm')
@@ -36,7 +37,7 @@ def measure(args, chunk_size: int | None) -> dict:
         {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
     )(model)
     batch = fake_batch(
-        args.batch_size, image_size=cfg.model.image_encoder.config.image_size, num_tokens=55
+        batch_size, image_size=cfg.model.image_encoder.config.image_size, num_tokens=55
     )
     on_gpu = args.device.startswith('cuda')
     before = torch.cuda.memory_allocated() if on_gpu else resident()
@@ -60,18 +61,22 @@ def main() -> None:
     parser.add_argument('config', nargs='?', default='configs/demo/eclip_tiny_synthetic.py')
     parser.add_argument('--batch-size', type=int, default=192)
     parser.add_argument('--chunk-size', type=int, default=24)
+    parser.add_argument('--large', type=int, help='products of a further run, in chunks alone')
     parser.add_argument('--steps', type=int, default=3, help='timed steps, after one warm-up')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--way', choices=('whole', 'chunks'), help=argparse.SUPPRESS)
+    parser.add_argument('--way', choices=('whole', 'chunks', 'large'), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.way:
-        print(json.dumps(measure(args, args.chunk_size if args.way == 'chunks' else None)))
+        batch_size = args.large if args.way == 'large' else args.batch_size
+        chunk_size = None if args.way == 'whole' else args.chunk_size
+        print(json.dumps(measure(args, batch_size, chunk_size)))
         return
     result = dict(config=args.config, batch=args.batch_size, chunk=args.chunk_size)
-    for way in ('whole', 'chunks'):
+    for way in ('whole', 'chunks', *['large'] * bool(args.large)):
         command = [sys.executable, *sys.argv, '--way', way]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         result[way] = json.loads(out.splitlines()[-1])
+        print(f'{way}: {result[way]}', flush=True)
     for key in result['whole']:
         result[f'{key}_ratio'] = round(result['chunks'][key] / result['whole'][key], 3)
     print(json.dumps(result))
