@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
@@ -94,6 +95,6 @@ class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
             )
             for (scale, decays), names in sorted(groups.items(), reverse=True)
         ]
-        shown = {f'{scale:.3g}': len(names) for (scale, _), names in sorted(groups.items())}
+        shown = {f'{scale:.3g}': n for scale, n in sorted(Counter(scales.values()).items())}
         print_log(f'learning rate factors and tensors: {json.dumps(shown)}', logger='current')
         return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))

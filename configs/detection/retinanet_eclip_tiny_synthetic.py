@@ -1,13 +1,14 @@
-# Faster R-CNN on the demo's encoder, pretrained by configs/demo/eclip_tiny_synthetic.py, in
-# generated photos; how to make these: _base_/synthetic_products.py
-_base_ = ['_base_/faster-rcnn_tiny.py', '_base_/synthetic_products.py']
+# RetinaNet on the demo's encoder, pretrained by configs/demo/eclip_tiny_synthetic.py, in generated
+# photos; how to make these: _base_/synthetic_products.py
+_base_ = ['_base_/retinanet_tiny.py', '_base_/synthetic_products.py']
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/eclip_tiny_synthetic/last.pth')),
-    # patches of 8 pixels
-    rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
-    roi_head=dict(
-        bbox_roi_extractor=dict(featmap_strides=[4, 8, 16]),
-        bbox_head=dict(num_classes=64),
+    # patches of 8 pixels; products are about square and have 41 to 59
+    bbox_head=dict(
+        num_classes=64,
+        anchor_generator=dict(
+            strides=[4, 8, 16], octave_base_scale=6, scales_per_octave=1, ratios=[1.0]
+        ),
     ),
 )
 scale = (128, 128)  # photos have 80 x 80: patches of 8 are coarse for products of 30 pixels

@@ -1,0 +1,14 @@
+# RetinaNet's head on the demo's encoder, the same as in retinanet_tiny_snacks.py.
+_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', 'fpn_tiny.py']
+model = dict(
+    data_preprocessor=_base_.fpn.data_preprocessor,
+    backbone=_base_.fpn.backbone,
+    # products are several patches large: half a patch is the finest cell
+    neck=dict(**_base_.fpn.neck, scales=(2, 1, 0.5), num_outs=3),
+    bbox_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        stacked_convs=2,
+        anchor_generator=dict(strides=[6, 12, 24]),  # of patches of 12 pixels
+    ),
+)
