@@ -22,9 +22,28 @@ def build(**overrides):
     return MODELS.build(dict(tiny_model_config()['text_encoder'], **overrides)).double()
 
 
+def small(model_type):
+    """Fields of a small text model by the names that its config has."""
+    if model_type == 'distilbert':
+        sizes = dict(dim=16, n_heads=2, n_layers=2, hidden_dim=32, dropout=0.0)
+        return dict(sizes, attention_dropout=0.0, vocab_size=100)
+    return dict(
+        hidden_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        intermediate_size=32,
+        vocab_size=100,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+# of roberta, places follow from token ids
+@pytest.mark.parametrize('model_type', ['bert', 'distilbert', 'electra', 'roberta'])
 @pytest.mark.parametrize('num_groups', [2, 3, 4, 9])
-def test_values_and_gradients_are_those_of_the_padded_batch(num_groups):
-    plain, grouped = build(length_groups=1), build(length_groups=num_groups)
+def test_values_and_gradients_are_those_of_the_padded_batch(num_groups, model_type):
+    options = dict(model_type=model_type, config=small(model_type))
+    plain, grouped = (build(length_groups=n, **options) for n in (1, num_groups))
     ids, mask = texts([3, 12, 5, 4, 9, 3, 7], width=12)
     weights = torch.randn(7, plain.embed_dims, dtype=torch.float64)
     results = []
@@ -36,6 +55,15 @@ def test_values_and_gradients_are_those_of_the_padded_batch(num_groups):
     torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-12, atol=1e-12)
     for a, b in zip(results[1][1], results[0][1], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_words_are_looked_up_once():
+    encoder = build(length_groups=4)
+    ids, mask = texts([3, 12, 5, 4, 9, 3, 7], width=12)
+    calls = []
+    encoder.model.get_input_embeddings().register_forward_hook(lambda *_: calls.append(1))
+    encoder(ids, mask)
+    assert calls == [1]
 
 
 def test_groups_are_cut_to_their_longest_text():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 def encode_by_length(
     encode: Callable[[Tensor, Tensor], Tensor],
-    input_ids: Tensor,
+    texts: Tensor,
     attention_mask: Tensor,
     num_groups: int,
 ) -> Tensor:
@@ -19,9 +19,10 @@ def encode_by_length(
     groups' results are those of the whole batch, up to rounding.
 
     Args:
-        encode: (input_ids, attention_mask) -> one row for each text, which
+        encode: (texts, attention_mask) -> one row for each text, which
             does not depend on the other texts nor on padding.
-        input_ids, attention_mask: (B, M).
+        texts: (B, M) token ids, or (B, M, C) their vectors.
+        attention_mask: (B, M).
         num_groups: groups of equal size; 1 is the batch as it is.
 
     Returns:
@@ -29,7 +30,7 @@ def encode_by_length(
     """
     num_texts, width = attention_mask.shape
     if num_groups <= 1 or num_texts < 2:
-        return encode(input_ids, attention_mask)
+        return encode(texts, attention_mask)
     # the last token's place instead of the number of tokens: right for padding on the left, too
     places = torch.arange(1, width + 1, device=attention_mask.device)
     ends = (attention_mask * places).amax(dim=1)
@@ -38,9 +39,9 @@ def encode_by_length(
     # one synchronisation with the device
     widths = torch.stack([group[-1] for group in ends.chunk(num_groups)]).tolist()
     if widths[0] == width:  # nothing to cut
-        return encode(input_ids, attention_mask)
+        return encode(texts, attention_mask)
     rows = [
-        encode(input_ids[group, :end], attention_mask[group, :end])
+        encode(texts[group, :end], attention_mask[group, :end])
         for group, end in zip(groups, widths, strict=True)
     ]
     return torch.cat(rows)[order.argsort()]

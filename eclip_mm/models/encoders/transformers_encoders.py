@@ -11,6 +11,9 @@ from eclip_mm.registry import MODELS
 
 from .length_groups import encode_by_length
 
+#: text models that may be given word vectors: their positions do not follow from token ids
+TAKE_VECTORS = ('bert', 'distilbert', 'electra')
+
 
 def build_transformers_model(
     model_type: str | None, config: dict | None, pretrained: str | None, allow_download: bool
@@ -304,12 +307,16 @@ class TransformersTextEncoder(_TransformersEncoder):
         Returns:
             (B, C) class token w_cls.
         """
-        return encode_by_length(
-            lambda *text: self.encode_tokens(*text)[:, 0],
-            input_ids,
-            attention_mask,
-            self.length_groups,
-        )
+        name, texts = 'input_ids', input_ids
+        if self.length_groups > 1 and self.model.config.model_type in TAKE_VECTORS:
+            # looked up once for all groups: the gradient of each lookup has the vocabulary's size
+            name, texts = 'inputs_embeds', self.model.get_input_embeddings()(input_ids)
+
+        def encode(texts: Tensor, attention_mask: Tensor) -> Tensor:
+            outputs = self.model(**{name: texts}, attention_mask=attention_mask)
+            return outputs.last_hidden_state[:, 0]
+
+        return encode_by_length(encode, texts, attention_mask, self.length_groups)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, M, C) every token, w_cls first; what stands at padding means nothing."""
