@@ -1,3 +1,0 @@
-# faster-rcnn_eclip_tiny_snacks.py without pretraining: its architecture, random weights.
-_base_ = ['faster-rcnn_eclip_tiny_snacks.py', '_base_/encoder_tiny_snacks.py']
-model = dict(backbone=dict(encoder=_base_.encoder, init_cfg=None))
