@@ -1,6 +1,5 @@
 """Memory of a process, in bytes (Linux)."""
 
-import resource
 from pathlib import Path
 
 
@@ -17,5 +16,11 @@ def unshared(pid: int | str = 'self') -> int:
 
 
 def peak() -> int:
-    """The most that this process has held since it began."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The most that this process has held since it began, or since :func:`reset_peak`."""
+    status = Path('/proc/self/status').read_text()
+    return 1024 * int(status.split('VmHWM:')[1].split()[0])
+
+
+def reset_peak() -> None:
+    """Let :func:`peak` begin at what is held now."""
+    Path('/proc/self/clear_refs').write_text('5')

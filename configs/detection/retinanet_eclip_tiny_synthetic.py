@@ -14,7 +14,7 @@ model = dict(
 )
 train_cfg = dict(max_epochs=30, val_interval=3)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=30)]
-# 64 look-alikes of few pixels: all layers have much to learn
+# 64 look-alikes of few pixels: all layers of the encoder learn, at half the rate
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0))
 scale = (128, 128)  # photos have 80 x 80: patches of 8 are coarse for products of 30 pixels
 train_pipeline = [

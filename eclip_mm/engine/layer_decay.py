@@ -95,6 +95,6 @@ class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
             )
             for (scale, decays), names in sorted(groups.items(), reverse=True)
         ]
-        shown = {f'{scale:.3g}': n for scale, n in sorted(Counter(scales.values()).items())}
+        shown = dict(sorted(Counter(f'{s:.3g}' for s in scales.values()).items()))
         print_log(f'learning rate factors and tensors: {json.dumps(shown)}', logger='current')
         return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))

@@ -146,6 +146,14 @@ def test_names_that_do_not_fit(pretraining, with_tokenizer):
         build(config(pretraining[0], class_prompts=NAMES[:3]))
 
 
+def test_names_need_the_text_encoder(with_tokenizer, tmp_path):
+    saved = torch.load(with_tokenizer[0], weights_only=True)
+    saved['state_dict'] = {k: v for k, v in saved['state_dict'].items() if '.text_' not in k}
+    torch.save(saved, tmp_path / 'stripped.pth')
+    with pytest.raises(KeyError, match='has no text_encoder and no text_proj'):
+        build(config(str(tmp_path / 'stripped.pth'), class_prompts=NAMES[:3]))
+
+
 def test_names_of_a_coco_file(with_tokenizer, tmp_path):
     import json
 

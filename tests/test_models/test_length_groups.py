@@ -38,7 +38,6 @@ def small(model_type):
     )
 
 
-# of roberta, places follow from token ids
 @pytest.mark.parametrize('model_type', ['bert', 'distilbert', 'electra', 'roberta'])
 @pytest.mark.parametrize('num_groups', [2, 3, 4, 9])
 def test_values_and_gradients_are_those_of_the_padded_batch(num_groups, model_type):
@@ -57,13 +56,16 @@ def test_values_and_gradients_are_those_of_the_padded_batch(num_groups, model_ty
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_words_are_looked_up_once():
-    encoder = build(length_groups=4)
-    ids, mask = texts([3, 12, 5, 4, 9, 3, 7], width=12)
-    calls = []
-    encoder.model.get_input_embeddings().register_forward_hook(lambda *_: calls.append(1))
-    encoder(ids, mask)
-    assert calls == [1]
+# of roberta, places follow from token ids, so vectors would not do
+@pytest.mark.parametrize('model_type, calls', [('bert', [46]), ('roberta', [6, 10, 18, 12])])
+def test_words_are_looked_up_once_and_no_padding_beyond_the_group(model_type, calls):
+    encoder = build(length_groups=4, model_type=model_type, config=small(model_type))
+    seen = []
+    encoder.model.get_input_embeddings().register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].numel())
+    )
+    encoder(*texts([3, 12, 5, 4, 9, 3, 7], width=12))
+    assert seen == calls
 
 
 def test_groups_are_cut_to_their_longest_text():

@@ -1,4 +1,4 @@
-# RetinaNet's head on the demo's encoder, the same as in retinanet_tiny_snacks.py.
+# RetinaNet on the demo's encoder, its head as wide and deep as in retinanet_tiny_snacks.py.
 _base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', 'fpn_tiny.py']
 model = dict(
     data_preprocessor=_base_.fpn.data_preprocessor,

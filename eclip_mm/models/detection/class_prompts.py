@@ -48,7 +48,7 @@ def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[st
 class NameEncoder(nn.Module):
     """Text encoder, g_T and tokenizer of a pretraining checkpoint, for names.
 
-    It is built without weights: hand its parts to :func:`load_pretrained`.
+    Its weights are random: hand ``text_encoder`` and ``text_proj`` to :func:`load_pretrained`.
 
     Args:
         checkpoint: path of a pretraining checkpoint.
@@ -96,21 +96,13 @@ def begin_with_names(
     included; "no object" begins at 0.
 
     Args:
-        query_embedding: (T, D), changed in place.
+        query_embedding: (T, D), T at least C, changed in place.
         classifier: D to C + 1, changed in place.
         name_feats: (C, D) of a :class:`NameEncoder`.
         checkpoint, prefix: as for :func:`load_pretrained`.
-
-    Raises:
-        ValueError: fewer queries than names.
     """
     num_queries, dims = query_embedding.weight.shape
     num_names = len(name_feats)
-    if num_queries < num_names:
-        raise ValueError(
-            f'num_queries={num_queries} object queries for {num_names} class_prompts: '
-            'give each at least one'
-        )
     state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
     places = torch.arange(num_queries)
     queries = scale_prompts(name_feats)[places % num_names]

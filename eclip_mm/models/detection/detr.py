@@ -126,10 +126,21 @@ class EclipDETR(DETR):
         if self.class_prompts is None:
             load_pretrained(parts, **source)
             return
-        encoder = NameEncoder(source['checkpoint'])
-        parts |= dict(text_encoder=encoder.text_encoder, text_proj=encoder.text_proj)
-        load_pretrained(parts, **source)
         names = class_names(self.class_prompts, self.bbox_head.num_classes)
+        if self.num_queries < len(names):
+            raise ValueError(
+                f'num_queries={self.num_queries} object queries for {len(names)} class_prompts: '
+                'give each at least one'
+            )
+        encoder = NameEncoder(source['checkpoint'])
+        text_parts = dict(text_encoder=encoder.text_encoder, text_proj=encoder.text_proj)
+        report = load_pretrained(parts | text_parts, **source)
+        missing = [part for part in text_parts if not report.loaded[part]]
+        if missing:
+            raise KeyError(
+                f'{report.checkpoint} has no {" and no ".join(missing)}, which class_prompts '
+                'need; take the checkpoint that the pretraining wrote, or class_prompts=None'
+            )
         begin_with_names(self.query_embedding, self.bbox_head.fc_cls, encoder(names), **source)
 
     @torch.no_grad()

@@ -18,14 +18,14 @@ class LoadReport:
 
     Attributes:
         checkpoint: its path.
-        loaded: part of the detector -> number of tensors that it got.
+        loaded: part that was asked for -> number of tensors that it got.
         resized: position embeddings that were interpolated to another grid.
         misfits: tensors of another shape; the detector's own stay as they were.
         new: tensors that the checkpoint does not have; likewise.
         unused: names in the checkpoint, of a part that was asked for, that
             the detector has no place for.
-        left: top-level part of the checkpoint -> number of tensors of parts
-            that no detector has (text encoder, heads, the teacher).
+        left: top-level part of the checkpoint -> number of tensors, of parts
+            that were not asked for (heads, the teacher, ...).
     """
 
     checkpoint: str
@@ -49,7 +49,7 @@ class LoadReport:
                 lines.append(f'  {title}: {_listed(names)}')
         if self.left:
             left = ', '.join(f'{part} {count}' for part, count in self.left.items())
-            lines.append(f'  of no use to a detector, left: {left}')
+            lines.append(f'  not asked for, left: {left}')
         return '\n'.join(lines)
 
 
@@ -60,7 +60,8 @@ def load_pretrained(
 
     Args:
         parts: name in the pretrained network (``image_encoder``,
-            ``image_proj``, ``decoder``) -> module that takes its weights.
+            ``image_proj``, ``decoder``; ``text_encoder`` and ``text_proj`` for
+            ``class_prompts``) -> module that takes its weights.
         checkpoint: path of a pretraining checkpoint.
         prefix: of the network in the checkpoint: ``network.`` is the student,
             ``teacher.network.`` the momentum model.

@@ -307,16 +307,15 @@ class TransformersTextEncoder(_TransformersEncoder):
         Returns:
             (B, C) class token w_cls.
         """
-        name, texts = 'input_ids', input_ids
+        name, words = 'input_ids', None
         if self.length_groups > 1 and self.model.config.model_type in TAKE_VECTORS:
-            # looked up once for all groups: the gradient of each lookup has the vocabulary's size
-            name, texts = 'inputs_embeds', self.model.get_input_embeddings()(input_ids)
+            name, words = 'inputs_embeds', self.model.get_input_embeddings()
 
-        def encode(texts: Tensor, attention_mask: Tensor) -> Tensor:
-            outputs = self.model(**{name: texts}, attention_mask=attention_mask)
+        def encode(tokens: Tensor, attention_mask: Tensor) -> Tensor:
+            outputs = self.model(**{name: tokens}, attention_mask=attention_mask)
             return outputs.last_hidden_state[:, 0]
 
-        return encode_by_length(encode, texts, attention_mask, self.length_groups)
+        return encode_by_length(encode, input_ids, attention_mask, self.length_groups, words)
 
     def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """(B, M, C) every token, w_cls first; what stands at padding means nothing."""
