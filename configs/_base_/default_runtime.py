@@ -5,7 +5,11 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', by_epoch=False, interval=1000, max_keep_ckpts=2, save_last=True
+        type='KeepingCheckpointHook',
+        by_epoch=False,
+        interval=1000,
+        max_keep_ckpts=2,
+        save_last=True,
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # pretraining needs these; here and not in custom_hooks, which a child config replaces whole

@@ -1,4 +1,5 @@
 from .checkpoint import PlainCheckpointHook, load_from_local, read_saved_config
+from .checkpoint_hook import KeepingCheckpointHook
 from .dist import gather, leave_process_group, local_rows, prepare_cpu_launch, world
 from .evaluation_loops import ProductTestLoop, ProductValLoop
 from .finite import NonFiniteLossError, check_finite
@@ -15,6 +16,7 @@ __all__ = [
     'BF16OptimWrapper',
     'CheckpointTokenizer',
     'ClassPromptHook',
+    'KeepingCheckpointHook',
     'LayerDecayOptimWrapperConstructor',
     'NonFiniteLossError',
     'PictureHook',

@@ -85,7 +85,7 @@ def runner_config(
         ),
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=2),
-            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2),
+            checkpoint=dict(type='KeepingCheckpointHook', by_epoch=False, interval=2),
             sampler_seed=dict(type='DistSamplerSeedHook'),
         ),
         custom_hooks=[

@@ -12,7 +12,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='eclip_mm.KeepingCheckpointHook',
         interval=1,
         max_keep_ckpts=1,
         save_best='detection/mAP@0.5',
