@@ -59,7 +59,12 @@ def test_the_other_parts_build(name):
     cfg = load(name)
     hooks = [hook for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])] if hook]
     names = {type(HOOKS.build(hook)).__name__ for hook in hooks}
-    assert {'TeacherUpdateHook', 'StepSeedHook', 'PlainCheckpointHook', 'CheckpointHook'} <= names
+    assert {
+        'TeacherUpdateHook',
+        'StepSeedHook',
+        'PlainCheckpointHook',
+        'KeepingCheckpointHook',
+    } <= names
     for metric in cfg.val_evaluator:
         if 'catalogue' not in metric:  # needs the file
             METRICS.build(metric)
