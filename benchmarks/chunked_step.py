@@ -40,7 +40,8 @@ def measure(args, batch_size: int, chunk_size: int | None) -> dict:
         batch_size, image_size=cfg.model.image_encoder.config.image_size, num_tokens=55
     )
     on_gpu = args.device.startswith('cuda')
-    reset_peak()  # drawing the batch took more
+    if not on_gpu:
+        reset_peak()  # drawing the batch took more
     before = torch.cuda.memory_allocated() if on_gpu else resident()
     seconds = []
     for _ in range(args.steps + 1):

@@ -17,22 +17,10 @@ param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], en
 # 64 look-alikes of few pixels: all layers of the encoder learn, at half the rate
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0))
 scale = (128, 128)  # photos have 80 x 80: patches of 8 are coarse for products of 30 pixels
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=scale, ratio_range=(0.75, 1.25), keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
+train_pipeline = list(_base_.train_pipeline)
+train_pipeline[2] = dict(train_pipeline[2], scale=scale)
+test_pipeline = list(_base_.test_pipeline)
+test_pipeline[1] = dict(test_pipeline[1], scale=scale)
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

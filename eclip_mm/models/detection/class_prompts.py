@@ -13,8 +13,6 @@ from eclip_mm.engine.checkpoint import read_saved_config
 from eclip_mm.engine.self_contained import (
     CheckpointTokenizer,
     find_tokenizers,
-    read_meta,
-    use_saved_architecture,
 )
 from eclip_mm.models.decoders import TEXT, scale_prompts
 from eclip_mm.utils.evaluation_config import without_pretrained
@@ -57,9 +55,7 @@ class NameEncoder(nn.Module):
     def __init__(self, checkpoint: str):
         super().__init__()
         saved = read_saved_config(checkpoint)
-        model = dict(saved['model'])
-        use_saved_architecture(model, read_meta(checkpoint))
-        model = without_pretrained(model)
+        model = without_pretrained(saved['model'])
         self.text_encoder = build_part(model['text_encoder'])
         self.text_proj = nn.Linear(self.text_encoder.embed_dims, model.get('embed_dims', 512))
         self.tokenizer = CheckpointTokenizer(checkpoint)

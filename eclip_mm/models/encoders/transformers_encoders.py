@@ -307,16 +307,23 @@ class TransformersTextEncoder(_TransformersEncoder):
         Returns:
             (B, C) class token w_cls.
         """
-        name, words = 'input_ids', None
+        words = None
         if self.length_groups > 1 and self.model.config.model_type in TAKE_VECTORS:
-            name, words = 'inputs_embeds', self.model.get_input_embeddings()
+            words = self.model.get_input_embeddings()
+        return encode_by_length(
+            lambda *text: self.encode_tokens(*text)[:, 0],
+            input_ids,
+            attention_mask,
+            self.length_groups,
+            words,
+        )
 
-        def encode(tokens: Tensor, attention_mask: Tensor) -> Tensor:
-            outputs = self.model(**{name: tokens}, attention_mask=attention_mask)
-            return outputs.last_hidden_state[:, 0]
+    def encode_tokens(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, M, C) every token, w_cls first; what stands at padding means nothing.
 
-        return encode_by_length(encode, input_ids, attention_mask, self.length_groups, words)
-
-    def encode_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, M, C) every token, w_cls first; what stands at padding means nothing."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        Args:
+            tokens: (B, M) ids, or (B, M, C) their word vectors.
+            attention_mask: (B, M).
+        """
+        name = 'inputs_embeds' if tokens.is_floating_point() else 'input_ids'
+        return self.model(**{name: tokens}, attention_mask=attention_mask).last_hidden_state
