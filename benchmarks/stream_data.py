@@ -13,6 +13,7 @@ tells of a worker, ``unshared`` is without the pages that it still shares with t
 import argparse
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -104,7 +105,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--products', type=int, default=1_000_000)
     parser.add_argument('--folder', type=Path, help='default: /tmp/eclip_mm_stream_{products}')
-    parser.add_argument('--batches', type=int, help='stop after so many; default: the whole epoch')
+    parser.add_argument(
+        '--batches', type=int, help='stop after so many, at least 3; default: the whole epoch'
+    )
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--num-workers', type=int, default=2)
     parser.add_argument('--shuffle-rows', type=int, default=2048)
@@ -118,8 +121,11 @@ def main() -> None:
 
     loader, footers = make_loader(args)
     batches, first = time_to_first(loader)
-    pids = [worker.pid for worker in batches._workers]
+    # without workers this process reads
+    pids = [worker.pid for worker in getattr(batches, '_workers', ())] or [os.getpid()]
     num_batches = min(args.batches or len(loader), len(loader))
+    if num_batches < 3:
+        parser.error(f'{num_batches} batches tell nothing of growth, take 3 at least')
     marks = []
     begin = time.perf_counter()
     for done in trange(1, num_batches, unit=' batches', mininterval=10, desc='streaming'):

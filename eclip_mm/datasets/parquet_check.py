@@ -17,6 +17,17 @@ from .schema import (
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
+def is_unreachable(error: Exception) -> bool:
+    """Whether the way to a file is at fault, and not its content: reading again may help.
+
+    What the system says of a file has a number; Arrow says of damaged content that it is an
+    ``OSError`` without one.
+    """
+    return isinstance(error, OSError) and (
+        error.errno is not None or isinstance(error, (TimeoutError, ConnectionError))
+    )
+
+
 def broken_group(
     path, group: int, first: int, num_rows: int, error: Exception
 ) -> BrokenGroupError:
@@ -29,9 +40,13 @@ def broken_group(
         num_rows (int): Rows of the group.
         error (Exception): What reading it raised.
     """
+    if is_unreachable(error):
+        advice = 'look whether the file is there and the file system answers'
+    else:
+        advice = 'write the file again'
     return BrokenGroupError(
         f'{path}: row group {group}, rows {first + 1} to {first + num_rows}, cannot be read '
-        f'({error}); write the file again'
+        f'({error}); {advice}'
     )
 
 

@@ -1,16 +1,28 @@
 """Row groups of a Parquet catalogue on any file system, read one at a time."""
 
 import posixpath
+import time
+import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import has_magic, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
-from .parquet_check import UNREADABLE, broken_group, check_columns, leaf_names, without_boxes
+from .parquet_check import (
+    UNREADABLE,
+    broken_group,
+    check_columns,
+    is_unreachable,
+    leaf_names,
+    without_boxes,
+)
 from .schema import CatalogueError, validate_row
 
 
@@ -18,7 +30,8 @@ class ParquetGroups:
     """The row groups of a catalogue, counted over all its files.
 
     Only the files' own footers are read to know them. Files are not mapped to
-    memory: resident memory does not grow with what has been read.
+    memory, and open only while they are read: neither resident memory nor the
+    number of open files grows with what has been read.
 
     Args:
         catalogue (str | Path | Sequence): A ``.parquet`` file, a folder of
@@ -28,13 +41,19 @@ class ParquetGroups:
 
     Attributes:
         sizes (np.ndarray): Rows of every group.
+        num_bytes (np.ndarray): Bytes of every group in memory.
 
     Raises:
         CatalogueError: There is no file, or one is not a Parquet catalogue.
     """
 
-    # Parsed footers kept open in one process: about 8 kB of memory a row group.
-    max_open_groups = 8_000
+    # Row groups of the parsed footers that a process keeps, about 8 kB of memory each; those of
+    # the file that is read are kept in any case.
+    max_kept_groups = 8_000
+    # How often a group is read that the file system does not give, and the seconds before the
+    # second time; twice as many before each further one.
+    max_tries = 4
+    first_wait = 1.0
 
     def __init__(
         self, catalogue: str | Path | Sequence[str | Path], storage_options: dict | None = None
@@ -51,16 +70,17 @@ class ParquetGroups:
             raise CatalogueError('no catalogue was given; give at least one path')
         self._forget()
         with ThreadPoolExecutor(8) as pool:  # a footer of a remote file is mostly waiting
-            sizes = list(pool.map(self._read_sizes, self._files))
+            sizes, num_bytes = zip(*pool.map(self._read_sizes, self._files), strict=True)
         self.sizes = np.concatenate(sizes)
+        self.num_bytes = np.concatenate(num_bytes)
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)])
         self._first_group = np.concatenate([[0], np.cumsum([len(s) for s in sizes])])
 
     def _forget(self) -> None:
-        self._open: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._footers: OrderedDict[int, pq.FileMetaData] = OrderedDict()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_open': None}
+        return {**self.__dict__, '_footers': None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -81,22 +101,48 @@ class ParquetGroups:
             )
         return found
 
-    def _parquet_file(self, file: tuple[str, str]) -> pq.ParquetFile:
+    @contextmanager
+    def _open(
+        self, file: tuple[str, str], footer: pq.FileMetaData | None = None
+    ) -> Iterator[pq.ParquetFile]:
+        """A file while it is read."""
         url, path = file
         fs, _ = url_to_fs(url, **self._options)  # one of this process, also after a fork
-        return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True)
+        options = dict(metadata=footer, page_checksum_verification=True)
+        if isinstance(fs, LocalFileSystem):
+            with pq.ParquetFile(path, filesystem=fs, **options) as opened:
+                yield opened
+            return
+        # Arrow knows what it needs and asks for it at once; fsspec would read megabytes ahead
+        with (
+            fs.open(path, 'rb', cache_type='none') as source,
+            pq.ParquetFile(source, pre_buffer=True, **options) as opened,
+        ):
+            yield opened
 
-    def _read_sizes(self, file: tuple[str, str]) -> np.ndarray:
+    def _read_sizes(self, file: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and bytes of every group of a file."""
         try:
-            with self._parquet_file(file) as opened:
+            with self._open(file) as opened:
                 check_columns(opened.schema_arrow, file[1])
                 metadata = opened.metadata
-                count = range(metadata.num_row_groups)
-                return np.array([metadata.row_group(i).num_rows for i in count], dtype=np.int64)
+                groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+                return (
+                    np.array([group.num_rows for group in groups], dtype=np.int64),
+                    np.array([group.total_byte_size for group in groups], dtype=np.int64),
+                )
         except UNREADABLE as error:
+            if is_unreachable(error):
+                raise CatalogueError(f'{file[1]}: cannot be read ({error})') from error
             raise CatalogueError(
                 f'{file[1]}: is not a readable Parquet file ({error}); write it again'
             ) from error
+
+    @property
+    def checksum(self) -> str:
+        """Of the names of all files and the sizes of their groups; folders do not count."""
+        names = '/'.join(posixpath.basename(path) for _, path in self._files)
+        return f'{zlib.crc32(self.sizes.tobytes(), zlib.crc32(names.encode())):08x}'
 
     def _locate(self, group: int) -> tuple[int, int]:
         """File of a group, and its number in the file."""
@@ -127,10 +173,7 @@ class ParquetGroups:
         in_file = self.first_row(group) - self.first_row(int(self._first_group[file]))
         first = in_file + start + 1
         try:
-            opened = self._opened(file)
-            table = opened.read_row_group(
-                number, columns=without_boxes(leaf_names(opened)), use_threads=False
-            )
+            table = self._read_table(file, number)
             rows = table.slice(start, stop - start).to_pylist()
         except UNREADABLE as error:
             raise broken_group(path, number, in_file, int(self.sizes[group]), error) from error
@@ -141,16 +184,30 @@ class ParquetGroups:
                 rows[i] = error
         return rows
 
-    def _opened(self, file: int) -> pq.ParquetFile:
-        if file not in self._open:
-            self._open[file] = self._parquet_file(self._files[file])
-        self._open.move_to_end(file)
+    def _read_table(self, file: int, group: int) -> pa.Table:
+        """Group ``group`` of a file, tried again where the file system does not give it."""
+        for attempt in range(1, self.max_tries + 1):
+            try:
+                with self._open(self._files[file], self._footer(file)) as opened:
+                    return opened.read_row_group(
+                        group, columns=without_boxes(leaf_names(opened)), use_threads=False
+                    )
+            except UNREADABLE as error:
+                if attempt == self.max_tries or not is_unreachable(error):
+                    raise
+                time.sleep(self.first_wait * 2 ** (attempt - 1))
+
+    def _footer(self, file: int) -> pq.FileMetaData:
+        if file not in self._footers:
+            with self._open(self._files[file]) as opened:
+                self._footers[file] = opened.metadata
+        self._footers.move_to_end(file)
         while (
-            len(self._open) > 1
-            and sum(f.num_row_groups for f in self._open.values()) > self.max_open_groups
+            len(self._footers) > 1
+            and sum(f.num_row_groups for f in self._footers.values()) > self.max_kept_groups
         ):
-            self._open.popitem(last=False)[1].close()
-        return self._open[file]
+            self._footers.popitem(last=False)
+        return self._footers[file]
 
     def read_picture(self, group: int, path: str) -> bytes:
         """A picture that a row names by its path, relative to the row's file.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from eclip_mm.registry import DATASETS
 from .catalogue_dataset import build_pipeline
 from .parquet_groups import ParquetGroups
 from .picture_choice import check_choice, check_sources
+from .schema import CatalogueError
 from .stream_faults import StreamFaults
 from .stream_order import StreamOrder
 from .stream_samples import SampleMaker
@@ -33,10 +33,10 @@ class ProductStream(IterableDataset):
     ``ResumableTrainLoop`` sets the epoch, the first batch and the batch size.
 
     A faultless product gives the sample that ``ProductDataset`` makes of it.
-    Every step needs its batch, so another product in memory stands in for a
-    row that cannot be used or has no picture of the sources asked for; faults
-    are counted, and the first of each epoch logged. That ids are unique is
-    not checked.
+    Every step needs its batch, so another product stands in for a row that
+    cannot be used or has no picture of the sources asked for, one of those in
+    memory if possible; faults are counted, and the first of each epoch logged.
+    That ids are unique is not checked.
 
     Args:
         catalogue (str | Path | Sequence): See
@@ -46,24 +46,29 @@ class ProductStream(IterableDataset):
         seed (int): Seed of the order and of every random choice.
         strict (bool): Raise at the first fault.
         sources (Sequence[str], optional): Use only pictures of these sources.
+            Products without any are not left out but stood in for: where many
+            have none, write a catalogue without them.
         exclude_sources (Sequence[str], optional): Use no picture of these.
         first_picture (str): As for ``ProductDataset``.
         shuffle (bool): Shuffle row groups, and rows in memory.
-        shuffle_rows (int): Products to shuffle among, all lanes of a rank
-            together: what a rank's workers hold, twice while they read ahead
-            (when half of a lane's rows are handed out). A lane holds one row
-            group at least.
+        shuffle_rows (int): Products that the lanes of a share hold together,
+            twice while they read ahead (when half of a lane's rows are handed
+            out). Each lane shuffles its part, ``shuffle_rows / num_lanes``, and
+            a batch of a share comes from one lane. A lane holds one row group
+            at least.
         num_lanes (int): The number of workers divides it, or is 0. The order
             depends on it.
         num_shares (int, optional): The number of ranks divides it, and it
             divides the batch of all ranks. The order depends on it, and not on
-            the number of ranks. Defaults to the number of ranks.
+            the number of ranks, which hold the products of their shares.
+            Defaults to the number of ranks.
         storage_options (dict, optional): For the file system.
         batch_size (int, optional): Of the loader, which must drop the last,
             shorter batch; needed where no ``ResumableTrainLoop`` sets it.
     """
 
-    max_fallbacks = 100  # as CatalogueDataset.max_fallbacks
+    # bytes of pictures that a rank's workers may hold before a warning
+    max_held = 8 * 2**30
 
     def __init__(
         self,
@@ -106,6 +111,7 @@ class ProductStream(IterableDataset):
             build_pipeline(pipeline), num_images, first_picture, sources, exclude_sources
         )
         self._groups: ParquetGroups | None = None
+        self._sources_seen = False
         # epoch and first batch, in memory that workers share
         self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
 
@@ -118,6 +124,24 @@ class ProductStream(IterableDataset):
         """Read the footers of the files; mmengine calls it once."""
         if self._groups is None:
             self._groups = ParquetGroups(self.catalogue, self.storage_options)
+            self._warn_of_memory()
+
+    def _warn_of_memory(self) -> None:
+        rows, num_bytes = self._groups.sizes, self._groups.num_bytes
+        # a window ends with the row group that reaches its size
+        window = self._window_rows * num_bytes.sum() / max(1, rows.sum()) + num_bytes.max(
+            initial=0
+        )
+        lanes = self.num_lanes * self.num_shares // self.num_ranks
+        held = 2 * min(lanes * window, num_bytes.sum())
+        if held > self.max_held:
+            self.faults.tell(
+                f'the workers of a rank will hold up to {held / 2**30:.0f} GiB together: {lanes} '
+                f'lanes with {self._window_rows} products each and a row group of up to '
+                f'{num_bytes.max() / 2**20:.0f} MiB, twice while they read ahead. Lower '
+                'shuffle_rows, num_lanes or num_shares, or write smaller row groups '
+                '(tools/dataset_converters/jsonl_parquet.py SOURCE TARGET --group-mib 16)'
+            )
 
     def __len__(self) -> int:
         """Samples of this rank in an epoch; what fills no batch is left out."""
@@ -139,8 +163,9 @@ class ProductStream(IterableDataset):
         self._place[1] = num_samples_this_rank // self._batch_size()
 
     def on_epoch_end(self, epoch: int) -> None:
-        """Log the faults of the epoch; the loop calls it in the main process."""
-        self.faults.log(epoch)
+        """Log the faults of the epoch; the loop calls it in the main process of every rank."""
+        start = int(self._place[1])
+        self.faults.log(f'epoch {epoch}' + (f', from batch {start} on' if start else ''))
 
     @property
     def layout(self) -> dict:
@@ -149,11 +174,19 @@ class ProductStream(IterableDataset):
         return dict(
             rows=int(self._groups.sizes.sum()),
             row_groups=len(self._groups.sizes),
+            files_checksum=self._groups.checksum,
+            sources=self._maker.sources and sorted(self._maker.sources),
+            exclude_sources=self._maker.exclude_sources and sorted(self._maker.exclude_sources),
+            first_picture=self._maker.first_picture,
             num_shares=self.num_shares,
             num_lanes=self.num_lanes,
             shuffle_rows=self.shuffle_rows,
             shuffle=self.shuffle,
         )
+
+    @property
+    def _window_rows(self) -> int:
+        return -(-self.shuffle_rows // self.num_lanes)
 
     def _batch_size(self) -> int:
         if self.batch_size is None:
@@ -174,7 +207,7 @@ class ProductStream(IterableDataset):
             self._batch_size() * self.num_ranks,
             self.num_shares,
             self.num_lanes,
-            -(-self.shuffle_rows // self.num_lanes),
+            self._window_rows,
             self.seed,
             epoch,
             self.shuffle,
@@ -222,6 +255,7 @@ class ProductStream(IterableDataset):
         ahead = reader.submit(load, at)
         for number in range(at, len(windows)):
             window, ahead = ahead.result(), None
+            self._warn_of_unseen_sources(window)
             for place in range(first, sizes[number]):
                 # Half way, so as not to hold two whole windows for long.
                 if ahead is None and 2 * place + 2 >= sizes[number] and number + 1 < len(windows):
@@ -229,18 +263,41 @@ class ProductStream(IterableDataset):
                 yield self._sample(window, place, order.epoch, lane)
             first = 0
 
+    def _warn_of_unseen_sources(self, window: StreamWindow) -> None:
+        """Once: a misspelt source would exclude nothing, or everything."""
+        named = self._maker.sources or self._maker.exclude_sources
+        if self._sources_seen or not named:
+            return
+        self._sources_seen = True
+        unseen = sorted(set(named) - window.sources)
+        if unseen:
+            self.faults.tell(
+                f'none of the first {len(window.slots)} products has a picture of the source '
+                f'{", ".join(map(repr, unseen))} (they have {", ".join(sorted(window.sources))}); '
+                "is it misspelt in 'sources' or 'exclude_sources'?"
+            )
+
     def _sample(self, window: StreamWindow, place: int, epoch: int, lane: int) -> dict:
-        own = window.slots[place]
-        for slot in islice(window.candidates(place), self.max_fallbacks):
+        own, note, tried = window.slots[place], self.faults.of_lane(lane), False
+        for slot in window.candidates(place):
             key = (self.seed, epoch, slot.number)
             if slot is not own:  # it may do so more than once, or come itself
                 key = (*key, own.number)
-            sample = self._maker.make(slot, key, self._groups, self.faults.of_lane(lane))
+            sample, tried = self._maker.make(slot, key, self._groups, note), True
             if sample is not None:
                 if slot is not own:
-                    self.faults.note_stand_in(lane)
+                    note('stand-ins', None)
                 return sample
-        raise ImageDecodeError(
-            f'{self.faults.name}: no readable picture in {self.max_fallbacks} products; check '
-            'that the pictures are where the catalogue says'
+            window.hopeless.add(slot.number)
+        where = self._groups.path(own.group)
+        if tried or window.hopeless:
+            raise ImageDecodeError(
+                f'{self.faults.name}: no product of {where} around row {own.number} of the '
+                'catalogue, nor any that was tried of other row groups, has a readable picture; '
+                'check that the pictures are where the catalogue says'
+            )
+        raise CatalogueError(
+            f'{self.faults.name}: no row of {where} around row {own.number} of the catalogue can '
+            'be used, nor any of the row groups that follow; see the faults reported before'
+            f' (sources: {self._maker.sources}, exclude_sources: {self._maker.exclude_sources})'
         )

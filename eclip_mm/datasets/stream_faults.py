@@ -1,12 +1,18 @@
-"""Counting what a stream could not use, over all its workers."""
+"""Counting what a stream could not use, over all its workers and ranks."""
 
 import logging
+import sys
 from functools import partial
 
 import torch
+from mmengine.dist import all_reduce, get_rank
 from mmengine.logging import print_log
 
 KINDS = ('row groups', 'rows', 'pictures')
+
+#: no faults: products without a picture of the sources asked for; samples of a product that
+#: stood in for another
+OTHERS = ('unwanted', 'stand-ins')
 
 
 class StreamFaults:
@@ -23,46 +29,55 @@ class StreamFaults:
 
     def __init__(self, num_lanes: int, name: str, strict: bool, max_logged: int = 10) -> None:
         self.name, self.strict, self.max_logged = name, strict, max_logged
-        # the last column: samples of a product that stood in for another
-        self._counts = torch.zeros(num_lanes, len(KINDS) + 1, dtype=torch.int64).share_memory_()
+        columns = len(KINDS) + len(OTHERS)
+        self._counts = torch.zeros(num_lanes, columns, dtype=torch.int64).share_memory_()
 
-    def note(self, lane: int, kind: str, error: Exception) -> None:
-        """Count a fault, and log the first of a lane.
+    def note(self, lane: int, kind: str, error: Exception | None) -> None:
+        """Count something; log a fault if it is one of the first of its lane.
 
         Raises:
             Exception: The fault, where ``strict``.
         """
-        if self.strict:
+        if self.strict and error is not None:
             raise error
-        column = KINDS.index(kind)
+        column = (*KINDS, *OTHERS).index(kind)
         self._counts[lane, column] += 1
-        if int(self._counts[lane, column]) <= self.max_logged:
-            print_log(f'{self.name}: {error}', logger='current', level=logging.WARNING)
+        if error is not None and int(self._counts[lane, column]) <= self.max_logged:
+            self.tell(str(error))
+
+    def tell(self, message: str) -> None:
+        """Log a warning on any rank: mmengine's logger hides those of every rank but the first."""
+        if get_rank() == 0:
+            print_log(f'{self.name}: {message}', logger='current', level=logging.WARNING)
+        else:
+            print(f'rank {get_rank()}: {self.name}: {message}', file=sys.stderr, flush=True)
 
     def of_lane(self, lane: int) -> partial:
         """:meth:`note` without its first argument."""
         return partial(self.note, lane)
 
-    def note_stand_in(self, lane: int) -> None:
-        """Count a sample of a product that stood in for another."""
-        self._counts[lane, -1] += 1
-
     def counts(self) -> dict[str, int]:
-        """{'row groups', 'rows', 'pictures', 'stand-ins': how many} of this rank."""
-        return dict(zip((*KINDS, 'stand-ins'), self._counts.sum(dim=0).tolist(), strict=True))
+        """{kind: how many} of this rank, for :data:`KINDS` and :data:`OTHERS`."""
+        return dict(zip((*KINDS, *OTHERS), self._counts.sum(dim=0).tolist(), strict=True))
 
     def reset(self) -> None:
         """Begin an epoch."""
         self._counts.zero_()
 
-    def log(self, epoch: int) -> None:
-        """Log the counts of an epoch, if there are any."""
-        *faults, (_, stand_ins) = self.counts().items()
-        if any(count for _, count in faults) or stand_ins:
-            told = ', '.join(f'{count} {kind}' for kind, count in faults)
-            print_log(
-                f'{self.name}: epoch {epoch}: {told} could not be used; in {stand_ins} samples '
-                'another product stands in',
-                logger='current',
-                level=logging.WARNING,
-            )
+    def log(self, part: str) -> None:
+        """Log the counts of all ranks, if there are any; every rank calls it.
+
+        Args:
+            part (str): What was counted in, such as ``epoch 3``.
+        """
+        total = self._counts.sum(dim=0)
+        all_reduce(total)
+        *faults, unwanted, stand_ins = total.tolist()
+        if get_rank() or not total.any():
+            return
+        told = ', '.join(f'{n} {kind}' for n, kind in zip(faults, KINDS, strict=True))
+        if unwanted:
+            told += f', {unwanted} products without a picture of the sources asked for'
+        self.tell(
+            f'{part}: {told} could not be used; in {stand_ins} samples another product stands in'
+        )

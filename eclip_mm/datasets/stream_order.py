@@ -7,7 +7,7 @@ share ``a`` belongs to rank ``a mod ranks``, and its lane ``c`` fills the batche
 worker, which makes every ``num_workers``-th batch, owns whole lanes. So the
 order is the same for every such number of workers (and of ranks that divide
 the shares), and only a row group that the end of a lane cuts through is read
-by two.
+by more than one: by two, unless it is larger than a lane.
 
 Within a lane, windows of consecutive row groups are shuffled: random groups,
 then random rows of the groups in memory, as in CorgiPile (Xu et al., SIGMOD
@@ -115,6 +115,6 @@ class StreamOrder:
         return self._generator('rows', share, lane, window).permutation(num_rows)
 
     def groups_after(self, group: int) -> Iterator[int]:
-        """The other groups as they follow on the line, round to its beginning."""
+        """The other groups as they follow on the line, round to its beginning; then itself."""
         at = int(np.flatnonzero(self._groups == group)[0])
-        yield from np.roll(self._groups, -at)[1:].tolist()
+        yield from np.roll(self._groups, -at - 1).tolist()

@@ -1,16 +1,18 @@
 """The rows of a stream that are in memory at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import NamedTuple
 
 from .parquet_groups import ParquetGroups
 from .schema import BrokenGroupError, CatalogueError
 from .stream_order import Piece, StreamOrder
 
-# Row groups tried for a product that stands in, where no row of a window can be used.
+# Row groups beyond a window that are looked through for a product that stands in, and how many
+# of their products are tried.
 _MAX_GROUPS = 100
+_MAX_SPARES = 100
 
 
 class Slot(NamedTuple):
@@ -27,20 +29,48 @@ class StreamWindow:
 
     Attributes:
         slots (list[Slot]): All rows; without content where a row cannot be used.
-        usable (list[Slot]): What can stand in for others: the rows that can be
-            used, or those of another row group where there is none.
+        sources (set[str]): Of all its pictures, those of unwanted rows as well.
+        further (Iterator[list[Slot]]): Rows of the row groups behind the window that
+            can be used, read when they are asked for.
+        hopeless (set[int]): Numbers of rows none of whose pictures can be used;
+            they are not tried again.
     """
 
     slots: list[Slot]
-    usable: list[Slot]
+    sources: set[str]
+    further: Iterator[list[Slot]]
+    hopeless: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._usable = [slot for slot in self.slots if slot.row is not None]
+        self._spares: list[list[Slot]] = []
 
     def candidates(self, place: int) -> Iterator[Slot]:
-        """The row at a place if it can be used; then, without end, what stands in for it."""
-        if self.slots[place].row is not None:
-            yield self.slots[place]
-        while True:
-            place += 1
-            yield self.usable[place % len(self.usable)]
+        """The row at a place if it can be used, then what may stand in for it, each once.
+
+        First the rows of the window, then those of further row groups. What comes does not
+        depend on what was asked for before.
+        """
+        own = self.slots[place]
+        others = (slot for slot in _from(self._usable, place + 1) if slot is not own)
+        if own.row is not None and own.number not in self.hopeless:
+            yield own
+        for slots in (others, islice(self._spare_slots(place), _MAX_SPARES)):
+            yield from (slot for slot in slots if slot.number not in self.hopeless)
+
+    def _spare_slots(self, place: int) -> Iterator[Slot]:
+        for i in count():
+            if i == len(self._spares):
+                group = next(self.further, None)
+                if group is None:
+                    return
+                self._spares.append(group)
+            yield from _from(self._spares[i], place)
+
+
+def _from(slots: Sequence[Slot], start: int) -> Iterator[Slot]:
+    """All slots, from one on and round."""
+    return (slots[(start + i) % len(slots)] for i in range(len(slots)))
 
 
 def load_window(
@@ -55,31 +85,29 @@ def load_window(
 
     Args:
         groups (ParquetGroups): Where from.
-        order (StreamOrder): Says which groups follow where no row can be used.
+        order (StreamOrder): Says which groups follow.
         pieces (Sequence[Piece]): Its rows as they are read.
         shuffled (Sequence[int]): Places among these, as they are handed out.
         wanted (Callable): Whether a row is to be used.
-        note (Callable): Called with 'row groups' or 'rows' and the fault.
-
-    Raises:
-        CatalogueError: No row of the window and of many other groups can be used.
+        note (Callable): Called with 'row groups', 'rows' or 'unwanted' and the
+            fault.
     """
-    slots = [slot for piece in pieces for slot in _read(groups, piece, wanted, note)]
-    slots = [slots[i] for i in shuffled]
-    usable = [slot for slot in slots if slot.row is not None]
-    following = order.groups_after(pieces[-1].group)
-    for group in islice(following, 0 if usable else _MAX_GROUPS):
-        whole = Piece(group, 0, int(groups.sizes[group]))
-        others = _read(groups, whole, wanted, lambda *fault: None)
-        usable = [slot for slot in others if slot.row is not None]
-        if usable:
-            break
-    if not usable:
-        raise CatalogueError(
-            f'{groups.path(pieces[0].group)}: no row from row {slots[0].number} on can be used, '
-            f'nor one of up to {_MAX_GROUPS} other row groups; see the faults reported before'
-        )
-    return StreamWindow(slots, usable)
+    sources = set()
+
+    def wanted_here(row: dict) -> bool:
+        sources.update(image['source'] for image in row['images'])
+        return wanted(row)
+
+    slots = [slot for piece in pieces for slot in _read(groups, piece, wanted_here, note)]
+
+    def further() -> Iterator[list[Slot]]:
+        for group in islice(order.groups_after(pieces[-1].group), _MAX_GROUPS):
+            # the lanes that have its rows tell of its faults
+            whole = Piece(group, 0, int(groups.sizes[group]))
+            others = _read(groups, whole, wanted, lambda *fault: None)
+            yield [slot for slot in others if slot.row is not None]
+
+    return StreamWindow([slots[i] for i in shuffled], sources, further())
 
 
 def _read(groups: ParquetGroups, piece: Piece, wanted, note) -> list[Slot]:
@@ -95,6 +123,7 @@ def _read(groups: ParquetGroups, piece: Piece, wanted, note) -> list[Slot]:
             note('rows', row)
             row = None
         elif row is not None and not wanted(row):
+            note('unwanted', None)
             row = None
         slots.append(Slot(piece.group, number, row))
     return slots

@@ -65,10 +65,16 @@ def check_resumable(runner, saved: dict | None) -> None:
         told = ', '.join(
             f'{key} {old_stream.get(key)} and now {stream.get(key)}' for key in changed
         )
+        advice = 'Set train_dataloader.dataset as it was'
+        if changed == ['num_shares']:  # which nobody may have set
+            advice = (
+                'By default there is one share for each rank: set '
+                f'train_dataloader.dataset.num_shares={old_stream["num_shares"]}'
+            )
         raise ValueError(
             f'the checkpoint was trained on a stream with {told}: its products would come in '
-            'another order. Set train_dataloader.dataset as it was, or start a training from '
-            'these weights with load_from and without --resume'
+            f'another order. {advice}, or start a training from these weights with load_from '
+            'and without --resume'
         )
     if now['world_size'] != saved['world_size']:
         print_log(

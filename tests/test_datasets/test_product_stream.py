@@ -1,10 +1,13 @@
 """Streaming products: the same sequence for any number of workers, from any place."""
 
+import os
 import pickle
 
 import fsspec
 import pytest
 import torch
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -70,6 +73,34 @@ def reads(monkeypatch):
 
     monkeypatch.setattr(groups_module.ParquetGroups, 'read', spy)
     return read
+
+
+class RemoteFileSystem(AbstractFileSystem):
+    """Local files, read in ranges and with read-ahead, as fsspec reads remote ones."""
+
+    protocol = 'remote'
+    fetched, opened = [], []
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.local = LocalFileSystem()
+
+    def ls(self, path, detail=True, **options):
+        return self.local.ls(self._strip_protocol(path), detail=detail)
+
+    def info(self, path, **options):
+        return self.local.info(self._strip_protocol(path))
+
+    def _open(self, path, mode='rb', **options):
+        options.pop('autocommit', None)
+        self.opened.append(RemoteFile(self, path, mode, **options))
+        return self.opened[-1]
+
+
+class RemoteFile(AbstractBufferedFile):
+    def _fetch_range(self, start, end):
+        RemoteFileSystem.fetched.append(end - start)
+        return self.fs.local.cat_file(self.path, start, end)
 
 
 class TestOrder:
@@ -176,6 +207,34 @@ class TestSamples:
         )
         assert ids(load(remote)) == ids(load(stream))
 
+    def test_a_remote_file_is_read_group_by_group_and_nothing_is_kept(self, folder, expected):
+        fsspec.register_implementation('remote', RemoteFileSystem, clobber=True)
+        stream = make_stream(f'remote://{folder}/*.parquet')
+        stream.full_init()
+        RemoteFileSystem.fetched.clear()
+        assert ids(load(stream)) == expected
+        assert RemoteFileSystem.opened
+        assert all(file.closed for file in RemoteFileSystem.opened)  # and its cache gone
+        # 34 groups and three that ends of lanes cut through; two footers
+        assert len(RemoteFileSystem.fetched) <= 37 + 2
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        assert sum(RemoteFileSystem.fetched[2:]) < 1.2 * size
+
+    def test_files_are_open_only_while_they_are_read(self, tmp_path):
+        for i, row in enumerate(make_rows(24)):
+            write_rows([row], tmp_path / f'{i:02d}.parquet')
+        stream = make_stream(tmp_path)
+        stream.full_init()
+        before = len(os.listdir('/proc/self/fd'))
+        for _ in stream:
+            assert len(os.listdir('/proc/self/fd')) <= before + 2  # the listing itself; a reader
+
+    def test_footers_that_are_kept_are_bounded(self, tmp_path, monkeypatch, expected, folder):
+        monkeypatch.setattr(groups_module.ParquetGroups, 'max_kept_groups', 10)
+        stream = make_stream(folder)
+        assert ids(load(stream)) == expected
+        assert len(stream._groups._footers) == 1
+
     def test_pickles(self, folder, expected):
         stream = make_stream(folder)
         stream.full_init()
@@ -196,6 +255,27 @@ class TestMistakes:
             next(iter(make_stream(folder, num_shares=4)))
         with pytest.raises(TypeError, match='num_image'):
             DATASETS.build(dict(type='ProductStream', catalogue='', pipeline=[], num_image=2))
+
+    def test_row_groups_too_large_for_the_memory(self, folder, monkeypatch, log):
+        make_stream(folder).full_init()
+        assert 'GiB' not in log()
+        monkeypatch.setattr(ProductStream, 'max_held', 2**10)
+        make_stream(folder, num_shares=6).full_init()
+        assert '24 lanes with 12 products each and a row group of up to' in log()
+
+    def test_what_the_order_follows_from_is_in_the_layout(self, folder, tmp_path):
+        stream = make_stream(folder)
+        for name in ('a', 'b'):
+            (tmp_path / f'{name}.parquet').write_bytes((folder / f'{name}.parquet').read_bytes())
+        assert make_stream(tmp_path).layout == stream.layout  # another folder
+        (tmp_path / 'a.parquet').rename(tmp_path / 'c.parquet')
+        assert make_stream(tmp_path).layout != stream.layout
+        for options in (
+            dict(sources=['comment']),
+            dict(first_picture='picture'),
+            dict(num_shares=2),
+        ):
+            assert make_stream(folder, **options).layout != stream.layout
 
     def test_catalogues(self, tmp_path):
         with pytest.raises(CatalogueError, match='nowhere.*no .parquet file'):

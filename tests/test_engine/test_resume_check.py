@@ -58,5 +58,9 @@ def test_a_stream_in_another_order_is_refused(tmp_path):
     check_resumable(runner, dict(state, stream=dict(num_lanes=4, rows=16)))
     with pytest.raises(ValueError, match='a stream with num_lanes 8 and now 4: '):
         check_resumable(runner, dict(state, stream=dict(num_lanes=8, rows=16)))
+    runner.train_loop.dataloader.dataset.layout = dict(num_shares=2)
+    with pytest.raises(ValueError, match=r'num_shares 4 and now 2: .*dataset.num_shares=4,'):
+        check_resumable(runner, dict(state, stream=dict(num_shares=4)))
+    runner.train_loop.dataloader.dataset.layout = dict(num_lanes=4, rows=16)
     with pytest.raises(ValueError, match='num_lanes None and now 4'):  # was map-style
         check_resumable(runner, state)
