@@ -25,7 +25,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
       before the bad step (``nonfinite_iter_{n}.pth`` in the work dir).
     - A data-loading worker that dies stops the run between two steps, after a
       checkpoint of all steps before (``worker_died_iter_{n}.pth``), which
-      ``--resume`` goes on from.
+      ``--resume`` goes on from. Of several ranks only the first, where no model is
+      divided, can write it: if another's worker dies, ``--resume`` goes on from the
+      checkpoint before.
     """
 
     def __init__(self, runner, dataloader, *args, **kwargs):
@@ -48,7 +50,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run(self):
         """Train; returns the model."""
         refuse_nonfinite_gradients(self.runner.optim_wrapper)
-        return super().run()
+        try:
+            return super().run()
+        except RuntimeError as error:  # wherever it was: workers live on during validation
+            if not is_worker_death(error):
+                raise
+            self._stop_for_dead_worker(error)
 
     def run_epoch(self) -> None:
         """Iterate one epoch from wherever ``iter`` stands in it."""
@@ -56,16 +63,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
         self._start_after(done)
-        try:
-            # `len` of the loader is fixed when it is built; a shortened epoch
-            # ends by itself
-            for idx, data_batch in enumerate(self.dataloader, start=done):
-                with deaths_wait():
-                    self.run_iter(idx, data_batch)
-        except RuntimeError as error:
-            if not is_worker_death(error):
-                raise
-            self._stop_for_dead_worker(error)
+        # `len` of the loader is fixed when it is built; a shortened epoch ends by itself
+        for idx, data_batch in enumerate(self.dataloader, start=done):
+            with deaths_wait():
+                self.run_iter(idx, data_batch)
         if self._stream is not None:
             self._stream.on_epoch_end(self._epoch)
         self.runner.call_hook('after_train_epoch')
@@ -97,8 +98,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def _stop_for_dead_worker(self, error: RuntimeError) -> None:
         advice = (
-            'Often the system had no memory left and killed it: lower num_workers (or '
-            'shuffle_rows of a ProductStream).'
+            'Often the system had no memory left and killed it: lower num_workers (of a '
+            'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
         )
         rank, size = world()
         # weights that are sharded over ranks cannot be written by one of them
