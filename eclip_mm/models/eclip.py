@@ -200,19 +200,23 @@ class ECLIP(BaseModel):
         """Encoders and decoder on one training batch."""
         images, text = inputs['images'], (inputs['input_ids'], inputs['attention_mask'])
         outputs = PretrainOutputs(
-            image_feats=None,  # below
-            text_feats=self.in_chunks(self.network.encode_text, *text),
+            image_feats=None,  # below, as the texts'
+            text_feats=None,
             id_hash=hash_product_ids([s.product_id for s in data_samples], images.device),
             logit_scale=self.logit_scale.exp(),
         )
+        if self.with_decoder:
+            # before the encoders: prompts are drawn on the CPU, where the gathered identities
+            # would have to wait for all that a GPU was given before
+            plan = self.prompts(outputs.all_id_hash, local_rows(len(images)), self._step)
+            outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
+        outputs.text_feats = self.in_chunks(self.network.encode_text, *text)
         if not self.with_decoder:
             outputs.image_feats = self.in_chunks(
                 lambda images: self.network.encode_image(images)[0], images[:, 0]
             )
             return outputs
 
-        plan = self.prompts(outputs.all_id_hash, local_rows(len(images)), self._step)
-        outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
         # negative prompts are conditions, not targets: only the sample's own
         # text carries gradient into the text encoder
         pool = outputs.all_text_feats.detach()

@@ -47,7 +47,7 @@ class PretrainOutputs:
 
         A compiled head can neither gather from other ranks nor fill a cache.
         """
-        names = ['all_image_feats', 'all_text_feats', 'all_id_hash', 'targets', 'same_product']
+        names = ['all_image_feats', 'all_text_feats', 'all_id_hash', 'targets']
         if self.instance_feats is not None:
             names.append('positive_feats')
         if self.teacher_instance_feats is not None:
@@ -87,7 +87,7 @@ class PretrainOutputs:
         rows = local_rows(len(self.id_hash))
         return torch.arange(rows.start, rows.stop, rows.step, device=self.id_hash.device)
 
-    @cached_property
+    @property
     def same_product(self) -> Tensor:
-        """(B, G) bool: columns of the row's own product (itself included)."""
+        """(B, G) bool: columns of the row's own product (itself included); not kept."""
         return self.id_hash[:, None] == self.all_id_hash[None, :]
