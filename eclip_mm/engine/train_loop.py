@@ -1,5 +1,6 @@
 """Epoch-based training that can stop and go on anywhere in an epoch."""
 
+import inspect
 from pathlib import Path
 
 import torch.distributed as dist
@@ -25,9 +26,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
       before the bad step (``nonfinite_iter_{n}.pth`` in the work dir).
     - A data-loading worker that dies stops the run between two steps, after a
       checkpoint of all steps before (``worker_died_iter_{n}.pth``), which
-      ``--resume`` goes on from. Of several ranks only the first, where no model is
-      divided, can write it: if another's worker dies, ``--resume`` goes on from the
-      checkpoint before.
+      ``--resume`` goes on from. With several ranks the one whose worker it was writes
+      it; where the model is divided over them none can, and ``--resume`` goes on from
+      the checkpoint before.
     """
 
     def __init__(self, runner, dataloader, *args, **kwargs):
@@ -87,9 +88,14 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             # the last batch of an epoch may have been a short one
             sampler.set_start(min(done * self.dataloader.batch_size, len(sampler)))
 
-    def _save(self, name: str) -> None:
-        """Write a checkpoint of the steps so far to the work dir."""
-        self.runner.save_checkpoint(
+    def _save(self, name: str, rank: int = 0) -> None:
+        """Write a checkpoint of the steps so far to the work dir, on one rank."""
+        if world()[0] != rank:
+            return
+        # past mmengine's `master_only`
+        save = inspect.unwrap(type(self.runner).save_checkpoint)
+        save(
+            self.runner,
             self.runner.work_dir,
             name,
             by_epoch=False,
@@ -102,10 +108,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
         )
         rank, size = world()
-        # weights that are sharded over ranks cannot be written by one of them
-        if rank == 0 and (size == 1 or isinstance(self.runner.model, DistributedDataParallel)):
+        # Between two steps every rank holds the same, and the others wait for this one in the next.
+        # Weights that are divided over the ranks cannot be written by one of them.
+        if size == 1 or isinstance(self.runner.model, DistributedDataParallel):
             name = f'worker_died_iter_{self._iter}.pth'
-            self._save(name)
+            self._save(name, rank)
             folder = Path(self.runner.work_dir)
             (folder / 'last_checkpoint').write_text(str(folder / name))
             advice += f' All {self._iter} steps are in {folder / name}: go on with --resume.'
