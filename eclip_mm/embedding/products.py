@@ -1,18 +1,19 @@
 """Products of a slice on their way to the model, and what cannot go there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from eclip_mm.datasets.schema import CatalogueError, validate_row
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
-from .slices import Slice, read_rows
+from .rows import Row, read_rows
+from .slices import Slice
 
 
 @dataclass
@@ -70,8 +71,11 @@ class Block:
     attention_mask: torch.Tensor | None = None
 
 
-class SliceProducts(Dataset):
+class SliceProducts(IterableDataset):
     """The rows of a slice in blocks, ready for the model.
+
+    Workers of a loader have every so many-th block each. The loader takes one
+    of each worker in turn, so the blocks come in their order.
 
     Args:
         part (Slice): Which rows.
@@ -90,18 +94,21 @@ class SliceProducts(Dataset):
     ) -> None:
         self.part = part
         self.pipeline = pipeline
-        self.starts = range(part.start, part.stop, block_rows)
+        self.block_rows = block_rows
         self.sources = sources
 
-    def __len__(self) -> int:
-        return len(self.starts)
+    def __iter__(self) -> Iterator[Block]:
+        info = get_worker_info()
+        worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
+        starts = range(self.part.start, self.part.stop, self.block_rows)[worker::num_workers]
+        spans = ((start, min(start + self.block_rows, self.part.stop)) for start in starts)
+        for rows in read_rows(self.part, spans):
+            yield self.make_block(rows)
 
-    def __getitem__(self, index: int) -> Block:
-        start = self.starts[index]
-        stop = min(start + self.starts.step, self.part.stop)
-        block, inputs = Block(0, [], []), []
-        for number, row in read_rows(self.part, start, stop):
-            block.num_rows += 1
+    def make_block(self, rows: Sequence[tuple[int, Row]]) -> Block:
+        """A block of rows with their numbers, see :func:`read_rows`."""
+        block, inputs = Block(len(rows), [], []), []
+        for number, row in rows:
             product, faults, of_product = self.prepare(number, row)
             block.faults += faults
             if product is not None:
@@ -114,9 +121,7 @@ class SliceProducts(Dataset):
             block.attention_mask = pad_sequence([torch.ones_like(i) for i in ids], True)
         return block
 
-    def prepare(
-        self, number: int, row: dict | Exception
-    ) -> tuple[Product | None, list[Fault], dict | None]:
+    def prepare(self, number: int, row: Row) -> tuple[Product | None, list[Fault], dict | None]:
         """Check a row and decode its pictures; a broken one does not spoil the others.
 
         Returns:

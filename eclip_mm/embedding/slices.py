@@ -1,15 +1,13 @@
-"""Which rows of a catalogue make which shard of features, and reading those rows alone.
+"""Which rows of a catalogue make which shard of features.
 
 Nothing is scanned but the footers of Parquet files and the line ends of JSON Lines, so that every
 machine of a cluster can start at any slice of a catalogue of any size.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eclip_mm.datasets.catalogue import open_carriers
@@ -84,46 +82,3 @@ def _line_offsets(path: Path, step: int) -> tuple[int, list[int]]:
             position += len(line)
             number += 1
     return number, offsets
-
-
-def read_rows(part: Slice, start: int, stop: int) -> Iterator[tuple[int, dict | Exception]]:
-    """Rows ``start`` to ``stop`` of the file of a slice, boxes left out, nothing checked.
-
-    Yields:
-        Row number from 1, and the row or why it cannot be read. Blank lines of
-        JSON Lines are no rows.
-    """
-    reader = _read_parquet if Path(part.path).suffix == '.parquet' else _read_lines
-    yield from reader(part, start, stop)
-
-
-def _read_parquet(part: Slice, start: int, stop: int) -> Iterator[tuple[int, dict | Exception]]:
-    file = pq.ParquetFile(part.path, memory_map=True)
-    leaves = [file.schema.column(i).path for i in range(len(file.schema))]
-    columns = [leaf for leaf in leaves if '.boxes.' not in leaf]
-    first = 0
-    for group in range(file.num_row_groups):
-        size = file.metadata.row_group(group).num_rows
-        begin, end = max(start - first, 0), min(stop - first, size)
-        if begin < end:
-            try:
-                table = file.read_row_group(group, columns=columns, use_threads=False)
-                rows = table.slice(begin, end - begin).to_pylist()
-            except (pa.ArrowException, OSError) as error:
-                problem = ValueError(f'row group {group} of the file cannot be read ({error})')
-                rows = [problem] * (end - begin)
-            yield from enumerate(rows, first + begin + 1)
-        first += size
-
-
-def _read_lines(part: Slice, start: int, stop: int) -> Iterator[tuple[int, dict | Exception]]:
-    with open(part.path, 'rb') as file:
-        file.seek(part.offset)
-        for number, line in enumerate(file, part.start + 1):
-            if number > stop:
-                break
-            if number > start and line.strip():
-                try:
-                    yield number, json.loads(line.decode('utf-8-sig'))
-                except ValueError as error:
-                    yield number, ValueError(f'the line is not JSON ({error})')
