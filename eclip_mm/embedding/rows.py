@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eclip_mm.datasets.parquet_check import leaf_names, without_boxes
+from eclip_mm.datasets.parquet_check import UNREADABLE, leaf_names, without_boxes
 from eclip_mm.datasets.schema import CatalogueError
 
 from .slices import Slice
@@ -78,8 +78,8 @@ class _ParquetRows:
 
     def __init__(self, path: str) -> None:
         try:
-            self.file = pq.ParquetFile(path, memory_map=True)
-        except (pa.ArrowException, OSError) as error:
+            self.file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        except UNREADABLE as error:
             raise CatalogueError(f'{path}: cannot be read as Parquet ({error})') from error
         self.columns = without_boxes(leaf_names(self.file))
         groups = map(self.file.metadata.row_group, range(self.file.num_row_groups))
@@ -115,7 +115,7 @@ class _ParquetRows:
             ):
                 yield first, batch
                 first += len(batch)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             reason = error
         problem = ValueError(f'row group {group} of the file cannot be read ({reason})')
         yield first, [problem] * (end - first)
@@ -124,4 +124,17 @@ class _ParquetRows:
 def _to_rows(piece: pa.RecordBatch | list[Exception]) -> list[Row]:
     if isinstance(piece, list):
         return piece
-    return piece.to_pylist()
+    try:
+        return piece.to_pylist()
+    except UNREADABLE:  # of words that are not UTF-8; it costs their rows alone
+        return [_to_row(piece, i) for i in range(len(piece))]
+
+
+def _to_row(piece: pa.RecordBatch, i: int) -> Row:
+    row = {}
+    for name in piece.schema.names:
+        try:
+            row[name] = piece.column(name)[i].as_py()
+        except UNREADABLE as error:
+            return ValueError(f'field {name!r} cannot be read ({error})')
+    return row

@@ -1,6 +1,7 @@
 """Rows of a slice are read once, in little memory, and damage costs no others."""
 
 import builtins
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_datasets.helpers import make_rows, write_rows
+from test_datasets.helpers import damage_pictures, make_rows, write_rows
 from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError
-from eclip_mm.embedding import SliceProducts, plan_slices, read_rows, rows
+from eclip_mm.datasets.schema import PARQUET_SCHEMA
+from eclip_mm.embedding import SliceProducts, embed_catalogue, plan_slices, read_rows, rows
+
+from .test_features import read_features, read_skipped
 
 
 @pytest.fixture
@@ -96,6 +100,48 @@ def test_rows_of_any_spans(tmp_path, monkeypatch, suffix):
             assert found == [
                 [(i + 1, f'p{i}') for i in range(start, min(stop, 11))] for start, stop in spans
             ]
+
+
+@pytest.mark.parametrize('field', ['text', 'images'])
+def test_words_that_are_not_utf8_cost_their_row(options, place, tmp_path, field):
+    content = pq.read_table(place / 'good.parquet').to_pylist()
+    changed = content[4] if field == 'text' else content[4]['images'][0]
+    changed['text' if field == 'text' else 'source'] = 'M?tze'
+    path = tmp_path / 'latin.parquet'
+    table = pa.Table.from_pylist(content, PARQUET_SCHEMA)
+    pq.write_table(table, path, compression='none', use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b'M?tze', b'M\xfctze'))  # Latin-1
+    summary = embed_catalogue(replace(options, catalogue=[str(path)]))
+    assert (summary['rows'], summary['written'], summary['skipped']) == (11, 10, 1)
+    (skipped,) = read_skipped(options.out)
+    assert skipped['row'] == 5
+    assert skipped['reason'].startswith(f'field {field!r} cannot be read')
+    assert "'utf-8' codec can't decode byte 0xfc" in skipped['reason']
+
+
+def test_a_flipped_byte_of_a_picture_is_found(options, tmp_path):
+    path = write_rows(make_rows(11), tmp_path / 'flipped.parquet')
+    damage_pictures(path, 1)
+    summary = embed_catalogue(replace(options, catalogue=[str(path)]))
+    assert (summary['written'], summary['skipped']) == (8, 3)
+    skipped = read_skipped(options.out)
+    assert [entry['row'] for entry in skipped] == [4, 5, 6]
+    assert all('row group 1 of the file cannot be read' in entry['reason'] for entry in skipped)
+
+
+def test_rows_before_the_damage_are_kept(options, tmp_path, monkeypatch):
+    """The same ones, whatever the batches: the last row damaged, its piece and the one before"""
+    monkeypatch.setattr(rows, 'PIECE_ROWS', 2)
+    table = pq.read_table(write_rows(make_rows(11), tmp_path / 'small_groups.parquet'))
+    path = tmp_path / 'damaged.parquet'
+    one_a_page = dict(use_dictionary=False, data_page_size=1, write_batch_size=1)
+    pq.write_table(table, path, **one_a_page, write_page_checksum=True)
+    damage_pictures(path, 0)
+    for batch_size in (1, 4):
+        out = f'{options.out}{batch_size}'
+        embed_catalogue(replace(options, catalogue=[str(path)], out=out, batch_size=batch_size))
+        assert [row['row'] for row in read_features(out)] == list(range(1, 9))
+        assert [entry['row'] for entry in read_skipped(out)] == [9, 10, 11]
 
 
 def test_no_parquet_any_more(coarse):
