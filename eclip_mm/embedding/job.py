@@ -81,7 +81,11 @@ class ShardEmbedder:
         self.schema = shard_schema(options.features, options.per, model.network.embed_dims)
 
     def __call__(self, part: Slice) -> dict:
-        """Write one shard; returns its counts, see :meth:`ShardWriter.finish`."""
+        """Write one shard; returns its counts, see :meth:`ShardWriter.finish`.
+
+        Raises:
+            RuntimeError: The file has other rows than when the run was planned.
+        """
         options = self.options
         writer = ShardWriter(
             Path(options.out), part.shard, self.num_shards, part.path, self.schema
@@ -93,6 +97,12 @@ class ShardEmbedder:
         )
         for block in blocks:
             writer.add(block, self.embed)
+        if writer.num_rows != part.num_rows:
+            raise RuntimeError(
+                f'{part.path}: {writer.num_rows} rows were read between row {part.start + 1} and '
+                f'{part.stop}, and there were {part.num_rows} when the run was planned; the file '
+                'was changed since, or this machine has another one under its name'
+            )
         return writer.finish()
 
 
@@ -117,7 +127,8 @@ def embed_catalogue(
 
     Raises:
         ValueError: The folder holds features that were made otherwise.
-        RuntimeError: A row was lost, or a shard is missing in the end.
+        RuntimeError: A catalogue file changed meanwhile, a row was lost, or a
+            shard is missing in the end.
     """
     out = Path(options.out)
     slices, files = plan_slices(options.catalogue, options.rows_per_shard)
@@ -131,10 +142,15 @@ def embed_catalogue(
     for part in out.glob('.*.part'):  # of processes that were killed
         part.unlink(missing_ok=True)
     summary = dict(rows=0, written=0, skipped=0, skipped_pictures=0)
-    for path in paths:
+    for part, path in zip(slices, paths, strict=True):
         counts = read_counts(path)
-        if counts is None or counts['rows'] != counts['written'] + counts['skipped']:
-            raise RuntimeError(f'{path}: the shard is missing or has lost rows ({counts})')
+        if counts is None or not (
+            part.num_rows == counts['rows'] == counts['written'] + counts['skipped']
+        ):
+            raise RuntimeError(
+                f'{path}: the shard is missing or has lost rows: {counts} of the {part.num_rows} '
+                f'of {part.path}; remove it and run again'
+            )
         summary = {key: value + counts[key] for key, value in summary.items()}
     summary['shards'] = len(slices)
     _write_json(out / SUMMARY, summary)

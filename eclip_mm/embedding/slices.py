@@ -23,6 +23,7 @@ class Slice:
         path (str): The file.
         start, stop (int): First row and the one after the last, from 0; lines
             in JSON Lines.
+        num_rows (int): Rows to be found there: lines that are not blank.
         offset (int): Byte at which row ``start`` begins; JSON Lines only.
     """
 
@@ -30,6 +31,7 @@ class Slice:
     path: str
     start: int
     stop: int
+    num_rows: int
     offset: int = 0
 
 
@@ -60,25 +62,27 @@ def plan_slices(
     for carrier in (c for path in paths for c in open_carriers(Path(path))):
         if isinstance(carrier, ParquetShard):
             num_rows = pq.read_metadata(carrier.path).num_rows
-            offsets = [0] * len(range(0, num_rows, rows_per_shard))
+            starts = range(0, num_rows, rows_per_shard)
+            begins = [(0, min(rows_per_shard, num_rows - start)) for start in starts]
         else:
-            num_rows, offsets = _line_offsets(carrier.path, rows_per_shard)
+            num_rows, begins = _scan_lines(carrier.path, rows_per_shard)
         path = str(carrier.path)
         files.append(dict(path=path, bytes=carrier.path.stat().st_size, rows=num_rows))
-        for k, offset in enumerate(offsets):
+        for k, (offset, count) in enumerate(begins):
             start = k * rows_per_shard
             stop = min(start + rows_per_shard, num_rows)
-            slices.append(Slice(len(slices), path, start, stop, offset))
+            slices.append(Slice(len(slices), path, start, stop, count, offset))
     return slices, files
 
 
-def _line_offsets(path: Path, step: int) -> tuple[int, list[int]]:
-    """Lines of a file, and the byte at which every ``step``-th begins."""
-    offsets, position, number = [], 0, 0
+def _scan_lines(path: Path, step: int) -> tuple[int, list[list[int]]]:
+    """Lines of a file; for each ``step`` of them, the byte at which they begin and their rows."""
+    begins, position, number = [], 0, 0
     with open(path, 'rb') as file:
         for line in file:
             if number % step == 0:
-                offsets.append(position)
+                begins.append([position, 0])
+            begins[-1][1] += bool(line.strip())
             position += len(line)
             number += 1
-    return number, offsets
+    return number, begins

@@ -1,6 +1,7 @@
 """Rows of a slice are read once, in little memory, and damage costs no others."""
 
 import builtins
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -149,3 +150,10 @@ def test_no_parquet_any_more(coarse):
     coarse.write_bytes(coarse.read_bytes()[:1000])
     with pytest.raises(CatalogueError, match='coarse.parquet: cannot be read as Parquet'):
         next(read_rows(part, [(0, 3)]))
+
+
+def test_rows_to_be_found_are_counted(place):
+    slices, _ = plan_slices([place / 'good.parquet', place / 'faulty.jsonl'], 4)
+    assert [part.num_rows for part in slices] == [4, 4, 3, 3, 3]  # a blank line is no row
+    lines = (place / 'faulty.jsonl').read_text().splitlines()
+    assert json.loads(lines[0])['product_id'] == 'a' and lines[2] == ''

@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from test_datasets.helpers import make_rows, write_rows
 
-from eclip_mm.embedding import embed_catalogue, read_counts, shards
+from eclip_mm.embedding import embed_catalogue, read_counts, run_here, shards
 
 NAMES = [f'features-{k:06d}-of-000005.parquet' for k in range(5)]
 
@@ -87,6 +88,37 @@ def test_a_lost_row_is_an_error(options, monkeypatch):
     counts = dict(read_counts(path), written=3)
     pq.write_table(table.replace_schema_metadata({'eclip_mm': json.dumps(counts)}), path)
     with pytest.raises(RuntimeError, match='000001.*lost rows'):
+        embed_catalogue(options)
+
+
+@pytest.mark.parametrize('suffix', ['.jsonl', '.parquet'])
+@pytest.mark.parametrize('kept', [0, 2, 5])
+def test_a_file_cut_short_since_the_plan(options, tmp_path, suffix, kept):
+    """As on a machine of a cluster that has an older file; rows 1 to 4 are the first shard."""
+    path = write_rows(make_rows(7), tmp_path / f'rows{suffix}')
+
+    def cut_and_run(*args):
+        if suffix == '.jsonl':
+            path.write_text(''.join(path.read_text().splitlines(keepends=True)[:kept]))
+        else:
+            pq.write_table(pq.read_table(path)[:kept], path)
+        return run_here(*args)
+
+    found, first, last, planned = (kept, 1, 4, 4) if kept < 4 else (1, 5, 7, 3)
+    message = f'{path.name}: {found} rows were read between row {first} and {last}, and there were'
+    with pytest.raises(RuntimeError, match=f'{message} {planned} when the run was planned'):
+        embed_catalogue(replace(options, catalogue=[str(path)]), cut_and_run)
+    shards_there = [file.name for file in Path(options.out).glob('features-*')]
+    assert shards_there == ([] if kept < 4 else ['features-000000-of-000002.parquet'])
+
+
+def test_a_shard_with_fewer_rows_than_planned(options):
+    embed_catalogue(options)
+    path = Path(options.out) / 'features-000001-of-000003.parquet'
+    counts = dict(rows=3, written=3, skipped=0, skipped_pictures=0)
+    table = pq.read_table(path)[:3].replace_schema_metadata({'eclip_mm': json.dumps(counts)})
+    pq.write_table(table, path)
+    with pytest.raises(RuntimeError, match='000001.*lost rows.*of the 4 of .*good.parquet'):
         embed_catalogue(options)
 
 
