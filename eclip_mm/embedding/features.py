@@ -1,6 +1,7 @@
 """Features of products: what an evaluation extracts, each text encoded once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +39,8 @@ class ProductEmbedder:
         features: which of :data:`FEATURES`; what none of them needs is not
             computed.
         batch_size: pictures, and texts, at a time.
-        amp: bf16 autocast.
+        amp: bf16 autocast. Without it convolutions are float32 also where the
+            process allows TF32 in them.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class ProductEmbedder:
     @torch.no_grad()
     def __call__(self, block: Block) -> BlockFeatures:
         device = self.model.logit_scale.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.amp):
+        with (
+            torch.autocast(device.type, torch.bfloat16, enabled=self.amp),
+            nullcontext() if self.amp else convolutions_in_float32(),
+        ):
             text = image = instance = None
             if 'text' in self.features or 'instance' in self.features:
                 inputs = zip(
@@ -89,6 +94,21 @@ class ProductEmbedder:
                 )
                 instances.append(image_feats if found is None else found)  # as in `predict`
         return torch.cat(feats), torch.cat(instances) if instances else None
+
+
+@contextmanager
+def convolutions_in_float32() -> Iterator[None]:
+    """No TF32 in cuDNN, torch's default there; products of matrices have it only by request.
+
+    The patch embedding is a convolution: TF32's 10 bits of mantissa would make
+    all features depend on the batch and the GPU.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def mean_of_pictures(feats: Tensor, counts: Sequence[int]) -> Tensor:

@@ -12,7 +12,13 @@ from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.apis import load_config_and_model, predict_items
 from eclip_mm.datasets import CatalogueError, ProductImageDataset
-from eclip_mm.embedding import embed_catalogue, mean_of_pictures, plan_slices, shard_schema
+from eclip_mm.embedding import (
+    ShardEmbedder,
+    embed_catalogue,
+    mean_of_pictures,
+    plan_slices,
+    shard_schema,
+)
 from eclip_mm.utils.evaluation_config import saved_pipeline
 
 
@@ -51,6 +57,26 @@ def test_features_are_those_of_an_evaluation(options):
     assert not np.allclose(rows[0]['instance_feat'], rows[1]['instance_feat'], atol=1e-3)
     mean = np.mean([picture['image_feat'] for picture in rows[0]['pictures']], axis=0)
     np.testing.assert_allclose(rows[0]['image_feat'], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+@pytest.mark.parametrize('amp', [False, True])
+def test_no_tf32_unless_amp(options, monkeypatch, amp):
+    """A process that allows it in convolutions, as torch does by default, gets it back."""
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
+    slices, _ = plan_slices(options.catalogue, 4)
+    embedder = ShardEmbedder(replace(options, amp=amp), len(slices))
+    network = embedder.embed.model.network
+    encode, allowed = network.encode_image, []
+
+    def watched(*args):
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return encode(*args)
+
+    monkeypatch.setattr(network, 'encode_image', watched)
+    Path(options.out).mkdir()
+    embedder(slices[0])
+    assert set(allowed) == {amp}
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_mean_of_pictures_by_hand():
