@@ -10,7 +10,6 @@ Data (pip install -e '.[ray]'), with all paths seen by all machines:
 """
 
 import argparse
-from functools import partial
 
 from tqdm import tqdm
 
@@ -57,9 +56,9 @@ def main():
     address, num_models = args.pop('ray'), args.pop('models')
     run = None
     if address is not None:
-        from eclip_mm.embedding.cluster import run_on_ray
+        from eclip_mm.embedding.cluster import RayRun
 
-        run = partial(run_on_ray, address=address, num_models=num_models)
+        run = RayRun(address, num_models)
     args['features'], args['per'] = tuple(args['features']), tuple(args['per'])
     summary = embed_catalogue(EmbedOptions(**args), run, show_progress)
     print(', '.join(f'{value} {key.replace("_", " ")}' for key, value in summary.items()))

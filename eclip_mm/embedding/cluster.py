@@ -19,14 +19,8 @@ class RayShardEmbedder:
         return self.embedder(Slice(**row))
 
 
-def run_on_ray(
-    options: EmbedOptions,
-    num_shards: int,
-    missing: list[Slice],
-    address: str | None = None,
-    num_models: int = 1,
-) -> Iterator[dict]:
-    """Embed slices on a Ray cluster; yields their counts as they are done.
+class RayRun:
+    """Embeds slices on a Ray cluster; what :func:`~eclip_mm.embedding.embed_catalogue` runs.
 
     A task is a slice: what travels is its numbers, the machines read the
     catalogue and write the shards themselves. Both, and config and checkpoint,
@@ -34,31 +28,48 @@ def run_on_ray(
     repeated by Ray.
 
     Args:
-        options, num_shards, missing: As for
-            :func:`~eclip_mm.embedding.job.run_here`.
         address (str): Of a running cluster, ``auto`` for the one of this
             machine; None starts one here.
         num_models (int): Workers with a model each; on GPUs one a GPU.
     """
-    check_ray()
-    import ray
 
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address=address, log_to_driver=False)
-    try:
-        on_gpu = 'GPU' in ray.cluster_resources() and options.device in (None, 'cuda')
-        rows = ray.data.from_items(
-            [asdict(part) for part in missing], override_num_blocks=len(missing)
-        )
-        made = rows.map(
-            RayShardEmbedder,
-            fn_constructor_kwargs=dict(options=options, num_shards=num_shards),
-            compute=ray.data.ActorPoolStrategy(size=min(num_models, len(missing))),
-            num_cpus=max(1, options.num_workers),
-            num_gpus=1 if on_gpu else None,
-        )
-        yield from made.iter_rows()
-    finally:
-        if started:
-            ray.shutdown()
+    def __init__(self, address: str | None = None, num_models: int = 1) -> None:
+        self.address = address
+        self.num_models = num_models
+        self.started = False
+
+    def device(self) -> str:
+        """``cuda`` where the cluster has GPUs, whatever this machine has, otherwise ``cpu``."""
+        return 'cuda' if 'GPU' in self._ray().cluster_resources() else 'cpu'
+
+    def __call__(
+        self, options: EmbedOptions, num_shards: int, missing: list[Slice]
+    ) -> Iterator[dict]:
+        """Yields the counts of slices as they are done; arguments as for ``run_here``."""
+        ray = self._ray()
+        try:
+            on_gpu = 'GPU' in ray.cluster_resources() and options.device == 'cuda'
+            rows = ray.data.from_items(
+                [asdict(part) for part in missing], override_num_blocks=len(missing)
+            )
+            made = rows.map(
+                RayShardEmbedder,
+                fn_constructor_kwargs=dict(options=options, num_shards=num_shards),
+                compute=ray.data.ActorPoolStrategy(size=min(self.num_models, len(missing))),
+                num_cpus=max(1, options.num_workers),
+                num_gpus=1 if on_gpu else None,
+            )
+            yield from made.iter_rows()
+        finally:
+            if self.started:
+                ray.shutdown()
+                self.started = False
+
+    def _ray(self):
+        check_ray()
+        import ray
+
+        if not ray.is_initialized():
+            ray.init(address=self.address, log_to_driver=False)
+            self.started = True
+        return ray

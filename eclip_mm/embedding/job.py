@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class EmbedOptions:
         batch_size (int): Pictures at a time.
         num_workers (int): Processes that decode pictures, per model; 0 decodes
             beside the model.
-        device (str): Of the model; None for a GPU where there is one.
+        device (str): Of the model; None for a GPU where there is one. All
+            features of a folder are made on one kind, such as ``cuda``.
         amp (bool): bf16 autocast.
     """
 
@@ -58,8 +59,14 @@ class EmbedOptions:
     def identity(self) -> dict:
         """The options that an interrupted run must go on with."""
         # catalogue and checkpoint are known by their content; of the rest no feature depends
-        free = ('catalogue', 'checkpoint', 'out', 'num_workers', 'device')
-        return {key: value for key, value in asdict(self).items() if key not in free}
+        free = ('catalogue', 'checkpoint', 'out', 'num_workers')
+        content = {key: value for key, value in asdict(self).items() if key not in free}
+        return dict(content, device=torch.device(self.device or local_device()).type)
+
+
+def local_device() -> str:
+    """``cuda`` where this machine has a GPU for it, otherwise ``cpu``."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 class ShardEmbedder:
@@ -73,7 +80,7 @@ class ShardEmbedder:
     def __init__(self, options: EmbedOptions, num_shards: int) -> None:
         self.options = options
         self.num_shards = num_shards
-        device = options.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        device = options.device or local_device()
         cfg, model = load_config_and_model(options.config, options.checkpoint, device=device)
         pipeline = saved_pipeline(cfg, options.config, options.checkpoint)
         self.pipeline = build_pipeline(pipeline)
@@ -116,8 +123,10 @@ def embed_catalogue(
     Args:
         options (EmbedOptions): What to make.
         run (Callable): Embeds slices and yields the counts of each, in any
-            order: :func:`run_here` (the default) or
-            :func:`~eclip_mm.embedding.cluster.run_on_ray`.
+            order: :func:`run_here` (the default) or a
+            :class:`~eclip_mm.embedding.cluster.RayRun`. The options that it
+            gets name a device; what ``run.device()`` says, where it has that
+            method, is the default.
         progress (Callable): Wraps the counts; gets the number of shards and
             how many were there.
 
@@ -132,6 +141,8 @@ def embed_catalogue(
     """
     out = Path(options.out)
     slices, files = plan_slices(options.catalogue, options.rows_per_shard)
+    if options.device is None:  # decided once, not by each machine of a cluster
+        options = replace(options, device=getattr(run, 'device', local_device)())
     _check_manifest(out, options, files)
     paths = [out / shard_name(part.shard, len(slices)) for part in slices]
     missing = [part for part, path in zip(slices, paths, strict=True) if not read_counts(path)]

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -122,6 +121,36 @@ def test_a_shard_with_fewer_rows_than_planned(options):
         embed_catalogue(options)
 
 
+def test_a_run_keeps_to_one_kind_of_device(options, monkeypatch):
+    embed_catalogue(options)
+    manifest = json.loads((Path(options.out) / '_embedding.json').read_text())
+    assert manifest['device'] == 'cpu'
+    told = r"made with device='cpu', now it is 'cuda'"
+    with pytest.raises(ValueError, match=told):
+        embed_catalogue(replace(options, device='cuda:1'))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    with pytest.raises(ValueError, match=told):
+        embed_catalogue(replace(options, device=None))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    embed_catalogue(replace(options, device=None))
+
+
+def test_a_cluster_names_its_device(options, monkeypatch):
+    """A machine without a GPU may start a run on a cluster that has them."""
+
+    class Cluster:
+        def device(self):
+            return 'cuda'
+
+        def __call__(self, options, num_shards, missing):
+            assert options.device == 'cuda'
+            return run_here(replace(options, device='cpu'), num_shards, missing)
+
+    embed_catalogue(replace(options, device=None), Cluster())
+    manifest = json.loads((Path(options.out) / '_embedding.json').read_text())
+    assert manifest['device'] == 'cuda'
+
+
 def test_the_tool_and_its_progress(both, place):
     command = [sys.executable, Path(__file__).parents[2] / 'tools/embed_catalog.py']
     command += [both.config, both.checkpoint, *both.catalogue, both.out, '--features', 'text']
@@ -141,7 +170,7 @@ def test_the_tool_and_its_progress(both, place):
 def test_ray_writes_the_same(both, tmp_path, monkeypatch):
     """Two workers, after a part of the shards was made without Ray."""
     pytest.importorskip('ray', reason="needs Ray Data: pip install -e '.[ray]'")
-    from eclip_mm.embedding.cluster import run_on_ray
+    from eclip_mm.embedding.cluster import RayRun
 
     monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
     quiet = replace(both, out=str(tmp_path / 'quiet'))
@@ -151,8 +180,8 @@ def test_ray_writes_the_same(both, tmp_path, monkeypatch):
         (Path(both.out) / name).unlink()
     seen = []
     summary = embed_catalogue(
-        both,
-        partial(run_on_ray, address='local', num_models=2),
+        replace(both, device=None),  # the cluster says which
+        RayRun('local', num_models=2),
         lambda counts, total, done: (seen.append((total, done, c)) or c for c in counts),
     )
     assert summary['rows'] == 17 and summary['written'] == 14
