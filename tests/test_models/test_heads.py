@@ -1,10 +1,13 @@
 """Each pretext task against its equation, written as loops."""
 
 import math
+from fractions import Fraction
+from itertools import accumulate
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eclip_mm.models.heads import (
     InterProductHead,
@@ -98,6 +101,34 @@ def test_hard_negatives_follow_the_similarity_and_never_the_own_product():
     for edge in (0.0, 1 - 2**-24):
         drawn = draw_hard_negatives(similarity[:1], same[:1], torch.tensor([edge]))
         assert drawn.item() in (1, 2)
+
+
+class Deterministic(TorchDispatchMode):
+    """Fails where a sum of floats would run in whatever order a GPU takes."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten.cumsum.default, torch.ops.aten.cumprod.default):
+            assert not out.is_floating_point(), func
+        return out
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_hard_negatives_are_the_same_every_time(dtype):
+    """Exactly the inverse of the cumulative distribution, in rational numbers."""
+    torch.manual_seed(0)
+    similarity, uniform = 5 * torch.randn(50, 40, dtype=dtype), torch.rand(50)
+    same = torch.rand(50, 40) < 0.2
+    with Deterministic():
+        drawn = draw_hard_negatives(similarity, same, uniform)
+    probs = similarity.masked_fill(same, float('-inf')).softmax(dim=1)
+    for row, u, index in zip(probs.tolist(), uniform.tolist(), drawn.tolist(), strict=True):
+        ends = list(accumulate(map(Fraction, row)))
+        below, end = ends[index] - Fraction(row[index]), ends[index]
+        # a weight is rounded by up to 2^-38, 40 of them stand before the last column
+        slack = Fraction(40, 2**37)
+        assert below - slack <= Fraction(u) * ends[-1] < end + slack
+        assert row[index] > 0
 
 
 def test_slot_health_by_hand():

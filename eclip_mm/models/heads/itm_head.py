@@ -11,6 +11,9 @@ from eclip_mm.registry import MODELS
 
 from .base import MAX_LOGITS, PretextHead, accuracy, row_tiles, similarity_logits
 
+#: of a draw, and of the probability 1; their product has to fit into an int64
+UNIFORM_BITS, WEIGHT_BITS = 24, 38
+
 
 def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tensor) -> Tensor:
     """One column per row, drawn with probability softmax(similarity).
@@ -18,19 +21,19 @@ def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tenso
     Args:
         similarity: (B, G) logits.
         same_product: (B, G) bool, columns that may not be drawn.
-        uniform: (B,) draws in [0, 1): the inverse of the cumulative
-            distribution at them, so that the choice does not depend on the
-            number of ranks.
+        uniform: (B,) draws in [0, 1), of 24 bits as ``torch.rand`` gives
+            them: the inverse of the cumulative distribution at them, so that
+            the choice does not depend on the number of ranks.
 
     Returns:
         (B,) int64.
     """
+    # cumulated as integers: a GPU's running sum of floats is another one every time
     probs = at_least_float32(similarity).masked_fill(same_product, float('-inf')).softmax(dim=1)
-    cumulative = probs.cumsum(dim=1)
-    # scaled by the row's own total: rounding must not leave a draw past the end
-    index = torch.searchsorted(
-        cumulative, (uniform.to(cumulative) * cumulative[:, -1])[:, None], right=True
-    )
+    cumulative = (probs * 2**WEIGHT_BITS).long().cumsum(dim=1)
+    # a share of the row's own total: rounding must not leave a draw past the end
+    drawn = (uniform * 2**UNIFORM_BITS).long() * cumulative[:, -1] >> UNIFORM_BITS
+    index = torch.searchsorted(cumulative, drawn[:, None], right=True)
     return index.squeeze(1).clamp_(max=probs.shape[1] - 1)
 
 
