@@ -1,4 +1,8 @@
-"""Several gloo processes with a share of the batch each are one process with the whole batch."""
+"""Several gloo processes with a share of the batch each are one process with the whole batch.
+
+In float64, over three steps: the queue of the first is part of the second, and wraps around before
+the third.
+"""
 
 import os
 
@@ -11,12 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
 
-BATCH = 8
+BATCH, STEPS = 8, 3
+QUEUE = dict(type='MomentumQueue', size=12, embed_dims=32)  # a batch and a half
 
 
 def _build(chunk_size=None):
     """With a chunk size, the contrastive losses are in tiles of one row, too."""
     cfg = tiny_model_config(chunk_size=chunk_size)
+    cfg['pretext_heads']['inter']['queue'] = QUEUE
     if chunk_size:
         for task in ('itc', 'inter', 'itm'):
             cfg['pretext_heads'][task]['max_elements'] = BATCH
@@ -28,8 +34,8 @@ def _build(chunk_size=None):
     return model
 
 
-def _batch(rows):
-    batch = fake_batch(BATCH)
+def _batch(rows, step):
+    batch = fake_batch(BATCH, seed=step)
     # two rows of one product, one on each rank
     batch['data_samples'][6].set_metainfo(dict(product_id=batch['data_samples'][1].product_id))
     return dict(
@@ -38,11 +44,17 @@ def _batch(rows):
     )
 
 
-def _terms(model, inner, rows):
+def _train(model, inner, rows):
+    """Names and values of the terms, (steps, terms); gradients add up in the model."""
     inner.data_preprocessor.double()
-    data = inner.data_preprocessor(_batch(rows))
-    data['inputs']['images'] = data['inputs']['images'].double()
-    return model(**data, mode='loss')
+    values = []
+    for step in range(STEPS):
+        data = inner.data_preprocessor(_batch(rows, step))
+        data['inputs']['images'] = data['inputs']['images'].double()
+        terms = model(**data, mode='loss')
+        sum(v for k, v in terms.items() if 'loss' in k).backward()
+        values.append(torch.stack([v.detach().double() for v in terms.values()]))
+    return list(terms), torch.stack(values)
 
 
 def _rank(rank, port, size, chunk_size, out):
@@ -52,34 +64,34 @@ def _rank(rank, port, size, chunk_size, out):
     inner = _build(chunk_size)
     model = DistributedDataParallel(inner)
     # dealt like cards, as the sampler does
-    terms = _terms(model, inner, slice(rank, BATCH, size))
-    sum(v for k, v in terms.items() if 'loss' in k).backward()
-    values = torch.stack([v.detach().double() for v in terms.values()])
+    _, values = _train(model, inner, slice(rank, BATCH, size))
     dist.all_reduce(values)
-    if rank == 0:
-        torch.save(dict(values=values / size, grads=[p.grad for p in inner.parameters()]), out)
+    found = dict(values=values / size, grads=[p.grad for p in inner.parameters()])
+    torch.save(dict(found, queue=inner.heads['inter'].queue.state_dict()), f'{out}/{rank}.pth')
     end_rank()
+
+
+def assert_same(found, wanted, name):
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12, msg=lambda m: f'{name}: {m}')
 
 
 @pytest.mark.parametrize('size, chunk_size', [(2, None), (2, 3), (4, 1)])
 def test_several_processes_give_the_loss_and_gradients_of_one(tmp_path, size, chunk_size):
     model = _build()
-    terms = _terms(model, model, slice(0, BATCH))
-    sum(v for k, v in terms.items() if 'loss' in k).backward()
+    names, values = _train(model, model, slice(0, BATCH))
 
-    out = tmp_path / 'rank0.pth'
     port = 20000 + os.getpid() % 20000
-    mp.spawn(_rank, args=(port, size, chunk_size, str(out)), nprocs=size)
-    both = torch.load(out, weights_only=True)
-    # parameters are float64, softmax and losses float32: a few float32 roundings
-    for (name, value), other in zip(terms.items(), both['values'], strict=True):
-        torch.testing.assert_close(
-            other, value.double(), rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f'{name}: {m}'
-        )
-    for (name, param), grad in zip(model.named_parameters(), both['grads'], strict=True):
+    mp.spawn(_rank, args=(port, size, chunk_size, str(tmp_path)), nprocs=size)
+    first, *others = (torch.load(tmp_path / f'{rank}.pth') for rank in range(size))
+    for name, value, other in zip(names, values.T, first['values'].T, strict=True):
+        assert_same(other, value, name)
+    for (name, param), grad in zip(model.named_parameters(), first['grads'], strict=True):
         if param.grad is None:
             assert grad is None, name
         else:
-            torch.testing.assert_close(
-                grad, param.grad, rtol=1e-4, atol=1e-6, msg=lambda m, name=name: f'{name}: {m}'
-            )
+            assert_same(grad, param.grad, name)
+    queue = model.heads['inter'].queue.state_dict()
+    assert queue['num_seen'] == BATCH * STEPS
+    for name, value in queue.items():
+        assert_same(first['queue'][name], value, name)
+        assert all(torch.equal(other['queue'][name], first['queue'][name]) for other in others)
