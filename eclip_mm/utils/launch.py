@@ -6,6 +6,8 @@ import os.path as osp
 
 from mmengine.config import DictAction
 
+from eclip_mm.utils.seeding import derive_seed
+
 
 def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
     """``--work-dir``, ``--cfg-options``, ``--launcher``, ``--local_rank``.
@@ -43,12 +45,19 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
-    """Put launcher and work dir into a config, and LOCAL_RANK into the environment.
+    """Put launcher and work dir into a config, and what the launcher lacks into the environment.
 
     The work dir is ``--work-dir``, else the config's own, else
     ``work_dirs/{name of the config}``.
     """
+    if args.launcher == 'mpi' and 'OMPI_COMM_WORLD_LOCAL_RANK' in os.environ:
+        # mmengine selects this GPU, but DDP is told LOCAL_RANK's
+        os.environ['LOCAL_RANK'] = os.environ['OMPI_COMM_WORLD_LOCAL_RANK']
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.launcher == 'slurm' and 'SLURM_JOB_ID' in os.environ:
+        # mmengine's 29500 would be that of all jobs on a machine
+        step = os.environ['SLURM_JOB_ID'], os.environ.get('SLURM_STEP_ID', '0')
+        os.environ.setdefault('MASTER_PORT', str(20000 + derive_seed(*step) % 12000))
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
