@@ -3,26 +3,35 @@
 import os
 import subprocess
 
+import pytest
 
-def test_slurm_is_asked_for_one_task_a_gpu(tmp_path, repo_root):
-    """With a ``srun`` that writes down how it was called."""
+
+def call(tmp_path, repo_root, *words, **env) -> list[str]:
+    """The arguments that ``srun`` gets: one that writes down how it was called."""
     srun = tmp_path / 'srun'
     srun.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@" >called\n')
     srun.chmod(0o755)
-    script = repo_root / 'tools/slurm_train.sh'
     subprocess.run(
-        ['bash', script, 'part', 'job', 'my/config.py', 'my/runs', '--resume', '--amp'],
+        ['bash', repo_root / 'tools/slurm_train.sh', 'part', 'job', *words],
         check=True,
         cwd=tmp_path,
-        env=dict(
-            os.environ,
-            PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}',
-            GPUS='32',
-            GPUS_PER_NODE='4',
-            SRUN_ARGS='--time=10 --exclusive',
-        ),
+        env=dict(os.environ, PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}', **env),
     )
-    called = (tmp_path / 'called').read_text().splitlines()
+    return (tmp_path / 'called').read_text().splitlines()
+
+
+def test_slurm_is_asked_for_one_task_a_gpu(tmp_path, repo_root):
+    called = call(
+        tmp_path,
+        repo_root,
+        'my/config.py',
+        'my/runs',
+        '--resume',
+        '--amp',
+        GPUS='32',
+        GPUS_PER_NODE='4',
+        SRUN_ARGS='--time=10 --exclusive',
+    )
     options, program = called[: called.index('python')], called[called.index('python') :]
     assert options == [
         '-p',
@@ -47,3 +56,11 @@ def test_slurm_is_asked_for_one_task_a_gpu(tmp_path, repo_root):
         '--resume',
         '--amp',
     ]
+
+
+@pytest.mark.parametrize('gpus, per_node', [('4', 4), ('8', 8), ('16', 8)])
+def test_a_node_is_asked_for_no_more_than_there_shall_be(tmp_path, repo_root, gpus, per_node):
+    called = call(tmp_path, repo_root, 'my/config.py', 'my/runs', GPUS=gpus)
+    assert {f'--gres=gpu:{per_node}', f'--ntasks={gpus}', f'--ntasks-per-node={per_node}'} <= set(
+        called
+    )
