@@ -6,7 +6,12 @@
 
 import argparse
 
-from eclip_mm.engine import go_on_from_checkpoint, leave_process_group, prepare_cpu_launch
+from eclip_mm.engine import (
+    allow_accumulation,
+    go_on_from_checkpoint,
+    leave_process_group,
+    prepare_cpu_launch,
+)
 from eclip_mm.registry import RUNNERS
 from eclip_mm.utils.config import load_config, naming_config
 from eclip_mm.utils.detection_config import fill_architecture
@@ -41,6 +46,7 @@ def main():
     hooks = cfg.setdefault('default_hooks', {})
     hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
     prepare_cpu_launch(cfg)
+    allow_accumulation(cfg)
     with naming_config(args.config):
         fill_architecture(cfg.model)
         RUNNERS.build(cfg).train()  # mmengine's, or the one that `runner_type` names

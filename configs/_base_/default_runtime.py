@@ -24,8 +24,9 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
-# of several processes: every step takes the same parts of the model, and gradients lie where they
-# are sent from instead of being copied there
+# of several processes: every step takes the same parts of the model (not while gradients
+# accumulate: tools/train.py then sets static_graph=False), and gradients lie where they are sent
+# from instead of being copied there
 model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
     static_graph=True,

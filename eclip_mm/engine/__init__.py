@@ -1,6 +1,13 @@
 from .checkpoint import PlainCheckpointHook, load_from_local, read_saved_config
 from .checkpoint_hook import KeepingCheckpointHook
-from .dist import gather, leave_process_group, local_rows, prepare_cpu_launch, world
+from .dist import (
+    allow_accumulation,
+    gather,
+    leave_process_group,
+    local_rows,
+    prepare_cpu_launch,
+    world,
+)
 from .evaluation_loops import ProductTestLoop, ProductValLoop
 from .finite import NonFiniteLossError, check_finite
 from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
@@ -30,6 +37,7 @@ __all__ = [
     'StepSeedHook',
     'TeacherUpdateHook',
     'WorkerDiedError',
+    'allow_accumulation',
     'check_finite',
     'gather',
     'go_on_from_checkpoint',

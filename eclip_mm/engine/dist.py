@@ -1,10 +1,15 @@
-"""Several processes: gathering features with and without gradient, launching without GPUs."""
+"""Several processes: gathering features with and without gradient, what a launch needs."""
 
 import datetime
+import os
 
 import torch
 import torch.distributed as dist
+from mmengine.logging import print_log
 from torch import Tensor
+
+#: where torchrun, Slurm and Open MPI write the number of a process
+RANK_VARIABLES = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 
 def world() -> tuple[int, int]:
@@ -92,6 +97,29 @@ def prepare_cpu_launch(cfg) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
     cfg.model_wrapper_cfg.device_ids = None
+
+
+def allow_accumulation(cfg) -> None:
+    """Switch DDP's static graph off where gradients accumulate over several steps.
+
+    A static graph takes every step for one that sends its gradients; where some do not, torch ends
+    with ``expect_autograd_hooks_ INTERNAL ASSERT FAILED``. A line of the output says so.
+
+    Args:
+        cfg: config with ``launcher``; changed in place.
+    """
+    counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    wrapper = cfg.get('model_wrapper_cfg') or {}
+    if cfg.launcher == 'none' or counts == 1 or not wrapper.get('static_graph'):
+        return
+    wrapper['static_graph'] = False
+    # before torch knows the rank
+    ranks = (os.environ.get(key, '0') for key in RANK_VARIABLES)
+    if all(rank == '0' for rank in ranks):
+        print_log(
+            f'optim_wrapper.accumulative_counts={counts} sends gradients in some steps only: '
+            'model_wrapper_cfg.static_graph=False'
+        )
 
 
 def leave_process_group() -> None:

@@ -1,10 +1,12 @@
-"""Gathering with gradient."""
+"""Gathering with gradient, and what DDP is told of a config."""
 
+import pytest
 import torch
 import torch.distributed as dist
+from mmengine.config import Config
 
 import eclip_mm.engine.dist as ours
-from eclip_mm.engine import gather
+from eclip_mm.engine import allow_accumulation, gather
 
 
 def test_the_gradient_that_comes_in_is_not_changed(monkeypatch):
@@ -18,3 +20,36 @@ def test_the_gradient_that_comes_in_is_not_changed(monkeypatch):
     gather(x).backward(incoming)
     assert torch.equal(incoming, before)
     torch.testing.assert_close(x.grad, 3 * before[1::2])
+
+
+@pytest.mark.parametrize(
+    'counts, launcher, rank, static, said',
+    [
+        (2, 'pytorch', '0', False, True),
+        (2, 'pytorch', '1', False, False),
+        (1, 'pytorch', '0', True, False),
+        (2, 'none', '0', True, False),
+    ],
+)
+def test_gradients_that_accumulate_need_a_graph_that_changes(
+    counts, launcher, rank, static, said, monkeypatch, capsys
+):
+    monkeypatch.setenv('RANK', rank)
+    cfg = Config(
+        dict(
+            launcher=launcher,
+            optim_wrapper=dict(accumulative_counts=counts),
+            model_wrapper_cfg=dict(static_graph=True),
+        )
+    )
+    allow_accumulation(cfg)
+    assert cfg.model_wrapper_cfg.static_graph is static
+    assert ('static_graph=False' in capsys.readouterr().out) is said
+
+
+@pytest.mark.parametrize('cfg', [{}, dict(optim_wrapper=None, model_wrapper_cfg=None)])
+def test_a_config_that_says_nothing_of_it_is_left_alone(cfg):
+    cfg = Config(dict(cfg, launcher='pytorch'))
+    before = cfg.to_dict()
+    allow_accumulation(cfg)
+    assert cfg.to_dict() == before

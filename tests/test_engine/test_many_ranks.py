@@ -5,33 +5,29 @@ the buckets) and configs/eclip_vitl16_fsdp.py. A rank takes half of the batch; A
 momentum model, checkpoints and their resumption are all in the path.
 """
 
-import os
-import socket
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
-from mmengine.config import Config
 
-from eclip_mm.engine import prepare_cpu_launch
 from eclip_mm.engine.dist import local_part
 from eclip_mm.engine.sharded import gathered
 from eclip_mm.registry import MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.scaling import gathered_bytes
 
-from .helpers import BATCH, runner_config
-
-DDP = dict(
-    model_wrapper_cfg=dict(
-        type='MMDistributedDataParallel',
-        static_graph=True,
-        gradient_as_bucket_view=True,
-        broadcast_buffers=False,
-    )
+from .helpers import BATCH
+from .rank_runs import (
+    DDP,
+    SHARDED,
+    STEPS,
+    assert_same_training,
+    config,
+    load,
+    start_ranks,
+    train,
+    train_rank,
 )
-SHARDED = dict(runner_type='ShardedRunner')
+
 #: name -> what its config adds; chunks of one product on either side
 CASES = {
     'ddp': DDP,
@@ -40,35 +36,10 @@ CASES = {
     'sharded_recomputing': dict(SHARDED, recompute=True),
     'ddp_chunked': dict(DDP, chunk_size=1),
     'sharded_chunked': dict(SHARDED, chunk_size=1),
+    'ddp_accumulating': dict(DDP, accumulate=2),
+    'sharded_accumulating': dict(SHARDED, accumulate=2),
 }
-STEPS = 4
 TEXTS = torch.tensor([[2, 5, 3], [2, 3, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
-
-
-def config(work_dir, ranks=1, recompute=False, chunk_size=None, **case) -> Config:
-    """A run of one epoch; two layers in each encoder, so that units follow one another."""
-    model = tiny_model_config(embed_dims=16, num_blocks=2, chunk_size=chunk_size)
-    for name in ('image_encoder', 'text_encoder'):
-        model[name]['config']['num_hidden_layers'] = 2
-        model[name]['gradient_checkpointing'] = recompute
-    if 'runner_type' in case:
-        model['text_encoder']['length_groups'] = 1
-    model['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=6, embed_dims=16)
-    cfg = Config(runner_config(work_dir, model=model, **case))
-    cfg.train_dataloader.batch_size = BATCH // ranks
-    cfg.optim_wrapper.update(
-        # small gradients have any sign, and Adam's steps their size: eps takes them out
-        optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05, eps=1e-3, fused=True),
-        clip_grad=dict(max_norm=0.5, error_if_nonfinite=True),
-    )
-    return cfg
-
-
-def train(cfg: Config):
-    torch.manual_seed(0)
-    runner = RUNNERS.build(cfg)
-    runner.train()
-    return runner
 
 
 class Sent:
@@ -91,21 +62,11 @@ class Sent:
         return self.bytes
 
 
-def _rank(rank, port, folder):
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE='2',
-    )
-    torch.set_num_threads(1)
+def _train_all(rank, folder):
     notes = {}
     for name, case in CASES.items():
-        cfg = config(f'{folder}/{name}', ranks=2, launcher='pytorch', **case)
-        prepare_cpu_launch(cfg)
         sent = Sent()
-        runner = train(cfg)
+        runner = train_rank(f'{folder}/{name}', **case)
         notes[f'{name}_sent'] = sent.stop()
         if name == 'sharded':
             held = (local_part(param.detach()).numel() for param in runner.model.parameters())
@@ -115,11 +76,8 @@ def _rank(rank, port, folder):
     torch.save(notes, f'{folder}/notes{rank}.pth')
     # from the divided run's second step, divided; from DDP's, divided
     for name, source in (('resumed', 'sharded'), ('resumed_ddp', 'ddp')):
-        checkpoint = f'{folder}/{source}/iter_2.pth'
-        cfg = config(f'{folder}/{name}', ranks=2, launcher='pytorch', **SHARDED)
-        cfg.update(resume=True, load_from=checkpoint)
-        prepare_cpu_launch(cfg)
-        train(cfg)
+        start = dict(resume=True, load_from=f'{folder}/{source}/iter_2.pth')
+        train_rank(f'{folder}/{name}', **SHARDED, **start)
     end_rank()
 
 
@@ -128,53 +86,27 @@ def runs(tmp_path_factory):
     """Folder with a work dir of each case, and of ``one``, a single process."""
     folder = tmp_path_factory.mktemp('runs')
     train(config(folder / 'one'))
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
-    mp.spawn(_rank, args=(port, str(folder)), nprocs=2)
+    train(config(folder / 'one_accumulating', accumulate=2))
+    start_ranks(_train_all, folder)
     return folder
 
 
-def load(folder, step=STEPS) -> dict:
-    return torch.load(folder / f'iter_{step}.pth', weights_only=True)
-
-
-def assert_same_training(ours: dict, theirs: dict, rtol=1e-5, atol=2e-6, ranks_differ=False):
-    """Weights of model and momentum model, optimiser, and what was logged at every step.
-
-    What is logged of the loss is the main rank's share of the batch.
-    """
-    assert list(ours['state_dict']) == list(theirs['state_dict'])
-    for name, value in theirs['state_dict'].items():
-        torch.testing.assert_close(
-            ours['state_dict'][name],
-            value,
-            rtol=rtol,
-            atol=atol,
-            msg=lambda m, name=name: f'{name}: {m}',
-        )
-    assert ours['optimizer']['state'].keys() == theirs['optimizer']['state'].keys()
-    for index, of_param in theirs['optimizer']['state'].items():
-        for name, value in of_param.items():
-            torch.testing.assert_close(
-                ours['optimizer']['state'][index][name], value, rtol=rtol, atol=atol
-            )
-    scalars, others = (c['message_hub']['log_scalars'] for c in (ours, theirs))
-    for name in ('train/loss', 'train/grad_norm', 'train/logit_scale')[ranks_differ:]:
-        assert len(scalars[name]['log']) == STEPS
-        torch.testing.assert_close(scalars[name]['log'], others[name]['log'], rtol=1e-4, atol=1e-5)
+def updates(name: str) -> int:
+    """Of the weights, in a case."""
+    return STEPS // CASES[name].get('accumulate', 1)
 
 
 @pytest.mark.parametrize('name', [n for n in CASES if n.startswith('sharded')])
 def test_a_divided_model_trains_as_ddp(runs, name):
     """The same shares of the batch and the same draws: sums in another order only."""
     other = load(runs / name.replace('sharded', 'ddp'))
-    assert_same_training(load(runs / name), other)
+    assert_same_training(load(runs / name), other, updates=updates(name))
 
 
 @pytest.mark.parametrize('name', CASES)
 def test_two_ranks_train_as_one(runs, name):
-    assert_same_training(load(runs / name), load(runs / 'one'), ranks_differ=True)
+    one = load(runs / ('one_accumulating' if 'accumulating' in name else 'one'))
+    assert_same_training(load(runs / name), one, ranks_differ=True, updates=updates(name))
 
 
 def test_the_comparison_can_fail(runs):

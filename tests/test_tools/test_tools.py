@@ -160,6 +160,32 @@ def test_two_processes_evaluate_as_one(workplace, trained, free_port):
     assert_same_figures(figures(folder), validation(trained))
 
 
+def test_two_processes_accumulate_gradients(workplace, free_port):
+    """DDP as the base config sets it up, with a static graph, cannot."""
+    config = workplace.folder / 'accumulating.py'
+    config.write_text("_base_ = 'tiny.py'\noptim_wrapper = dict(accumulative_counts=2)\n")
+    workplace.wait(
+        'accumulating',
+        workplace.start(
+            'accumulating',
+            'bash',
+            workplace.root / 'tools/dist_train.sh',
+            config,
+            2,
+            '--cfg-options',
+            'train_cfg.max_epochs=1',
+            'val_dataloader=None',
+            'val_evaluator=None',
+            'val_cfg=None',
+            PORT=free_port,
+        ),
+    )
+    assert workplace.log('accumulating').count('model_wrapper_cfg.static_graph=False') == 1
+    folder = workplace.folder / 'work_dirs/accumulating'
+    saved = torch.load(folder / 'iter_4.pth', weights_only=True)  # 64 products / (2 x 8)
+    assert saved['optimizer']['state'][0]['step'] == 2
+
+
 def test_two_processes_train_with_amp_and_tensorboard(workplace, free_port):
     config = workplace.folder / 'board.py'
     config.write_text(
