@@ -1,6 +1,7 @@
 """Epoch-based training that can stop and go on anywhere in an epoch."""
 
 import inspect
+import traceback
 from pathlib import Path
 
 import torch.distributed as dist
@@ -11,7 +12,7 @@ from eclip_mm.registry import LOOPS
 
 from .dist import world
 from .finite import NonFiniteGradientError, NonFiniteLossError, refuse_nonfinite_gradients
-from .worker_death import WorkerDiedError, deaths_wait, is_worker_death
+from .worker_death import WorkerDiedError, deaths_are_known, deaths_wait, is_worker_death
 
 
 @LOOPS.register_module()
@@ -56,7 +57,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         except RuntimeError as error:  # wherever it was: workers live on during validation
             if not is_worker_death(error):
                 raise
-            self._stop_for_dead_worker(error)
+            with deaths_are_known():
+                advice = self._save_after_death()
+                # the other workers end with their iterator, which loader and traceback hold
+                self.dataloader._iterator = None
+                traceback.clear_frames(error.__traceback__)
+            raise WorkerDiedError(f'{error}\n{advice}') from error
 
     def run_epoch(self) -> None:
         """Iterate one epoch from wherever ``iter`` stands in it."""
@@ -102,23 +108,22 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             meta=dict(epoch=self._epoch, iter=self._iter),
         )
 
-    def _stop_for_dead_worker(self, error: RuntimeError) -> None:
+    def _save_after_death(self) -> str:
+        """Save all steps if that is possible; what to tell the user."""
         advice = (
             'Often the system had no memory left and killed it: lower num_workers (of a '
             'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
         )
         rank, size = world()
-        # Between two steps every rank holds the same, and the others wait for this one in the next.
-        # Weights that are divided over the ranks cannot be written by one of them.
+        # Between two steps every rank holds the same, and in the next the others wait for this
+        # one. Weights that are divided over the ranks cannot be written by one of them.
         if size == 1 or isinstance(self.runner.model, DistributedDataParallel):
             name = f'worker_died_iter_{self._iter}.pth'
             self._save(name, rank)
             folder = Path(self.runner.work_dir)
             (folder / 'last_checkpoint').write_text(str(folder / name))
-            advice += f' All {self._iter} steps are in {folder / name}: go on with --resume.'
-        else:
-            advice += ' Go on from the last checkpoint with --resume.'
-        raise WorkerDiedError(f'{error}\n{advice}') from error
+            return f'{advice} All {self._iter} steps are in {folder / name}: go on with --resume.'
+        return f'{advice} Go on from the last checkpoint with --resume.'
 
     def run_iter(self, idx, data_batch) -> None:
         try:

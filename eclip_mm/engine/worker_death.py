@@ -36,3 +36,20 @@ def deaths_wait() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, handler if handler is not None else signal.SIG_DFL)
     if held_back and callable(handler):
         handler(*held_back[-1])
+
+
+@contextmanager
+def deaths_are_known() -> Iterator[None]:
+    """No death of a worker is told in the block.
+
+    A dead worker that nobody has waited for is told anew whenever any process
+    ends, such as the one in which a checkpoint asks git for its commit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler if handler is not None else signal.SIG_DFL)

@@ -2,17 +2,20 @@
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch.multiprocessing import ProcessRaisedException
 from torch.utils.data import DataLoader, Dataset
 
 from eclip_mm.engine.worker_death import WorkerDiedError, deaths_wait
 from eclip_mm.registry import DATASETS, HOOKS
 
 from .helpers import FakeProducts, make_runner
+from .rank_runs import assert_same_training, load, start_ranks, train_rank
 
 
 @DATASETS.register_module(force=True)
@@ -43,6 +46,11 @@ class LetThemDie(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         with open(f'{self.flag}.now', 'w'):
             pass
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        # the end of any process makes torch look for dead workers again
+        subprocess.run(['true'], check=True)
+        time.sleep(0.1)
 
 
 @HOOKS.register_module(force=True)
@@ -78,6 +86,7 @@ def test_the_training_goes_on_as_if_no_worker_had_died(tmp_path):
     )
     with pytest.raises(WorkerDiedError, match=r'(?s)DataLoader worker.*--resume') as caught:
         runner.train()
+    subprocess.run(['true'], check=True)  # and nothing is left that would be told again
     steps = runner.iter
     assert 1 <= steps < 3  # item 9 is of the third batch; its worker runs ahead
     path = tmp_path / 'a' / f'worker_died_iter_{steps}.pth'
@@ -129,6 +138,36 @@ def test_a_worker_that_dies_during_validation(tmp_path):
     assert resumed.iter == untouched.iter == 8
     for key, value in untouched.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[key]), key
+
+
+def train_two(rank, folder, name='died', hooks=(dict(type='LetThemDie'),), **options):
+    """Item 9 is dealt to rank 1."""
+    flag = f'{folder}/killed'
+    hooks = [dict(hook, flag=flag) for hook in hooks]
+    train_rank(f'{folder}/{name}', train_dataloader=loader(flag), hooks=hooks, **options)
+
+
+def resume_two(rank, folder):
+    train_two(rank, folder, hooks=(), resume=True)
+
+
+def train_two_untouched(rank, folder):
+    train_two(rank, folder, 'untouched', hooks=())
+
+
+@pytest.mark.slow
+def test_the_rank_whose_worker_died_saves_what_all_have(tmp_path):
+    with pytest.raises(ProcessRaisedException):
+        start_ranks(train_two, tmp_path)
+    (path,) = (tmp_path / 'died').glob('worker_died_iter_*.pth')
+    assert path.stem in ('worker_died_iter_1', 'worker_died_iter_2')
+    assert (tmp_path / 'died/last_checkpoint').read_text() == str(path)
+    start_ranks(resume_two, tmp_path)
+    start_ranks(train_two_untouched, tmp_path)
+    # of the loss each rank logs its own share: the first step's is that of rank 1 now
+    assert_same_training(
+        load(tmp_path / 'died'), load(tmp_path / 'untouched'), rtol=0, atol=0, ranks_differ=True
+    )
 
 
 class Numbers(Dataset):

@@ -14,10 +14,13 @@ from eclip_mm.testing import fake_batch, tiny_model_config
 AOT = dict(backend='aot_eager')
 
 
-def build(**overrides):
+def build(recompute=False, **overrides):
     torch.manual_seed(0)
     torch.compiler.reset()
-    return MODELS.build(tiny_model_config(num_blocks=1, **overrides)).double().train()
+    cfg = tiny_model_config(num_blocks=1, **overrides)
+    for encoder in (cfg['image_encoder'], cfg['text_encoder']):
+        encoder['gradient_checkpointing'] = recompute
+    return MODELS.build(cfg).double().train()
 
 
 def terms_and_grads(model, batch):
@@ -36,8 +39,12 @@ QUEUE = dict(type='MomentumQueue', size=16, embed_dims=32)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'overrides',
-    [{}, dict(chunk_size=3, pretext_heads=dict(inter=dict(type='InterProductHead', queue=QUEUE)))],
-    ids=['paper', 'chunks-queue'],
+    [
+        {},
+        dict(recompute=True),
+        dict(chunk_size=3, pretext_heads=dict(inter=dict(type='InterProductHead', queue=QUEUE))),
+    ],
+    ids=['paper', 'recompute', 'chunks-queue'],
 )
 def test_values_and_gradients_are_the_plain_models(overrides):
     plain, compiled = build(**overrides), build(**overrides, compile=AOT)

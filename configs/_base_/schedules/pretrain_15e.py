@@ -8,6 +8,7 @@ optim_wrapper = dict(
     constructor='PretrainOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=1.0, error_if_nonfinite=True),
+    accumulative_counts=1,
 )
 
 param_scheduler = [

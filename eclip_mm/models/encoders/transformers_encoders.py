@@ -91,6 +91,8 @@ class _TransformersEncoder(nn.Module):
         super().__init__()
         self.model = build_transformers_model(model_type, config, pretrained, allow_download)
         if gradient_checkpointing:
+            # BERT would warn that it keeps no cache, in the middle of a compiled graph
+            self.model.config.use_cache = False
             self.model.gradient_checkpointing_enable(
                 gradient_checkpointing_kwargs=dict(use_reentrant=False)
             )
