@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from memory import peak, resident
 
 from eclip_mm.models.heads import ITCHead
-from eclip_mm.models.heads.base import MAX_LOGITS
+from eclip_mm.models.heads.tiles import MAX_LOGITS
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 
 LIMIT = 2**30  # bytes above the features

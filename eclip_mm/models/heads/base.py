@@ -2,13 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 
-#: logits that a head holds at a time (16 MiB in float32, of which a loss makes several copies)
-MAX_LOGITS = 2**22
+from .tiles import MAX_LOGITS, mean_over_tiles, row_tiles
 
 
 class PretextHead(nn.Module):
@@ -70,15 +68,6 @@ def accuracy(logits: Tensor, targets: Tensor, same_product: Tensor | None = None
     return right.float().mean()
 
 
-def row_tiles(num_rows: int, num_columns: int, max_elements: int) -> list[slice]:
-    """Slices that cut (num_rows, num_columns) logits into tiles of whole rows.
-
-    A tile has at most ``max_elements`` elements, but one row at least.
-    """
-    step = max(1, max_elements // max(1, num_columns))
-    return [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
-
-
 def contrast(
     criterion: nn.Module,
     outputs: PretrainOutputs,
@@ -90,8 +79,8 @@ def contrast(
     """Find each row's own product among others: a contrastive loss with bounded memory.
 
     Where the B x G logits are more than ``max_elements``, they are made in
-    tiles of whole rows and made again in the backward pass: one matrix product
-    in four more, value and gradient are those of the whole.
+    tiles of whole rows, see :func:`mean_over_tiles`; value and gradient are
+    those of the whole.
 
     Args:
         criterion: (logits, targets, ignore) -> mean over the rows, as
@@ -108,18 +97,17 @@ def contrast(
     """
     ids = outputs.all_id_hash if other_ids is None else other_ids
 
-    def tile(rows: slice) -> tuple[Tensor, Tensor]:
+    def tile(rows: slice, feats: Tensor, others: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         targets = outputs.targets[rows]
-        logits = similarity_logits(feats[rows], others, outputs.logit_scale)
+        logits = similarity_logits(feats, others, scale)
         same_product = outputs.id_hash[rows, None] == ids
         return criterion(logits, targets, same_product), accuracy(logits, targets, same_product)
 
-    tiles = row_tiles(len(feats), len(others), max_elements)
-    if len(tiles) == 1:
-        return tile(tiles[0])
-    loss = acc = 0.0
-    for rows in tiles:
-        found = checkpoint(tile, rows, use_reentrant=False, preserve_rng_state=False)
-        share = (rows.stop - rows.start) / len(feats)
-        loss, acc = loss + share * found[0], acc + share * found[1]
-    return loss, acc
+    return mean_over_tiles(
+        tile,
+        row_tiles(len(feats), len(others), max_elements),
+        feats,
+        others,
+        outputs.logit_scale,
+        parameters=tuple(criterion.parameters()),
+    )

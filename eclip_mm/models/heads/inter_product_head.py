@@ -7,7 +7,8 @@ from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import MAX_LOGITS, PretextHead, contrast
+from .base import PretextHead, contrast
+from .tiles import MAX_LOGITS
 
 
 @MODELS.register_module()

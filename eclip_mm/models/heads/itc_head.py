@@ -5,7 +5,8 @@ from torch import Tensor
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import MAX_LOGITS, PretextHead, contrast
+from .base import PretextHead, contrast
+from .tiles import MAX_LOGITS
 
 
 @MODELS.register_module()

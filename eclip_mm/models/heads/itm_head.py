@@ -9,7 +9,8 @@ from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-from .base import MAX_LOGITS, PretextHead, accuracy, row_tiles, similarity_logits
+from .base import PretextHead, accuracy, similarity_logits
+from .tiles import MAX_LOGITS, row_tiles
 
 #: of a draw, and of the probability 1; their product has to fit into an int64
 UNIFORM_BITS, WEIGHT_BITS = 24, 38
@@ -78,9 +79,9 @@ class ITMHead(PretextHead):
     def draw_negatives(self, outputs: PretrainOutputs) -> Tensor:
         """(B,) int64, a text of the global batch for each row."""
         h, texts = F.normalize(outputs.positive_feats, dim=-1), outputs.all_text_feats
-        drawn = []
+        drawn = torch.empty(len(h), dtype=torch.int64, device=h.device)
         for rows in row_tiles(len(h), len(texts), self.max_elements):
             similarity = similarity_logits(h[rows], texts, outputs.logit_scale)
             same_product = outputs.id_hash[rows, None] == outputs.all_id_hash
-            drawn.append(draw_hard_negatives(similarity, same_product, outputs.uniform[rows]))
-        return torch.cat(drawn)
+            drawn[rows] = draw_hard_negatives(similarity, same_product, outputs.uniform[rows])
+        return drawn

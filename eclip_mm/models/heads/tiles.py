@@ -1,0 +1,112 @@
+"""Means over the rows of matrices that are never in memory as a whole."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
+
+#: logits that a head holds at a time (16 MiB in float32, of which a loss makes several copies)
+MAX_LOGITS = 2**22
+
+
+def row_tiles(num_rows: int, num_columns: int, max_elements: int) -> list[slice]:
+    """Slices that cut (num_rows, num_columns) logits into tiles of whole rows.
+
+    A tile has at most ``max_elements`` elements, but one row at least.
+    """
+    step = max(1, max_elements // max(1, num_columns))
+    return [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
+
+
+def mean_over_tiles(
+    function: Callable[..., tuple[Tensor, Tensor]],
+    tiles: Sequence[slice],
+    own: Tensor,
+    *shared: Tensor,
+    parameters: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
+    """Means over all rows, from those of tiles that are made one after the other.
+
+    A tile is made again in the backward pass, as by ``checkpoint``: one matrix
+    product in four more. Nothing is left of a tile before the next one is made.
+
+    Args:
+        function: (rows, own[rows], *shared) -> a loss and a figure without
+            gradient, scalars that are means over the rows.
+        tiles: slices that cover the rows.
+        own: (B, ...) of which a tile takes its rows.
+        shared: what all tiles take whole.
+        parameters: further tensors that ``function`` uses and that get
+            gradients.
+
+    Returns:
+        The loss and the figure over all rows.
+    """
+    if len(tiles) == 1:
+        return function(tiles[0], own, *shared)
+    if not torch.compiler.is_compiling():
+        return _MeanOverTiles.apply(function, tiles, len(shared), own, *shared, *parameters)
+    # Dynamo looks into `checkpoint`, not into the function below. That one is there for the CPU:
+    # what checkpoint keeps of each tile is small, but lies between the large pieces of memory that
+    # tiles give back, which malloc then cannot use again: 65,536 features took over 20 GiB.
+    loss = figure = 0.0
+    for rows in tiles:
+        found = checkpoint(
+            function, rows, own[rows], *shared, use_reentrant=False, preserve_rng_state=False
+        )
+        share = (rows.stop - rows.start) / len(own)
+        loss, figure = loss + share * found[0], figure + share * found[1]
+    return loss, figure
+
+
+class _MeanOverTiles(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, function, tiles, num_shared, own, *others):
+        ctx.function, ctx.tiles, ctx.num_shared = function, tiles, num_shared
+        ctx.save_for_backward(own, *others)
+        means = None
+        for rows in tiles:
+            share = (rows.stop - rows.start) / len(own)
+            found = [share * x for x in function(rows, own[rows], *others[:num_shared])]
+            if means is None:
+                means = found
+            else:
+                torch._foreach_add_(means, found)
+        ctx.mark_non_differentiable(means[1])
+        return tuple(means)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_loss, _):
+        own, *others = ctx.saved_tensors
+        wants_own, *wants = ctx.needs_input_grad[3:]
+        shared = [
+            x.detach().requires_grad_(want)
+            for x, want in zip(others[: ctx.num_shared], wants, strict=False)
+        ]
+        sources = [*shared, *others[ctx.num_shared :]]
+        wanted = [i for i, want in enumerate(wants) if want]
+        grad_own = torch.empty_like(own) if wants_own else None
+        grads = [None] * len(others)
+        for rows in ctx.tiles:
+            with torch.enable_grad():
+                part = own[rows].detach().requires_grad_(wants_own)
+                loss = ctx.function(rows, part, *shared)[0]
+            share = (rows.stop - rows.start) / len(own)
+            found = torch.autograd.grad(
+                loss,
+                [sources[i] for i in wanted] + [part] * wants_own,
+                share * grad_loss,
+                allow_unused=True,
+            )
+            if wants_own:
+                grad_own[rows] = found[-1]
+            for k, i in enumerate(wanted):
+                if grads[i] is None:
+                    grads[i] = found[k]
+                elif found[k] is not None:
+                    grads[i].add_(found[k])
+            del loss, found  # before the next tile is made
+        return None, None, None, grad_own, *grads
