@@ -1,6 +1,7 @@
 """Row groups of a Parquet catalogue on any file system, read one at a time."""
 
 import posixpath
+import threading
 import time
 import zlib
 from collections import OrderedDict
@@ -78,9 +79,11 @@ class ParquetGroups:
 
     def _forget(self) -> None:
         self._footers: OrderedDict[int, pq.FileMetaData] = OrderedDict()
+        # a stream reads ahead in a thread, and what stands in for faults in the main one
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, '_footers': None}
+        return {**self.__dict__, '_footers': None, '_lock': None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -193,21 +196,26 @@ class ParquetGroups:
                         group, columns=without_boxes(leaf_names(opened)), use_threads=False
                     )
             except UNREADABLE as error:
-                if attempt == self.max_tries or not is_unreachable(error):
+                for_good = isinstance(error, (FileNotFoundError, PermissionError))
+                if attempt == self.max_tries or for_good or not is_unreachable(error):
                     raise
                 time.sleep(self.first_wait * 2 ** (attempt - 1))
 
     def _footer(self, file: int) -> pq.FileMetaData:
-        if file not in self._footers:
+        with self._lock:
+            footer = self._footers.get(file)
+        if footer is None:
             with self._open(self._files[file]) as opened:
-                self._footers[file] = opened.metadata
-        self._footers.move_to_end(file)
-        while (
-            len(self._footers) > 1
-            and sum(f.num_row_groups for f in self._footers.values()) > self.max_kept_groups
-        ):
-            self._footers.popitem(last=False)
-        return self._footers[file]
+                footer = opened.metadata
+        with self._lock:
+            self._footers[file] = footer
+            self._footers.move_to_end(file)
+            while (
+                len(self._footers) > 1
+                and sum(f.num_row_groups for f in self._footers.values()) > self.max_kept_groups
+            ):
+                self._footers.popitem(last=False)
+        return footer
 
     def read_picture(self, group: int, path: str) -> bytes:
         """A picture that a row names by its path, relative to the row's file.

@@ -60,7 +60,9 @@ def check_resumable(runner, saved: dict | None) -> None:
             '--resume'
         )
     stream, old_stream = now['stream'] or {}, saved.get('stream') or {}
-    changed = [key for key in stream | old_stream if stream.get(key) != old_stream.get(key)]
+    # of two streams what both tell: an older version told less
+    keys = stream.keys() & old_stream.keys() if stream and old_stream else stream | old_stream
+    changed = sorted(key for key in keys if stream.get(key) != old_stream.get(key))
     if changed:
         told = ', '.join(
             f'{key} {old_stream.get(key)} and now {stream.get(key)}' for key in changed

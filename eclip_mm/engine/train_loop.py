@@ -94,12 +94,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             # the last batch of an epoch may have been a short one
             sampler.set_start(min(done * self.dataloader.batch_size, len(sampler)))
 
-    def _save(self, name: str, rank: int = 0) -> None:
-        """Write a checkpoint of the steps so far to the work dir, on one rank."""
-        if world()[0] != rank:
-            return
-        # past mmengine's `master_only`
-        save = inspect.unwrap(type(self.runner).save_checkpoint)
+    def _save(self, name: str, this_rank: bool = False) -> None:
+        """Write a checkpoint of the steps so far to the work dir.
+
+        All ranks call it, and mmengine or ``ShardedRunner`` decides who writes; with
+        ``this_rank`` one rank calls it and writes.
+        """
+        save = type(self.runner).save_checkpoint
+        if this_rank:
+            save = inspect.unwrap(save)  # past mmengine's `master_only`
         save(
             self.runner,
             self.runner.work_dir,
@@ -114,12 +117,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             'Often the system had no memory left and killed it: lower num_workers (of a '
             'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
         )
-        rank, size = world()
         # Between two steps every rank holds the same, and in the next the others wait for this
         # one. Weights that are divided over the ranks cannot be written by one of them.
-        if size == 1 or isinstance(self.runner.model, DistributedDataParallel):
+        if world()[1] == 1 or isinstance(self.runner.model, DistributedDataParallel):
             name = f'worker_died_iter_{self._iter}.pth'
-            self._save(name, rank)
+            self._save(name, this_rank=True)
             folder = Path(self.runner.work_dir)
             (folder / 'last_checkpoint').write_text(str(folder / name))
             return f'{advice} All {self._iter} steps are in {folder / name}: go on with --resume.'

@@ -124,6 +124,33 @@ def test_a_criterion_with_weights_of_its_own_trains_in_tiles():
     torch.testing.assert_close(*found, rtol=1e-12, atol=0)
 
 
+def test_gradients_that_share_memory_and_autocast():
+    """Sums of several parameters have one gradient; a layer computes in bf16 both times."""
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = (nn.Parameter(torch.zeros(n)) for n in ([], [], [3]))
+            self.layer, self.dtypes = nn.Linear(B, 1), set()
+
+        def forward(self, logits, targets, ignore):
+            found = self.layer(logits.float())
+            self.dtypes.add(found.dtype)
+            return found.float().mean() + self.a + self.b + self.c.sum()
+
+    outputs, _ = make_outputs()
+    criterion = Odd()
+    with torch.autocast('cpu', torch.bfloat16):
+        loss, _ = contrast(
+            criterion, outputs, outputs.image_feats, outputs.text_feats, max_elements=2 * B
+        )
+    criterion.dtypes.clear()
+    loss.backward()
+    assert criterion.dtypes == {torch.bfloat16}
+    for parameter in (criterion.a, criterion.b, criterion.c):
+        torch.testing.assert_close(parameter.grad, torch.ones_like(parameter))
+
+
 @pytest.mark.parametrize('wanting', ['image_feats', 'text_feats', 'logit_scale', None])
 def test_gradients_go_where_they_are_wanted_only(wanting):
     """A momentum model's features, a frozen temperature, an evaluation."""

@@ -66,6 +66,12 @@ class _MeanOverTiles(torch.autograd.Function):
     def forward(ctx, function, tiles, num_shared, own, *others):
         ctx.function, ctx.tiles, ctx.num_shared = function, tiles, num_shared
         ctx.save_for_backward(own, *others)
+        kind = own.device.type
+        ctx.autocast = dict(
+            device_type=kind,
+            dtype=torch.get_autocast_dtype(kind),
+            enabled=torch.is_autocast_enabled(kind),
+        )
         means = None
         for rows in tiles:
             share = (rows.stop - rows.start) / len(own)
@@ -91,7 +97,7 @@ class _MeanOverTiles(torch.autograd.Function):
         grad_own = torch.empty_like(own) if wants_own else None
         grads = [None] * len(others)
         for rows in ctx.tiles:
-            with torch.enable_grad():
+            with torch.enable_grad(), torch.autocast(**ctx.autocast):
                 part = own[rows].detach().requires_grad_(wants_own)
                 loss = ctx.function(rows, part, *shared)[0]
             share = (rows.stop - rows.start) / len(own)
@@ -104,9 +110,11 @@ class _MeanOverTiles(torch.autograd.Function):
             if wants_own:
                 grad_own[rows] = found[-1]
             for k, i in enumerate(wanted):
-                if grads[i] is None:
-                    grads[i] = found[k]
-                elif found[k] is not None:
+                if found[k] is None:
+                    continue
+                if grads[i] is None:  # a copy: gradients may share memory with one another
+                    grads[i] = found[k].clone()
+                else:
                     grads[i].add_(found[k])
             del loss, found  # before the next tile is made
         return None, None, None, grad_own, *grads
