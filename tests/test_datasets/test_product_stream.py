@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import pytest
@@ -307,3 +308,13 @@ def test_built_by_the_runner_from_a_config(folder, expected):
         seed=0,
     )
     assert ids(loader) == expected
+
+
+def test_two_threads_read_at_once(folder, monkeypatch):
+    """One reads ahead, the other what stands in for faults; footers come and go."""
+    monkeypatch.setattr(groups_module.ParquetGroups, 'max_kept_groups', 1)
+    groups = groups_module.ParquetGroups(str(folder))
+    numbers = [*range(len(groups.sizes))] * 20
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda i: groups.read(i, 0, 1)[0]['product_id'], numbers))
+    assert read == [groups.read(i, 0, 1)[0]['product_id'] for i in numbers]

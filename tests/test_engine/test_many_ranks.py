@@ -8,10 +8,12 @@ momentum model, checkpoints and their resumption are all in the path.
 import pytest
 import torch
 import torch.distributed as dist
+from mmengine.hooks import Hook
 
+from eclip_mm.engine import NonFiniteLossError
 from eclip_mm.engine.dist import local_part
 from eclip_mm.engine.sharded import gathered
-from eclip_mm.registry import MODELS, RUNNERS
+from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.scaling import gathered_bytes
 
@@ -180,3 +182,26 @@ def test_pictures_on_one_rank_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ShardedRunner, 'distributed', True)
     with pytest.raises(ValueError, match='PictureHook.*leave it out of custom_hooks'):
         runner.train()
+
+
+@HOOKS.register_module(force=True)
+class PoisonHook(Hook):
+    """Before the third step."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2:
+            local_part(runner.model.logit_scale.detach()).fill_(float('nan'))
+
+
+def _diverge(rank, folder):
+    with pytest.raises(NonFiniteLossError, match='nonfinite_iter_2.pth'):
+        train_rank(f'{folder}/run', hooks=[dict(type='PoisonHook')], **SHARDED)
+    end_rank()
+
+
+def test_all_ranks_of_a_divided_model_save_the_step_that_is_not_finite(tmp_path):
+    start_ranks(_diverge, tmp_path)
+    assert load(tmp_path / 'run', 2)['meta']['iter'] == 2
+    saved = torch.load(tmp_path / 'run/nonfinite_iter_2.pth', weights_only=True)
+    assert saved['meta']['iter'] == 2
+    assert saved['state_dict'].keys() == load(tmp_path / 'run', 2)['state_dict'].keys()
