@@ -54,10 +54,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         refuse_nonfinite_gradients(self.runner.optim_wrapper)
         try:
             return super().run()
-        except RuntimeError as error:  # wherever it was: workers live on during validation
-            if not is_worker_death(error):
-                raise
+        # wherever it was: workers live on during validation
+        except (RuntimeError, ConnectionError, EOFError) as error:
             with deaths_are_known():
+                if not is_worker_death(error):
+                    raise
                 advice = self._save_after_death()
                 # the other workers end with their iterator, which loader and traceback hold
                 self.dataloader._iterator = None

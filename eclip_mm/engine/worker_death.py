@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +14,12 @@ class WorkerDiedError(RuntimeError):
     """A worker was killed; names the checkpoint of all steps before."""
 
 
-def is_worker_death(error: RuntimeError) -> bool:
+def is_worker_death(error: Exception) -> bool:
     """Whether torch says that a worker of a DataLoader is gone."""
+    if isinstance(error, (ConnectionError, EOFError)):
+        # its batch was there, but a worker hands the memory over itself
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_code.co_name == '_try_get_data' for frame, _ in frames)
     return str(error).startswith(_DEATH)
 
 
