@@ -63,7 +63,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 # the other workers end with their iterator, which loader and traceback hold
                 self.dataloader._iterator = None
                 traceback.clear_frames(error.__traceback__)
-            raise WorkerDiedError(f'{error}\n{advice}') from error
+            raise WorkerDiedError(f'A DataLoader worker died: {error}\n{advice}') from error
 
     def run_epoch(self) -> None:
         """Iterate one epoch from wherever ``iter`` stands in it."""
