@@ -30,15 +30,9 @@ def deaths_wait() -> Iterator[None]:
     torch raises it from a signal handler, wherever the main thread happens to
     be: in the middle of an optimiser step, half of the weights would be new.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signal handlers run in the main thread
-        return
     held_back = []
-    handler = signal.signal(signal.SIGCHLD, lambda *args: held_back.append(args))
-    try:
+    with _on_child_death(lambda *args: held_back.append(args)) as handler:
         yield
-    finally:
-        signal.signal(signal.SIGCHLD, handler if handler is not None else signal.SIG_DFL)
     if held_back and callable(handler):
         handler(*held_back[-1])
 
@@ -50,11 +44,18 @@ def deaths_are_known() -> Iterator[None]:
     A dead worker that nobody has waited for is told anew whenever any process
     ends, such as the one in which a checkpoint asks git for its commit.
     """
+    with _on_child_death(signal.SIG_DFL):
+        yield
+
+
+@contextmanager
+def _on_child_death(handler) -> Iterator:
+    """Another handler of SIGCHLD in the block; gives the one before."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield None  # signal handlers run in the main thread
         return
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    before = signal.signal(signal.SIGCHLD, handler)
     try:
-        yield
+        yield before
     finally:
-        signal.signal(signal.SIGCHLD, handler if handler is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, before if before is not None else signal.SIG_DFL)
