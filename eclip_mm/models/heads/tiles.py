@@ -51,14 +51,27 @@ def mean_over_tiles(
     # Dynamo looks into `checkpoint`, not into the function below. That one is there for the CPU:
     # what checkpoint keeps of each tile is small, but lies between the large pieces of memory that
     # tiles give back, which malloc then cannot use again: 65,536 features took over 20 GiB.
+    return _mean(
+        lambda rows: checkpoint(
+            function, rows, own[rows], *shared, use_reentrant=False, preserve_rng_state=False
+        ),
+        tiles,
+        len(own),
+    )
+
+
+def _mean(
+    function: Callable[[slice], tuple[Tensor, Tensor]], tiles: Sequence[slice], num_rows: int
+) -> tuple[Tensor, Tensor]:
     loss = figure = 0.0
     for rows in tiles:
-        found = checkpoint(
-            function, rows, own[rows], *shared, use_reentrant=False, preserve_rng_state=False
-        )
-        share = (rows.stop - rows.start) / len(own)
+        found, share = function(rows), _share(rows, num_rows)
         loss, figure = loss + share * found[0], figure + share * found[1]
     return loss, figure
+
+
+def _share(rows: slice, num_rows: int) -> float:
+    return (rows.stop - rows.start) / num_rows
 
 
 class _MeanOverTiles(torch.autograd.Function):
@@ -72,16 +85,10 @@ class _MeanOverTiles(torch.autograd.Function):
             dtype=torch.get_autocast_dtype(kind),
             enabled=torch.is_autocast_enabled(kind),
         )
-        means = None
-        for rows in tiles:
-            share = (rows.stop - rows.start) / len(own)
-            found = [share * x for x in function(rows, own[rows], *others[:num_shared])]
-            if means is None:
-                means = found
-            else:
-                torch._foreach_add_(means, found)
+        shared = others[:num_shared]
+        means = _mean(lambda rows: function(rows, own[rows], *shared), tiles, len(own))
         ctx.mark_non_differentiable(means[1])
-        return tuple(means)
+        return means
 
     @staticmethod
     @once_differentiable
@@ -100,11 +107,10 @@ class _MeanOverTiles(torch.autograd.Function):
             with torch.enable_grad(), torch.autocast(**ctx.autocast):
                 part = own[rows].detach().requires_grad_(wants_own)
                 loss = ctx.function(rows, part, *shared)[0]
-            share = (rows.stop - rows.start) / len(own)
             found = torch.autograd.grad(
                 loss,
                 [sources[i] for i in wanted] + [part] * wants_own,
-                share * grad_loss,
+                _share(rows, len(own)) * grad_loss,
                 allow_unused=True,
             )
             if wants_own:
