@@ -5,10 +5,11 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ from .parquet_check import (
     without_boxes,
 )
 from .schema import CatalogueError, validate_row
+
+T = TypeVar('T')
 
 
 class ParquetGroups:
@@ -51,7 +54,7 @@ class ParquetGroups:
     # Row groups of the parsed footers that a process keeps, about 8 kB of memory each; those of
     # the file that is read are kept in any case.
     max_kept_groups = 8_000
-    # How often a group is read that the file system does not give, and the seconds before the
+    # How often something is read that the file system does not give, and the seconds before the
     # second time; twice as many before each further one.
     max_tries = 4
     first_wait = 1.0
@@ -125,21 +128,25 @@ class ParquetGroups:
 
     def _read_sizes(self, file: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
         """Rows and bytes of every group of a file."""
-        try:
+
+        def read() -> pq.FileMetaData:
             with self._open(file) as opened:
                 check_columns(opened.schema_arrow, file[1])
-                metadata = opened.metadata
-                groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-                return (
-                    np.array([group.num_rows for group in groups], dtype=np.int64),
-                    np.array([group.total_byte_size for group in groups], dtype=np.int64),
-                )
+                return opened.metadata
+
+        try:
+            footer = self._persist(read)
         except UNREADABLE as error:
             if is_unreachable(error):
                 raise CatalogueError(f'{file[1]}: cannot be read ({error})') from error
             raise CatalogueError(
                 f'{file[1]}: is not a readable Parquet file ({error}); write it again'
             ) from error
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        return (
+            np.array([group.num_rows for group in groups], dtype=np.int64),
+            np.array([group.total_byte_size for group in groups], dtype=np.int64),
+        )
 
     @property
     def checksum(self) -> str:
@@ -176,7 +183,7 @@ class ParquetGroups:
         in_file = self.first_row(group) - self.first_row(int(self._first_group[file]))
         first = in_file + start + 1
         try:
-            table = self._read_table(file, number)
+            table = self._persist(lambda: self._read_table(file, number))
             rows = table.slice(start, stop - start).to_pylist()
         except UNREADABLE as error:
             raise broken_group(path, number, in_file, int(self.sizes[group]), error) from error
@@ -187,26 +194,28 @@ class ParquetGroups:
                 rows[i] = error
         return rows
 
-    def _read_table(self, file: int, group: int) -> pa.Table:
-        """Group ``group`` of a file, tried again where the file system does not give it."""
+    def _persist(self, read: Callable[[], T]) -> T:
+        """What ``read`` gives, tried again where the file system does not answer."""
         for attempt in range(1, self.max_tries + 1):
             try:
-                with self._open(self._files[file], self._footer(file)) as opened:
-                    return opened.read_row_group(
-                        group, columns=without_boxes(leaf_names(opened)), use_threads=False
-                    )
+                return read()
             except UNREADABLE as error:
                 for_good = isinstance(error, (FileNotFoundError, PermissionError))
                 if attempt == self.max_tries or for_good or not is_unreachable(error):
                     raise
                 time.sleep(self.first_wait * 2 ** (attempt - 1))
 
-    def _footer(self, file: int) -> pq.FileMetaData:
+    def _read_table(self, file: int, group: int) -> pa.Table:
+        """Group ``group`` of a file."""
         with self._lock:
             footer = self._footers.get(file)
-        if footer is None:
-            with self._open(self._files[file]) as opened:
-                footer = opened.metadata
+        with self._open(self._files[file], footer) as opened:
+            self._keep_footer(file, opened.metadata)
+            return opened.read_row_group(
+                group, columns=without_boxes(leaf_names(opened)), use_threads=False
+            )
+
+    def _keep_footer(self, file: int, footer: pq.FileMetaData) -> None:
         with self._lock:
             self._footers[file] = footer
             self._footers.move_to_end(file)
@@ -215,7 +224,6 @@ class ParquetGroups:
                 and sum(f.num_row_groups for f in self._footers.values()) > self.max_kept_groups
             ):
                 self._footers.popitem(last=False)
-        return footer
 
     def read_picture(self, group: int, path: str) -> bytes:
         """A picture that a row names by its path, relative to the row's file.
@@ -225,4 +233,5 @@ class ParquetGroups:
         """
         url, parquet = self._files[self._locate(group)[0]]
         fs, _ = url_to_fs(url, **self._options)
-        return fs.cat_file(posixpath.join(posixpath.dirname(parquet), path))
+        whole = posixpath.join(posixpath.dirname(parquet), path)
+        return self._persist(lambda: fs.cat_file(whole))

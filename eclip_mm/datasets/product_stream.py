@@ -111,7 +111,6 @@ class ProductStream(IterableDataset):
             build_pipeline(pipeline), num_images, first_picture, sources, exclude_sources
         )
         self._groups: ParquetGroups | None = None
-        self._sources_seen = False
         # epoch and first batch, in memory that workers share
         self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
 
@@ -255,7 +254,8 @@ class ProductStream(IterableDataset):
         ahead = reader.submit(load, at)
         for number in range(at, len(windows)):
             window, ahead = ahead.result(), None
-            self._warn_of_unseen_sources(window)
+            if (share, lane, number) == (0, 0, at):  # one worker of one rank, once an epoch
+                self._warn_of_unseen_sources(window)
             for place in range(first, sizes[number]):
                 # Half way, so as not to hold two whole windows for long.
                 if ahead is None and 2 * place + 2 >= sizes[number] and number + 1 < len(windows):
@@ -264,11 +264,8 @@ class ProductStream(IterableDataset):
             first = 0
 
     def _warn_of_unseen_sources(self, window: StreamWindow) -> None:
-        """Once: a misspelt source would exclude nothing, or everything."""
-        named = self._maker.sources or self._maker.exclude_sources
-        if self._sources_seen or not named:
-            return
-        self._sources_seen = True
+        """A misspelt source would exclude nothing, or everything."""
+        named = self._maker.sources or self._maker.exclude_sources or ()
         unseen = sorted(set(named) - window.sources)
         if unseen:
             self.faults.tell(
@@ -278,19 +275,19 @@ class ProductStream(IterableDataset):
             )
 
     def _sample(self, window: StreamWindow, place: int, epoch: int, lane: int) -> dict:
-        own, note, tried = window.slots[place], self.faults.of_lane(lane), False
+        own, note = window.slots[place], self.faults.of_lane(lane)
         for slot in window.candidates(place):
             key = (self.seed, epoch, slot.number)
             if slot is not own:  # it may do so more than once, or come itself
                 key = (*key, own.number)
-            sample, tried = self._maker.make(slot, key, self._groups, note), True
+            sample = self._maker.make(slot, key, self._groups, note)
             if sample is not None:
                 if slot is not own:
                     note('stand-ins', None)
                 return sample
             window.hopeless.add(slot.number)
         where = self._groups.path(own.group)
-        if tried or window.hopeless:
+        if window.hopeless:
             raise ImageDecodeError(
                 f'{self.faults.name}: no product of {where} around row {own.number} of the '
                 'catalogue, nor any that was tried of other row groups, has a readable picture; '
