@@ -1,15 +1,15 @@
 """Using a trained model from Python."""
 
-from .prediction import (
+from eclip_mm.apis.prediction import (
     load_config_and_model,
     load_model,
     predict_items,
     split_datasets,
     spread_indices,
 )
-from .retrieval import NothingToFind, draw_retrieval, keep_feature, sheet_of_samples
-from .score_maps import draw_score_maps
-from .tsne import draw_tsne
+from eclip_mm.apis.retrieval import NothingToFind, draw_retrieval, keep_feature, sheet_of_samples
+from eclip_mm.apis.score_maps import draw_score_maps
+from eclip_mm.apis.tsne import draw_tsne
 
 __all__ = [
     'NothingToFind',

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from .runs import NAME
-from .statistics import Estimate, paired_difference
+from eclip_mm.comparison.runs import NAME
+from eclip_mm.comparison.statistics import Estimate, paired_difference
 
 FORMS = "'A > B on FIGURE' or 'A ~ B within POINTS on FIGURE' (percentage points)"
 _FORM = re.compile(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .claims import Claim
-from .runs import Run, check_keys, choose, load_runs
+from eclip_mm.comparison.claims import Claim
+from eclip_mm.comparison.runs import Run, check_keys, choose, load_runs
 
 KEYS = {
     'title': 'heading of the report',

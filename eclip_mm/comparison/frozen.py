@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from eclip_mm.comparison.runs import EVALUATION_HOOK, Run
 from eclip_mm.utils.config import RUNNER_KEYS, CachedTextConfig
-
-from .runs import EVALUATION_HOOK, Run
 
 RECORD = 'frozen_config.py'
 # parts of a config that leave the weights as they are

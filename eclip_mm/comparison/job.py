@@ -18,10 +18,9 @@ from pathlib import Path
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from eclip_mm.comparison.frozen import read_record
 from eclip_mm.engine.self_contained import go_on_from_checkpoint, use_checkpoint
 from eclip_mm.utils.config import CachedTextConfig
-
-from .frozen import read_record
 
 METRICS_FILE = 'metrics.json'
 

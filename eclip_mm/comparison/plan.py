@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from .experiment import Experiment
-from .frozen import RECORD, changed_keys, freeze, write_record
-from .job import METRICS_FILE, read_metrics
-from .runs import UNTRAINED, Run, choose
-from .scheduler import Job
+from eclip_mm.comparison.experiment import Experiment
+from eclip_mm.comparison.frozen import RECORD, changed_keys, freeze, write_record
+from eclip_mm.comparison.job import METRICS_FILE, read_metrics
+from eclip_mm.comparison.runs import UNTRAINED, Run, choose
+from eclip_mm.comparison.scheduler import Job
 
 
 def seed_folder(work_dir: Path, name: str, seed: int) -> Path:

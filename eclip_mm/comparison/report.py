@@ -1,10 +1,9 @@
 """Results as Markdown."""
 
+from eclip_mm.comparison.experiment import Experiment, Table
+from eclip_mm.comparison.results import Results
+from eclip_mm.comparison.statistics import Estimate
 from eclip_mm.utils.text_table import format_table
-
-from .experiment import Experiment, Table
-from .results import Results
-from .statistics import Estimate
 
 EXPLANATION = """\
 Figures are percentages: mean over {count} ± half its 95% interval,

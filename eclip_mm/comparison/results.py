@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .claims import judge
-from .experiment import Experiment
-from .frozen import freeze
-from .job import read_metrics
-from .plan import is_finished, seed_folder
-from .statistics import Estimate, mean_interval
+from eclip_mm.comparison.claims import judge
+from eclip_mm.comparison.experiment import Experiment
+from eclip_mm.comparison.frozen import freeze
+from eclip_mm.comparison.job import read_metrics
+from eclip_mm.comparison.plan import is_finished, seed_folder
+from eclip_mm.comparison.statistics import Estimate, mean_interval
 
 
 @dataclass(frozen=True)

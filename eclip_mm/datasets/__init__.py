@@ -1,14 +1,14 @@
 """Catalogues, datasets, transforms, tokenizers and samplers."""
 
-from .catalogue import Catalogue, CatalogueReport, read_catalogue
-from .collate import collate_products
-from .product_dataset import ProductDataset, ProductImageDataset
-from .product_stream import ProductStream
-from .samplers import ResumableSampler
-from .schema import CatalogueError, validate_row
-from .tokenizers import AutoTokenizer, CatalogueWordPiece, build_tokenizer
-from .transforms import ImageDecodeError
-from .writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.catalogue import Catalogue, CatalogueReport, read_catalogue
+from eclip_mm.datasets.collate import collate_products
+from eclip_mm.datasets.product_dataset import ProductDataset, ProductImageDataset
+from eclip_mm.datasets.product_stream import ProductStream
+from eclip_mm.datasets.samplers import ResumableSampler
+from eclip_mm.datasets.schema import CatalogueError, validate_row
+from eclip_mm.datasets.tokenizers import AutoTokenizer, CatalogueWordPiece, build_tokenizer
+from eclip_mm.datasets.transforms import ImageDecodeError
+from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
 
 __all__ = [
     'AutoTokenizer',

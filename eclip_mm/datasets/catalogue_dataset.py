@@ -9,12 +9,11 @@ from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
+from eclip_mm.datasets.picture_choice import check_sources
+from eclip_mm.datasets.schema import BrokenGroupError, CatalogueError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
-
-from .catalogue import Catalogue, read_catalogue
-from .picture_choice import check_sources
-from .schema import BrokenGroupError, CatalogueError
-from .transforms.loading import ImageDecodeError
 
 
 def build_pipeline(pipeline: Sequence[dict | Callable] | Callable) -> Callable:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .catalogue import Catalogue, read_catalogue
-from .schema import CatalogueError
+from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
+from eclip_mm.datasets.schema import CatalogueError
 
 
 class ImagePrompts:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .schema import (
+from eclip_mm.datasets.schema import (
     BOX_KEYS,
     IMAGE_KEYS,
     ROW_KEYS,

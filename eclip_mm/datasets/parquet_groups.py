@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from fsspec.core import has_magic, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from .parquet_check import (
+from eclip_mm.datasets.parquet_check import (
     UNREADABLE,
     broken_group,
     check_columns,
@@ -25,7 +25,7 @@ from .parquet_check import (
     leaf_names,
     without_boxes,
 )
-from .schema import CatalogueError, validate_row
+from eclip_mm.datasets.schema import CatalogueError, validate_row
 
 T = TypeVar('T')
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mmengine.logging import print_log
 
-from .parquet_check import (
+from eclip_mm.datasets.parquet_check import (
     UNREADABLE,
     broken_group,
     check_columns,
@@ -19,7 +19,7 @@ from .parquet_check import (
     leaf_names,
     without_boxes,
 )
-from .schema import BrokenGroupError, CatalogueError, CheckedRow
+from eclip_mm.datasets.schema import BrokenGroupError, CatalogueError, CheckedRow
 
 # Stands for picture bytes that exist but were not read while scanning.
 _NOT_READ = b'not read'

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from eclip_mm.datasets.catalogue import Catalogue
+from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
+from eclip_mm.datasets.image_prompts import ImagePrompts
+from eclip_mm.datasets.picture_choice import check_choice, choose_pictures
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
-
-from .catalogue import Catalogue
-from .catalogue_dataset import CatalogueDataset
-from .image_prompts import ImagePrompts
-from .picture_choice import check_choice, choose_pictures
-from .schema import CatalogueError
-from .transforms.loading import ImageDecodeError
 
 
 @DATASETS.register_module()

@@ -9,17 +9,16 @@ import torch
 from mmengine.dist import get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 
+from eclip_mm.datasets.catalogue_dataset import build_pipeline
+from eclip_mm.datasets.parquet_groups import ParquetGroups
+from eclip_mm.datasets.picture_choice import check_choice, check_sources
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.stream_faults import StreamFaults
+from eclip_mm.datasets.stream_order import StreamOrder
+from eclip_mm.datasets.stream_samples import SampleMaker
+from eclip_mm.datasets.stream_window import StreamWindow, load_window
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
-
-from .catalogue_dataset import build_pipeline
-from .parquet_groups import ParquetGroups
-from .picture_choice import check_choice, check_sources
-from .schema import CatalogueError
-from .stream_faults import StreamFaults
-from .stream_order import StreamOrder
-from .stream_samples import SampleMaker
-from .stream_window import StreamWindow, load_window
-from .transforms.loading import ImageDecodeError
 
 
 @DATASETS.register_module()

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .parquet_groups import ParquetGroups
-from .picture_choice import choose_pictures
-from .stream_window import Slot
-from .transforms.loading import ImageDecodeError
+from eclip_mm.datasets.parquet_groups import ParquetGroups
+from eclip_mm.datasets.picture_choice import choose_pictures
+from eclip_mm.datasets.stream_window import Slot
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
 class SampleMaker:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import NamedTuple
 
-from .parquet_groups import ParquetGroups
-from .schema import BrokenGroupError, CatalogueError
-from .stream_order import Piece, StreamOrder
+from eclip_mm.datasets.parquet_groups import ParquetGroups
+from eclip_mm.datasets.schema import BrokenGroupError, CatalogueError
+from eclip_mm.datasets.stream_order import Piece, StreamOrder
 
 # Row groups beyond a window that are looked through for a product that stands in, and how many
 # of their products are tried.

@@ -10,10 +10,9 @@ import tokenizers
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 
+from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.schema import CatalogueError
 from eclip_mm.registry import TASK_UTILS
-
-from .catalogue import read_catalogue
-from .schema import CatalogueError
 
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .schema import PARQUET_SCHEMA, CatalogueError, validate_row
+from eclip_mm.datasets.schema import PARQUET_SCHEMA, CatalogueError, validate_row
 
 _SUFFIX_OF_MAGIC = (
     (b'\xff\xd8\xff', '.jpg'),

@@ -1,11 +1,17 @@
 """Features of whole catalogues, written to Parquet shards."""
 
-from .features import FEATURES, BlockFeatures, ProductEmbedder, mean_of_pictures
-from .job import EmbedOptions, ShardEmbedder, embed_catalogue, run_here
-from .products import Block, Fault, Product, SliceProducts
-from .rows import read_rows
-from .shards import ShardWriter, read_counts, shard_name, shard_schema, skipped_name
-from .slices import Slice, plan_slices
+from eclip_mm.embedding.features import FEATURES, BlockFeatures, ProductEmbedder, mean_of_pictures
+from eclip_mm.embedding.job import EmbedOptions, ShardEmbedder, embed_catalogue, run_here
+from eclip_mm.embedding.products import Block, Fault, Product, SliceProducts
+from eclip_mm.embedding.rows import read_rows
+from eclip_mm.embedding.shards import (
+    ShardWriter,
+    read_counts,
+    shard_name,
+    shard_schema,
+    skipped_name,
+)
+from eclip_mm.embedding.slices import Slice, plan_slices
 
 __all__ = [
     'FEATURES',

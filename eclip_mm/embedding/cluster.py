@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from eclip_mm.embedding.job import EmbedOptions, ShardEmbedder
+from eclip_mm.embedding.slices import Slice
 from eclip_mm.utils.env_check import check_ray
-
-from .job import EmbedOptions, ShardEmbedder
-from .slices import Slice
 
 
 class RayShardEmbedder:

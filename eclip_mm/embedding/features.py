@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .products import Block
+from eclip_mm.embedding.products import Block
 
 FEATURES = ('image', 'text', 'instance')
 

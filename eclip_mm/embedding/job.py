@@ -12,12 +12,11 @@ from torch.utils.data import DataLoader
 
 from eclip_mm.apis import load_config_and_model
 from eclip_mm.datasets.catalogue_dataset import build_pipeline
+from eclip_mm.embedding.features import ProductEmbedder
+from eclip_mm.embedding.products import SliceProducts
+from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
+from eclip_mm.embedding.slices import Slice, plan_slices
 from eclip_mm.utils.evaluation_config import saved_pipeline
-
-from .features import ProductEmbedder
-from .products import SliceProducts
-from .shards import ShardWriter, read_counts, shard_name, shard_schema
-from .slices import Slice, plan_slices
 
 # tools that read a folder of Parquet files pass over names with an underscore
 MANIFEST, SUMMARY = '_embedding.json', '_summary.json'

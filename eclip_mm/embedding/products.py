@@ -11,9 +11,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from eclip_mm.datasets.schema import CatalogueError, validate_row
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
-
-from .rows import Row, read_rows
-from .slices import Slice
+from eclip_mm.embedding.rows import Row, read_rows
+from eclip_mm.embedding.slices import Slice
 
 
 @dataclass

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from eclip_mm.datasets.parquet_check import UNREADABLE, leaf_names, without_boxes
 from eclip_mm.datasets.schema import CatalogueError
-
-from .slices import Slice
+from eclip_mm.embedding.slices import Slice
 
 # Rows of Parquet in memory at a time. Pieces are counted from the beginning of their row group, so
 # that what damage costs depends neither on the slice nor on the batch.

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .features import BlockFeatures, mean_of_pictures
-from .products import Block, Fault, Product
+from eclip_mm.embedding.features import BlockFeatures, mean_of_pictures
+from eclip_mm.embedding.products import Block, Fault, Product
 
 #: key of a shard's counts in the metadata of its file
 COUNTS = b'eclip_mm'

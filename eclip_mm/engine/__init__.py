@@ -1,6 +1,6 @@
-from .checkpoint import PlainCheckpointHook, load_from_local, read_saved_config
-from .checkpoint_hook import KeepingCheckpointHook
-from .dist import (
+from eclip_mm.engine.checkpoint import PlainCheckpointHook, load_from_local, read_saved_config
+from eclip_mm.engine.checkpoint_hook import KeepingCheckpointHook
+from eclip_mm.engine.dist import (
     allow_accumulation,
     gather,
     leave_process_group,
@@ -8,16 +8,16 @@ from .dist import (
     prepare_cpu_launch,
     world,
 )
-from .evaluation_loops import ProductTestLoop, ProductValLoop
-from .finite import NonFiniteLossError, check_finite
-from .hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
-from .layer_decay import LayerDecayOptimWrapperConstructor
-from .optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
-from .picture_hook import PictureHook
-from .self_contained import CheckpointTokenizer, go_on_from_checkpoint
-from .sharded import ShardedRunner
-from .train_loop import ResumableTrainLoop
-from .worker_death import WorkerDiedError
+from eclip_mm.engine.evaluation_loops import ProductTestLoop, ProductValLoop
+from eclip_mm.engine.finite import NonFiniteLossError, check_finite
+from eclip_mm.engine.hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
+from eclip_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from eclip_mm.engine.optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
+from eclip_mm.engine.picture_hook import PictureHook
+from eclip_mm.engine.self_contained import CheckpointTokenizer, go_on_from_checkpoint
+from eclip_mm.engine.sharded import ShardedRunner
+from eclip_mm.engine.train_loop import ResumableTrainLoop
+from eclip_mm.engine.worker_death import WorkerDiedError
 
 __all__ = [
     'BF16OptimWrapper',

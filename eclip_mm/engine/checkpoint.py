@@ -18,11 +18,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from eclip_mm.registry import HOOKS
-from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
-
-from .resume_check import check_resumable, training_state
-from .self_contained import (
+from eclip_mm.engine.resume_check import check_resumable, training_state
+from eclip_mm.engine.self_contained import (
     check_tokenizer,
     encoder_architectures,
     read_meta,
@@ -30,6 +27,8 @@ from .self_contained import (
     use_saved_architecture,
     use_saved_tokenizer,
 )
+from eclip_mm.registry import HOOKS
+from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
 
 # all that an evaluation takes from a stored config
 SAVED_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'custom_imports')

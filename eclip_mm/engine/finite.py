@@ -5,7 +5,7 @@ import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from .dist import world
+from eclip_mm.engine.dist import world
 
 
 class NonFiniteLossError(FloatingPointError):

@@ -10,10 +10,9 @@ from mmengine.hooks import Hook
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from eclip_mm.engine.sharded import gathered
 from eclip_mm.registry import HOOKS, TRANSFORMS
 from eclip_mm.utils.seeding import derive_seed
-
-from .sharded import gathered
 
 
 @HOOKS.register_module()

@@ -8,9 +8,8 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from eclip_mm.engine.optim import PretrainOptimWrapperConstructor
 from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
-
-from .optim import PretrainOptimWrapperConstructor
 
 LAYER = re.compile(r'\.(?:layers?|blocks)\.(\d+)\.')
 

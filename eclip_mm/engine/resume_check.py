@@ -4,7 +4,7 @@ import logging
 
 from mmengine.logging import print_log
 
-from .train_loop import ResumableTrainLoop
+from eclip_mm.engine.train_loop import ResumableTrainLoop
 
 
 def training_state(runner) -> dict | None:

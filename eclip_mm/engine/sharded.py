@@ -17,9 +17,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
+from eclip_mm.engine.dist import local_part, world
 from eclip_mm.registry import RUNNERS
-
-from .dist import local_part, world
 
 try:
     from torch.distributed.fsdp import fully_shard

@@ -8,11 +8,19 @@ import torch.distributed as dist
 from mmengine.runner import EpochBasedTrainLoop
 from torch.nn.parallel import DistributedDataParallel
 
+from eclip_mm.engine.dist import world
+from eclip_mm.engine.finite import (
+    NonFiniteGradientError,
+    NonFiniteLossError,
+    refuse_nonfinite_gradients,
+)
+from eclip_mm.engine.worker_death import (
+    WorkerDiedError,
+    deaths_are_known,
+    deaths_wait,
+    is_worker_death,
+)
 from eclip_mm.registry import LOOPS
-
-from .dist import world
-from .finite import NonFiniteGradientError, NonFiniteLossError, refuse_nonfinite_gradients
-from .worker_death import WorkerDiedError, deaths_are_known, deaths_wait, is_worker_death
 
 
 @LOOPS.register_module()

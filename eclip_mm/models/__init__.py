@@ -1,5 +1,5 @@
-from .data_preprocessor import ProductDataPreprocessor
-from .decoders import (
+from eclip_mm.models.data_preprocessor import ProductDataPreprocessor
+from eclip_mm.models.decoders import (
     EMANegatives,
     GaussianNegatives,
     InstanceDecoder,
@@ -8,15 +8,15 @@ from .decoders import (
     SwitchableNegatives,
     TextNegatives,
 )
-from .eclip import ECLIP
-from .encoders import TransformersImageEncoder, TransformersTextEncoder
-from .heads import InterProductHead, IntraProductHead, ITCHead, ITMHead, PretextHead
-from .instance_network import InstanceNetwork
-from .losses import AssignmentEntropyLoss, InfoNCELoss
-from .momentum import MomentumTeacher
-from .momentum_queue import MomentumQueue
-from .pretrain_outputs import PretrainOutputs
-from .prompts import PromptSampler
+from eclip_mm.models.eclip import ECLIP
+from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
+from eclip_mm.models.heads import InterProductHead, IntraProductHead, ITCHead, ITMHead, PretextHead
+from eclip_mm.models.instance_network import InstanceNetwork
+from eclip_mm.models.losses import AssignmentEntropyLoss, InfoNCELoss
+from eclip_mm.models.momentum import MomentumTeacher
+from eclip_mm.models.momentum_queue import MomentumQueue
+from eclip_mm.models.pretrain_outputs import PretrainOutputs
+from eclip_mm.models.prompts import PromptSampler
 
 __all__ = [
     'ECLIP',

@@ -11,17 +11,16 @@ from torch import Tensor, nn
 
 from eclip_mm.engine.dist import gather, local_rows
 from eclip_mm.engine.finite import check_finite
+from eclip_mm.models.chunked import check_chunk_size, in_chunks
+from eclip_mm.models.compiled import compile_parts
+from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
+from eclip_mm.models.instance_network import InstanceNetwork
+from eclip_mm.models.precision import at_least_float32
+from eclip_mm.models.pretrain_outputs import PretrainOutputs
+from eclip_mm.models.score_map import assignment_score_map, check_blocks, similarity_score_map
+from eclip_mm.models.slot_health import slot_health
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
-
-from .chunked import check_chunk_size, in_chunks
-from .compiled import compile_parts
-from .decoders import IMAGE, TEXT, scale_prompts
-from .instance_network import InstanceNetwork
-from .precision import at_least_float32
-from .pretrain_outputs import PretrainOutputs
-from .score_map import assignment_score_map, check_blocks, similarity_score_map
-from .slot_health import slot_health
 
 #: the names that the base configs give to the paper's tasks
 TASKS = ('itc', 'inter', 'itm', 'intra')

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eclip_mm.models.decoders import IMAGE, TEXT
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
-
-from .decoders import IMAGE, TEXT
 
 
 @dataclass

@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .curves import COLOURS
+from eclip_mm.visualization.curves import COLOURS
 
 
 def plot_ablation_bars(

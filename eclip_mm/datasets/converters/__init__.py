@@ -1,12 +1,12 @@
 """Turning other data into catalogues; ``tools/dataset_converters`` are thin shells around it."""
 
-from .carrier import convert_carrier
-from .catalogue_boxes import convert_catalogue_boxes
-from .coco import convert_coco
-from .grocery_store import convert_grocery_store
-from .instance_queries import write_instance_queries
-from .mosaics import write_mosaics
-from .pictures import shrink_picture
+from eclip_mm.datasets.converters.carrier import convert_carrier
+from eclip_mm.datasets.converters.catalogue_boxes import convert_catalogue_boxes
+from eclip_mm.datasets.converters.coco import convert_coco
+from eclip_mm.datasets.converters.grocery_store import convert_grocery_store
+from eclip_mm.datasets.converters.instance_queries import write_instance_queries
+from eclip_mm.datasets.converters.mosaics import write_mosaics
+from eclip_mm.datasets.converters.pictures import shrink_picture
 
 __all__ = [
     'convert_carrier',

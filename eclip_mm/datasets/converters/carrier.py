@@ -3,9 +3,14 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX, CatalogueReport, read_catalogue
-from ..schema import CatalogueError
-from ..writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.catalogue import (
+    JSONL_SUFFIXES,
+    PARQUET_SUFFIX,
+    CatalogueReport,
+    read_catalogue,
+)
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
 
 
 def convert_carrier(

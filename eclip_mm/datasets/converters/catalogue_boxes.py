@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..catalogue import read_catalogue
-from ..report import list_problems
-from ..schema import CatalogueError
-from ..transforms.loading import ImageDecodeError, LoadProductImages
+from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.report import list_problems
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 
 CLASSES = ('product', 'category', 'object')
 SUFFIX = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'GIF': '.gif'}

@@ -6,12 +6,12 @@ Or the other way round: every frame is a row, whose text names the products in i
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX
-from ..schema import CatalogueError
-from ..transforms.loading import ImageDecodeError
-from ..writers import ParquetCatalogueWriter, write_jsonl
-from .coco_file import CocoReport, read_coco
-from .pictures import shrink_picture
+from eclip_mm.datasets.catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX
+from eclip_mm.datasets.converters.coco_file import CocoReport, read_coco
+from eclip_mm.datasets.converters.pictures import shrink_picture
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
 
 
 def convert_coco(

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..report import list_problems
-from ..schema import CatalogueError
-from .coco_check import box_fault
+from eclip_mm.datasets.converters.coco_check import box_fault
+from eclip_mm.datasets.report import list_problems
+from eclip_mm.datasets.schema import CatalogueError
 
 
 @dataclass

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..schema import CatalogueError
-from ..transforms.loading import ImageDecodeError
-from ..writers import ParquetCatalogueWriter
-from .pictures import shrink_picture
+from eclip_mm.datasets.converters.pictures import shrink_picture
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.datasets.writers import ParquetCatalogueWriter
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..catalogue import read_catalogue
-from ..schema import CatalogueError
-from ..writers import ParquetCatalogueWriter
+from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.writers import ParquetCatalogueWriter
 
 
 def write_instance_queries(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..catalogue import read_catalogue
-from ..schema import CatalogueError
-from ..transforms.loading import ImageDecodeError, LoadProductImages
-from ..writers import ParquetCatalogueWriter
+from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
+from eclip_mm.datasets.writers import ParquetCatalogueWriter
 
 _load = LoadProductImages()
 

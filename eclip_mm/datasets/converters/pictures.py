@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..transforms.loading import LoadProductImages
+from eclip_mm.datasets.transforms.loading import LoadProductImages
 
 _load = LoadProductImages()
 

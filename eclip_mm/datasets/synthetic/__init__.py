@@ -1,13 +1,13 @@
-from .attributes import ProductSpec
-from .generate import (
+from eclip_mm.datasets.synthetic.attributes import ProductSpec
+from eclip_mm.datasets.synthetic.generate import (
     SyntheticCatalogueConfig,
     generate_row,
     iter_rows,
     product_spec,
     write_synthetic_catalogue,
 )
-from .prepare import prepare_catalogue
-from .scenes import render_picture
+from eclip_mm.datasets.synthetic.prepare import prepare_catalogue
+from eclip_mm.datasets.synthetic.scenes import render_picture
 
 __all__ = [
     'ProductSpec',

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .attributes import (
+from eclip_mm.datasets.synthetic.attributes import (
     COLOURS,
     OPTIONAL_ATTRIBUTES,
     SHAPES,
@@ -28,7 +28,7 @@ from .attributes import (
     build_spec,
     num_combinations,
 )
-from .scenes import render_picture
+from eclip_mm.datasets.synthetic.scenes import render_picture
 
 _SPLIT_KEYS = {'train': 0, 'photos': 1, 'products': 2}
 _CHUNK = 16  # rows that a worker makes at a time
@@ -225,7 +225,7 @@ def write_synthetic_catalogue(
     Raises:
         FileExistsError: the folder holds a catalogue of another config.
     """
-    from ..catalogue import ParquetCatalogueWriter
+    from eclip_mm.datasets.catalogue import ParquetCatalogueWriter
 
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..converters import write_instance_queries
-from .generate import SyntheticCatalogueConfig, write_synthetic_catalogue
+from eclip_mm.datasets.converters import write_instance_queries
+from eclip_mm.datasets.synthetic.generate import (
+    SyntheticCatalogueConfig,
+    write_synthetic_catalogue,
+)
 
 
 def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:

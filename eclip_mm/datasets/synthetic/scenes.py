@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .attributes import COLOURS, SHAPES, ProductSpec
-from .shapes import mark_mask, pattern_mask, polar, silhouette
+from eclip_mm.datasets.synthetic.attributes import COLOURS, SHAPES, ProductSpec
+from eclip_mm.datasets.synthetic.shapes import mark_mask, pattern_mask, polar, silhouette
 
 SOURCES = ('merchant', 'comment', 'video')
 

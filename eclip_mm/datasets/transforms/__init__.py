@@ -1,11 +1,11 @@
 """Transforms of the data pipeline."""
 
-from .color import ColorJitter, RandomGray
-from .formatting import PackProductInputs
-from .geometry import RandomFlip, RandomResizedCrop, Resize
-from .load_cropped import LoadCroppedImages
-from .loading import ImageDecodeError, LoadProductImages
-from .text import TokenizeText
+from eclip_mm.datasets.transforms.color import ColorJitter, RandomGray
+from eclip_mm.datasets.transforms.formatting import PackProductInputs
+from eclip_mm.datasets.transforms.geometry import RandomFlip, RandomResizedCrop, Resize
+from eclip_mm.datasets.transforms.load_cropped import LoadCroppedImages
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
+from eclip_mm.datasets.transforms.text import TokenizeText
 
 __all__ = [
     'ColorJitter',

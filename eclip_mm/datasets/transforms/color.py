@@ -3,9 +3,8 @@
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from eclip_mm.datasets.transforms.loading import as_pil
 from eclip_mm.registry import TRANSFORMS
-
-from .loading import as_pil
 
 
 @TRANSFORMS.register_module()

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from eclip_mm.datasets.transforms.loading import as_pil
 from eclip_mm.registry import TRANSFORMS
-
-from .loading import as_pil
 
 _RESAMPLE = {
     'nearest': Image.Resampling.NEAREST,

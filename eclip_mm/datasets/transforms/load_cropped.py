@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from eclip_mm.datasets.transforms.geometry import RandomResizedCrop
+from eclip_mm.datasets.transforms.loading import LoadProductImages
 from eclip_mm.registry import TRANSFORMS
-
-from .geometry import RandomResizedCrop
-from .loading import LoadProductImages
 
 # EXIF orientations from here on exchange width and height.
 _FIRST_SIDEWAYS = 5

@@ -1,8 +1,7 @@
 """Turning the text of a product into token ids."""
 
+from eclip_mm.datasets.tokenizers import build_tokenizer
 from eclip_mm.registry import TRANSFORMS
-
-from ..tokenizers import build_tokenizer
 
 
 @TRANSFORMS.register_module()

@@ -1,13 +1,13 @@
-from .instance_decoder import InstanceDecoder
-from .instance_queries import IMAGE, TEXT, InstanceQueries, scale_prompts
-from .negative_queries import (
+from eclip_mm.models.decoders.instance_decoder import InstanceDecoder
+from eclip_mm.models.decoders.instance_queries import IMAGE, TEXT, InstanceQueries, scale_prompts
+from eclip_mm.models.decoders.negative_queries import (
     EMANegatives,
     GaussianNegatives,
     NegativeQueries,
     SwitchableNegatives,
     TextNegatives,
 )
-from .slot_attention import SlotAttention
+from eclip_mm.models.decoders.slot_attention import SlotAttention
 
 __all__ = [
     'IMAGE',

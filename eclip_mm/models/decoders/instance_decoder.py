@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.models.decoders.slot_attention import SlotAttention
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
-
-from .slot_attention import SlotAttention
 
 
 class InstanceDecoderBlock(nn.Module):

@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.models.decoders.instance_queries import scale_prompts
 from eclip_mm.models.momentum_queue import write_ring
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
-
-from .instance_queries import scale_prompts
 
 
 class NegativeQueries(nn.Module):

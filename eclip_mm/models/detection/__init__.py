@@ -1,10 +1,10 @@
 """mmdet plug-ins: ``custom_imports = dict(imports=['eclip_mm.models.detection'])``."""
 
-from .backbone import EclipBackbone
-from .detr import EclipDETR
-from .detr_head import EclipDETRHead
-from .pretrained import LoadReport, load_pretrained
-from .simple_fpn import SimpleFPN
+from eclip_mm.models.detection.backbone import EclipBackbone
+from eclip_mm.models.detection.detr import EclipDETR
+from eclip_mm.models.detection.detr_head import EclipDETRHead
+from eclip_mm.models.detection.pretrained import LoadReport, load_pretrained
+from eclip_mm.models.detection.simple_fpn import SimpleFPN
 
 __all__ = [
     'EclipBackbone',

@@ -8,11 +8,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from eclip_mm.models.detection.pretrained import load_pretrained
+from eclip_mm.models.detection.window_attention import WindowMixin, use_windows
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.detection_config import fill_backbone
-
-from .pretrained import load_pretrained
-from .window_attention import WindowMixin, use_windows
 
 
 @MODELS.register_module()

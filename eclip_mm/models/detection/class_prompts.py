@@ -15,9 +15,8 @@ from eclip_mm.engine.self_contained import (
     find_tokenizers,
 )
 from eclip_mm.models.decoders import TEXT, scale_prompts
+from eclip_mm.models.detection.backbone import build_part
 from eclip_mm.utils.evaluation_config import without_pretrained
-
-from .backbone import build_part
 
 
 def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[str]:

@@ -1,3 +1,6 @@
-from .transformers_encoders import TransformersImageEncoder, TransformersTextEncoder
+from eclip_mm.models.encoders.transformers_encoders import (
+    TransformersImageEncoder,
+    TransformersTextEncoder,
+)
 
 __all__ = ['TransformersImageEncoder', 'TransformersTextEncoder']

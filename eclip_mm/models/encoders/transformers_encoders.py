@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from eclip_mm.models.encoders.length_groups import encode_by_length
 from eclip_mm.registry import MODELS
-
-from .length_groups import encode_by_length
 
 #: text models that may be given word vectors: their positions do not follow from token ids
 TAKE_VECTORS = ('bert', 'distilbert', 'electra')

@@ -1,8 +1,8 @@
-from .base import PretextHead
-from .inter_product_head import InterProductHead
-from .intra_product_head import IntraProductHead
-from .itc_head import ITCHead
-from .itm_head import ITMHead, draw_hard_negatives
+from eclip_mm.models.heads.base import PretextHead
+from eclip_mm.models.heads.inter_product_head import InterProductHead
+from eclip_mm.models.heads.intra_product_head import IntraProductHead
+from eclip_mm.models.heads.itc_head import ITCHead
+from eclip_mm.models.heads.itm_head import ITMHead, draw_hard_negatives
 
 __all__ = [
     'ITCHead',

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.models.heads.tiles import MAX_LOGITS, mean_over_tiles, row_tiles
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
-
-from .tiles import MAX_LOGITS, mean_over_tiles, row_tiles
 
 
 class PretextHead(nn.Module):

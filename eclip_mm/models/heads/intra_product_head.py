@@ -3,11 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from eclip_mm.models.heads.base import PretextHead, accuracy
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
-
-from .base import PretextHead, accuracy
 
 
 @MODELS.register_module()

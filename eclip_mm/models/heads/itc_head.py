@@ -2,11 +2,10 @@
 
 from torch import Tensor
 
+from eclip_mm.models.heads.base import PretextHead, contrast
+from eclip_mm.models.heads.tiles import MAX_LOGITS
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
-
-from .base import PretextHead, contrast
-from .tiles import MAX_LOGITS
 
 
 @MODELS.register_module()

@@ -5,12 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.decoders import scale_prompts
+from eclip_mm.models.heads.base import PretextHead, accuracy, similarity_logits
+from eclip_mm.models.heads.tiles import MAX_LOGITS, row_tiles
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
-
-from .base import PretextHead, accuracy, similarity_logits
-from .tiles import MAX_LOGITS, row_tiles
 
 #: of a draw, and of the probability 1; their product has to fit into an int64
 UNIFORM_BITS, WEIGHT_BITS = 24, 38
