@@ -18,10 +18,10 @@ import torch
 from memory import peak, reset_peak, resident
 from mmengine.registry import init_default_scope
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
-from eclip_mm.utils.config import load_config
 
 
 def measure(args, batch_size: int, chunk_size: int | None) -> dict:

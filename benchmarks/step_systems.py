@@ -8,10 +8,10 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
-from eclip_mm.utils.config import load_config
 
 #: tokens of the longest text that the paper reads
 MAX_TOKENS = 55

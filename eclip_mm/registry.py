@@ -58,7 +58,12 @@ RUNNERS = Registry(
     scope=SCOPE,
     locations=['eclip_mm.engine'],
 )
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['eclip_mm.engine'])
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope=SCOPE,
+    locations=['eclip_mm.engine', 'eclip_mm.apis.picture_hook'],
+)
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['eclip_mm.engine'])
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['eclip_mm.engine']
@@ -82,7 +87,7 @@ TASK_UTILS = Registry(
     'task util',
     parent=MMENGINE_TASK_UTILS,
     scope=SCOPE,
-    locations=['eclip_mm.datasets', 'eclip_mm.evaluation', 'eclip_mm.engine'],
+    locations=['eclip_mm.datasets', 'eclip_mm.evaluation'],
 )
 VISUALIZERS = Registry(
     'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization']

@@ -7,10 +7,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from eclip_mm.testing import fake_batch
-from eclip_mm.utils.config import load_config
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 #: those of configs/detection need mmdet and have tests of their own

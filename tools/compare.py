@@ -8,7 +8,6 @@ again. Ctrl-C ends it and loses nothing but the current epoch.
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from eclip_mm.comparison.results import Results
 from eclip_mm.comparison.runs import choose
 from eclip_mm.comparison.scheduler import Scheduler, num_cores, visible_gpus
 from eclip_mm.datasets.synthetic import prepare_catalogue
+from eclip_mm.utils.files import write_whole_text
 from eclip_mm.visualization.ablation_bars import plot_ablation_bars
 
 
@@ -71,9 +71,7 @@ def write_results(results: Results, work_dir: Path) -> None:
         'summary.json': json.dumps(results.summary(), indent=2),
     }
     for name, text in texts.items():
-        part = work_dir / f'{name}.part'
-        part.write_text(text, encoding='utf-8')
-        os.replace(part, work_dir / name)
+        write_whole_text(work_dir / name, text)
 
 
 def draw_bars(results: Results, work_dir: Path) -> None:

@@ -15,9 +15,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from eclip_mm.apis import draw_score_maps, load_model, spread_indices
+from eclip_mm.config.loading import load_config
 from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.registry import DATASETS
-from eclip_mm.utils.config import load_config
 from eclip_mm.visualization import metrics_table, plot_curves
 
 ROOT = Path(__file__).resolve().parents[1]

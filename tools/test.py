@@ -15,15 +15,11 @@ import argparse
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from eclip_mm.engine import leave_process_group, prepare_cpu_launch
-from eclip_mm.utils.config import load_config, naming_config
-from eclip_mm.utils.detection_config import (
-    draw_detections,
-    fill_architecture,
-    read_saved_detector,
-)
-from eclip_mm.utils.evaluation_config import complete_from_checkpoint, explaining_checkpoint
-from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
+from eclip_mm.config.detection import draw_detections, fill_architecture, read_saved_detector
+from eclip_mm.config.from_checkpoint import complete_from_checkpoint, explaining_checkpoint
+from eclip_mm.config.launch import add_launch_arguments, apply_launch_arguments, prepare_cpu_launch
+from eclip_mm.config.loading import load_config, naming_config
+from eclip_mm.utils.dist import leave_process_group
 from eclip_mm.visualization.table import write_metrics
 
 

@@ -6,16 +6,17 @@
 
 import argparse
 
-from eclip_mm.engine import (
+from eclip_mm.checkpoint.metadata import go_on_from_checkpoint
+from eclip_mm.config.detection import fill_architecture
+from eclip_mm.config.launch import (
+    add_launch_arguments,
     allow_accumulation,
-    go_on_from_checkpoint,
-    leave_process_group,
+    apply_launch_arguments,
     prepare_cpu_launch,
 )
+from eclip_mm.config.loading import load_config, naming_config
 from eclip_mm.registry import RUNNERS
-from eclip_mm.utils.config import load_config, naming_config
-from eclip_mm.utils.detection_config import fill_architecture
-from eclip_mm.utils.launch import add_launch_arguments, apply_launch_arguments
+from eclip_mm.utils.dist import leave_process_group
 
 
 def parse_args():

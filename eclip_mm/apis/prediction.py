@@ -9,15 +9,16 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from eclip_mm.datasets import collate_products
-from eclip_mm.registry import MODELS
-from eclip_mm.structures import ProductDataSample
-from eclip_mm.utils.config import load_config, naming_config
-from eclip_mm.utils.evaluation_config import (
-    complete_from_checkpoint,  # its import makes loading refuse pickled code
+from eclip_mm.checkpoint import safe_loading
+from eclip_mm.config.from_checkpoint import (
+    complete_from_checkpoint,
     explaining_checkpoint,
     without_pretrained,
 )
+from eclip_mm.config.loading import load_config, naming_config
+from eclip_mm.datasets import collate_products
+from eclip_mm.registry import MODELS
+from eclip_mm.structures import ProductDataSample
 
 
 def load_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
@@ -25,6 +26,7 @@ def load_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
 
     Initial weights that the config names (``pretrained``) are not read.
     """
+    safe_loading.install()
     init_default_scope('eclip_mm')
     model_cfg = without_pretrained(cfg.model)
     if cfg.get('data_preprocessor') is not None:  # beside the model, as Runner takes it, too

@@ -1,13 +1,13 @@
 """The config that a run was started with, kept so that a later change is noticed."""
 
 import copy
-import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
 from eclip_mm.comparison.runs import EVALUATION_HOOK, Run
-from eclip_mm.utils.config import RUNNER_KEYS, CachedTextConfig
+from eclip_mm.config.loading import RUNNER_KEYS, CachedTextConfig
+from eclip_mm.utils.files import write_whole_text
 
 RECORD = 'frozen_config.py'
 # parts of a config that leave the weights as they are
@@ -50,9 +50,7 @@ def freeze(run: Run, seed: int) -> Config:
 def write_record(cfg: Config, folder: Path) -> None:
     """Keep a config in a folder, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f'{RECORD}.part'
-    part.write_text(cfg.pretty_text)
-    os.replace(part, folder / RECORD)
+    write_whole_text(folder / RECORD, cfg.pretty_text)
 
 
 def read_record(folder: Path) -> Config:

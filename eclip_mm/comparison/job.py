@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import CheckpointLoader
 
+from eclip_mm.checkpoint.metadata import go_on_from_checkpoint, use_checkpoint
+from eclip_mm.checkpoint.safe_loading import read_checkpoint
 from eclip_mm.comparison.frozen import read_record
-from eclip_mm.engine.self_contained import go_on_from_checkpoint, use_checkpoint
-from eclip_mm.utils.config import CachedTextConfig
+from eclip_mm.config.loading import CachedTextConfig
+from eclip_mm.utils.files import write_whole_text
 
 METRICS_FILE = 'metrics.json'
 
@@ -69,9 +70,7 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
         trained=trained,
         seconds=time.time() - start,
     )
-    part = folder / f'{METRICS_FILE}.part'
-    part.write_text(json.dumps(metrics, indent=2))
-    os.replace(part, folder / METRICS_FILE)
+    write_whole_text(folder / METRICS_FILE, json.dumps(metrics, indent=2))
     return metrics
 
 
@@ -82,7 +81,7 @@ def load_weights(model, checkpoint: Path) -> None:
         ValueError: The checkpoint lacks something: figures of weights that
             were never trained mean nothing.
     """
-    state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
+    state = read_checkpoint(checkpoint)['state_dict']
     if missing := model.load_state_dict(state, strict=False).missing_keys:
         raise ValueError(
             f'{checkpoint} has no {missing[:5]}: the variant is another model than its run trained'

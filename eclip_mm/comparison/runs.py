@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from eclip_mm.utils.config import close_match, load_config
-from eclip_mm.utils.evaluation_config import complete_evaluation_config
+from eclip_mm.config.from_checkpoint import complete_evaluation_config
+from eclip_mm.config.loading import close_match, load_config
 
 NAME = r'[\w.-]+'  # of a run
 UNTRAINED = 'untrained'  # folder of the figures before any training

@@ -1,14 +1,15 @@
 """Catalogues, datasets, transforms, tokenizers and samplers."""
 
 from eclip_mm.datasets.catalogue import Catalogue, CatalogueReport, read_catalogue
+from eclip_mm.datasets.checkpoint_tokenizer import CheckpointTokenizer
 from eclip_mm.datasets.collate import collate_products
 from eclip_mm.datasets.product_dataset import ProductDataset, ProductImageDataset
 from eclip_mm.datasets.product_stream import ProductStream
 from eclip_mm.datasets.samplers import ResumableSampler
-from eclip_mm.datasets.schema import CatalogueError, validate_row
+from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
 from eclip_mm.datasets.tokenizers import AutoTokenizer, CatalogueWordPiece, build_tokenizer
 from eclip_mm.datasets.transforms import ImageDecodeError
-from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
 
 __all__ = [
     'AutoTokenizer',
@@ -16,6 +17,7 @@ __all__ = [
     'CatalogueError',
     'CatalogueReport',
     'CatalogueWordPiece',
+    'CheckpointTokenizer',
     'ImageDecodeError',
     'ParquetCatalogueWriter',
     'ProductDataset',

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eclip_mm.datasets.jsonl_reader import JsonLinesFile
-from eclip_mm.datasets.parquet_reader import ParquetShard
-from eclip_mm.datasets.report import CatalogueReport
-from eclip_mm.datasets.schema import CatalogueError, CheckedRow, validate_row
-from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.storage.jsonl import JsonLinesFile
+from eclip_mm.datasets.storage.parquet_reader import ParquetShard
+from eclip_mm.datasets.storage.report import CatalogueReport
+from eclip_mm.datasets.storage.schema import CatalogueError, CheckedRow, validate_row
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
 
 __all__ = [
     'Catalogue',

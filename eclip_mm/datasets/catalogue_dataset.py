@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
 from eclip_mm.datasets.picture_choice import check_sources
-from eclip_mm.datasets.schema import BrokenGroupError, CatalogueError
+from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.schema import CatalogueError
 
 
 class ImagePrompts:

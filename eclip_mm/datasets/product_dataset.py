@@ -11,7 +11,7 @@ from eclip_mm.datasets.catalogue import Catalogue
 from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
 from eclip_mm.datasets.image_prompts import ImagePrompts
 from eclip_mm.datasets.picture_choice import check_choice, choose_pictures
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
 

@@ -10,9 +10,9 @@ from mmengine.dist import get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 
 from eclip_mm.datasets.catalogue_dataset import build_pipeline
-from eclip_mm.datasets.parquet_groups import ParquetGroups
 from eclip_mm.datasets.picture_choice import check_choice, check_sources
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
+from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.stream_faults import StreamFaults
 from eclip_mm.datasets.stream_order import StreamOrder
 from eclip_mm.datasets.stream_samples import SampleMaker
@@ -39,7 +39,7 @@ class ProductStream(IterableDataset):
 
     Args:
         catalogue (str | Path | Sequence): See
-            :class:`~eclip_mm.datasets.parquet_groups.ParquetGroups`.
+            :class:`~eclip_mm.datasets.storage.parquet_groups.ParquetGroups`.
         pipeline (Sequence[dict] | Callable): Transforms.
         num_images (int): Pictures per sample.
         seed (int): Seed of the order and of every random choice.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eclip_mm.datasets.parquet_groups import ParquetGroups
 from eclip_mm.datasets.picture_choice import choose_pictures
+from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
 from eclip_mm.datasets.stream_window import Slot
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import NamedTuple
 
-from eclip_mm.datasets.parquet_groups import ParquetGroups
-from eclip_mm.datasets.schema import BrokenGroupError, CatalogueError
+from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
+from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
 from eclip_mm.datasets.stream_order import Piece, StreamOrder
 
 # Row groups beyond a window that are looked through for a product that stands in, and how many

@@ -11,8 +11,9 @@ from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 
 from eclip_mm.datasets.catalogue import read_catalogue
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.registry import TASK_UTILS
+from eclip_mm.utils.files import write_whole_text
 
 SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 
@@ -285,16 +286,11 @@ def _wordpiece(words: Sequence[str]) -> tokenizers.Tokenizer:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    # Ranks may do it at once: each has its own temporary file, all are equal.
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, path)
+        write_whole_text(path, text)  # ranks may do it at once: all write the same
     except OSError as error:
         raise OSError(
             f"CatalogueWordPiece: cannot write the vocabulary '{path}' "
             f"({error.strerror}); give 'vocab_file' a place that can be written"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

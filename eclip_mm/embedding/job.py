@@ -1,7 +1,6 @@
 """Embedding a catalogue: here, or on a cluster by Ray Data."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -11,12 +10,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from eclip_mm.apis import load_config_and_model
+from eclip_mm.config.from_checkpoint import saved_pipeline
 from eclip_mm.datasets.catalogue_dataset import build_pipeline
 from eclip_mm.embedding.features import ProductEmbedder
 from eclip_mm.embedding.products import SliceProducts
 from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
 from eclip_mm.embedding.slices import Slice, plan_slices
-from eclip_mm.utils.evaluation_config import saved_pipeline
+from eclip_mm.utils.files import write_whole_text
 
 # tools that read a folder of Parquet files pass over names with an underscore
 MANIFEST, SUMMARY = '_embedding.json', '_summary.json'
@@ -197,6 +197,4 @@ def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None
 
 
 def _write_json(path: Path, content: dict) -> None:
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(part, path)
+    write_whole_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')

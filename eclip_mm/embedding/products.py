@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
-from eclip_mm.datasets.schema import CatalogueError, validate_row
+from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.embedding.rows import Row, read_rows
 from eclip_mm.embedding.slices import Slice

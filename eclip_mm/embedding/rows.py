@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eclip_mm.datasets.parquet_check import UNREADABLE, leaf_names, without_boxes
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.parquet_check import UNREADABLE, leaf_names, without_boxes
+from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.embedding.slices import Slice
 
 # Rows of Parquet in memory at a time. Pieces are counted from the beginning of their row group, so

@@ -1,9 +1,7 @@
 """Shards of features: their schema, and files that are there whole or not at all."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 
 from eclip_mm.embedding.features import BlockFeatures, mean_of_pictures
 from eclip_mm.embedding.products import Block, Fault, Product
+from eclip_mm.utils.files import whole_file
 
 #: key of a shard's counts in the metadata of its file
 COUNTS = b'eclip_mm'
@@ -152,11 +151,11 @@ class ShardWriter:
             skipped_pictures=len(self.faults) - skipped,
         )
         if self.faults:
-            with _whole(self.skipped_path) as path, open(path, 'w', encoding='utf-8') as file:
+            with whole_file(self.skipped_path) as path, open(path, 'w', encoding='utf-8') as file:
                 for fault in self.faults:
                     line = json.dumps(dict(file=self.file, **asdict(fault)), ensure_ascii=False)
                     file.write(line + '\n')
-        with _whole(self.path) as path:
+        with whole_file(self.path) as path:
             pq.write_table(
                 table.replace_schema_metadata({COUNTS: json.dumps(counts)}),
                 path,
@@ -172,14 +171,3 @@ def read_counts(path: Path) -> dict | None:
         return json.loads(pq.read_metadata(path).metadata[COUNTS])
     except (OSError, KeyError, TypeError, pa.ArrowException):
         return None
-
-
-@contextmanager
-def _whole(path: Path):
-    """A name to write to; the file has its own name when the block has ended well."""
-    part = path.with_name(f'.{path.name}.{os.uname().nodename}.{os.getpid()}.part')
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from eclip_mm.datasets.catalogue import open_carriers
-from eclip_mm.datasets.parquet_reader import ParquetShard
+from eclip_mm.datasets.storage.parquet_reader import ParquetShard
 
 
 @dataclass(frozen=True)

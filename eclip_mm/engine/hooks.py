@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from eclip_mm.engine.sharded import gathered
 from eclip_mm.registry import HOOKS, TRANSFORMS
+from eclip_mm.utils.dist import unwrap_model
 from eclip_mm.utils.seeding import derive_seed
 
 
@@ -23,14 +24,14 @@ class TeacherUpdateHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner) -> None:
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrap_model(runner.model)
         if runner.iter == 0 and model.teacher is not None:
             # weights may have come from `load_from` since the model was built
             model.teacher.network.load_state_dict(model.network.state_dict())
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if runner.optim_wrapper.should_update():  # not while gradients accumulate
-            model = getattr(runner.model, 'module', runner.model)
+            model = unwrap_model(runner.model)
             model.update_teacher(progress=(runner.iter + 1) / runner.max_iters)
 
 
@@ -48,7 +49,7 @@ class StepSeedHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrap_model(runner.model)
         if model.prompts is not None:
             model.prompts.seed = runner.seed
         dataset = runner.train_dataloader.dataset
@@ -129,7 +130,7 @@ class ClassPromptHook(Hook):
         transform = TRANSFORMS.build(
             dict(type='TokenizeText', tokenizer=self.tokenizer, max_length=self.max_length)
         )
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrap_model(runner.model)
         device, training = model.logit_scale.device, model.training
         model.eval()  # mmengine calls this hook before it does so: no dropout in class features
         for metric in metrics:

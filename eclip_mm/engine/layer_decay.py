@@ -10,6 +10,7 @@ from torch import nn
 
 from eclip_mm.engine.optim import PretrainOptimWrapperConstructor
 from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from eclip_mm.utils.dist import unwrap_model
 
 LAYER = re.compile(r'\.(?:layers?|blocks)\.(\d+)\.')
 
@@ -76,7 +77,7 @@ class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
         return 0 if 'embeddings.' in name else num_layers
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        model = getattr(model, 'module', model)
+        model = unwrap_model(model)
         params = dict(model.named_parameters())
         scales = self.lr_scales(model)
         cfg = dict(self.cfg)

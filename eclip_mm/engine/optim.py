@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from eclip_mm.utils.dist import unwrap_model
 
 #: parameters without weight decay besides norms and biases (all 1-D ones)
 NO_DECAY = (
@@ -54,7 +55,7 @@ class PretrainOptimWrapperConstructor:
         return decay, keep
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        model = getattr(model, 'module', model)
+        model = unwrap_model(model)
         params = dict(model.named_parameters())
         decay, keep = self.split(model)
         cfg = dict(self.cfg)

@@ -11,14 +11,14 @@ from itertools import chain
 import torch
 import torch.distributed as dist
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import get_dist_info, is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
-from eclip_mm.engine.dist import local_part, world
 from eclip_mm.registry import RUNNERS
+from eclip_mm.utils.dist import local_part
 
 try:
     from torch.distributed.fsdp import fully_shard
@@ -132,7 +132,7 @@ def shard_model(model: nn.Module, mesh=None) -> nn.Module:
             'leave runner_type out of the config'
         )
     if mesh is None:  # one for all units: each would make its own
-        mesh = init_device_mesh(next(model.parameters()).device.type, (world()[1],))
+        mesh = init_device_mesh(next(model.parameters()).device.type, (get_dist_info()[1],))
     for tensor in chain(model.parameters(), model.buffers()):
         dist.broadcast(tensor.data, 0)
     numbers = {param for param in model.parameters() if param.ndim == 0}
@@ -183,7 +183,7 @@ def clip_grad_norm(
     parts = [local_part(p.grad) for p in params if isinstance(p, DTensor)]
     whole = [p.grad for p in params if not isinstance(p, DTensor)]
     squares = _sum_of_squares(parts, params[0].device)
-    if world()[1] > 1:
+    if get_dist_info()[1] > 1:
         dist.all_reduce(squares)
     norm = (squares + _sum_of_squares(whole, squares.device)).sqrt()
     if error_if_nonfinite and not norm.isfinite():
@@ -203,7 +203,7 @@ def _sum_of_squares(tensors: list[Tensor], device) -> Tensor:
 
 def _average_grad(param: nn.Parameter) -> None:
     dist.all_reduce(param.grad)
-    param.grad /= world()[1]
+    param.grad /= get_dist_info()[1]
 
 
 def _whole(value):

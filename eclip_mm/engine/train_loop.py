@@ -5,15 +5,10 @@ import traceback
 from pathlib import Path
 
 import torch.distributed as dist
+from mmengine.dist import get_dist_info
 from mmengine.runner import EpochBasedTrainLoop
 from torch.nn.parallel import DistributedDataParallel
 
-from eclip_mm.engine.dist import world
-from eclip_mm.engine.finite import (
-    NonFiniteGradientError,
-    NonFiniteLossError,
-    refuse_nonfinite_gradients,
-)
 from eclip_mm.engine.worker_death import (
     WorkerDiedError,
     deaths_are_known,
@@ -21,6 +16,11 @@ from eclip_mm.engine.worker_death import (
     is_worker_death,
 )
 from eclip_mm.registry import LOOPS
+from eclip_mm.utils.finite import (
+    NonFiniteGradientError,
+    NonFiniteLossError,
+    refuse_nonfinite_gradients,
+)
 
 
 @LOOPS.register_module()
@@ -128,7 +128,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         )
         # Between two steps every rank holds the same, and in the next the others wait for this
         # one. Weights that are divided over the ranks cannot be written by one of them.
-        if world()[1] == 1 or isinstance(self.runner.model, DistributedDataParallel):
+        if get_dist_info()[1] == 1 or isinstance(self.runner.model, DistributedDataParallel):
             name = f'worker_died_iter_{self._iter}.pth'
             self._save(name, this_rank=True)
             folder = Path(self.runner.work_dir)
@@ -145,7 +145,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 error = NonFiniteLossError(f'{error}; product_ids: {ids}')
             name = f'nonfinite_iter_{self._iter}.pth'
             self._save(name)
-            if world()[1] > 1:
+            if get_dist_info()[1] > 1:
                 dist.barrier()  # a launcher ends all ranks with the first: let rank 0 finish
             raise NonFiniteLossError(
                 f'{error}\nThe state before this step is in {self.runner.work_dir}/{name}. '

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from eclip_mm.engine.dist import gather, local_rows
-from eclip_mm.engine.finite import check_finite
 from eclip_mm.models.chunked import check_chunk_size, in_chunks
 from eclip_mm.models.compiled import compile_parts
 from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
@@ -21,6 +19,8 @@ from eclip_mm.models.score_map import assignment_score_map, check_blocks, simila
 from eclip_mm.models.slot_health import slot_health
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
+from eclip_mm.utils.dist import gather, local_rows
+from eclip_mm.utils.finite import check_finite
 
 #: the names that the base configs give to the paper's tasks
 TASKS = ('itc', 'inter', 'itm', 'intra')

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import nn
 
-from eclip_mm.engine.dist import local_part
 from eclip_mm.registry import MODELS
+from eclip_mm.utils.dist import local_part
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from eclip_mm.engine.dist import gather, local_rows
+from eclip_mm.utils.dist import gather, local_rows
 
 
 @dataclass

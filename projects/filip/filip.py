@@ -8,9 +8,8 @@ from eclip_mm.models.instance_network import InstanceNetwork
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
-
-from .filip_head import FILIPOutputs
-from .token_similarity import mean_token
+from projects.filip.filip_head import FILIPOutputs
+from projects.filip.token_similarity import mean_token
 
 
 class FILIPNetwork(InstanceNetwork):

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from eclip_mm.engine.dist import gather
 from eclip_mm.models.heads import PretextHead
 from eclip_mm.models.heads.base import accuracy, similarity_logits
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
-
-from .token_similarity import gather_padded, token_similarity
+from eclip_mm.utils.dist import gather
+from projects.filip.token_similarity import gather_padded, token_similarity
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_dist_info
 from torch import Tensor
 
-from eclip_mm.engine.dist import gather, world
 from eclip_mm.models.precision import at_least_float32
+from eclip_mm.utils.dist import gather
 
 
 def token_similarity(
@@ -71,7 +72,7 @@ def gather_padded(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (G, M', D) and (G, M') with the largest M of any rank.
     """
-    if world()[1] == 1:
+    if get_dist_info()[1] == 1:
         return tokens, mask
     length = torch.tensor([mask.shape[1]], device=mask.device)
     missing = int(gather(length).max() - length)

@@ -3,8 +3,7 @@
 import pytest
 
 from eclip_mm.datasets import CatalogueError, ProductImageDataset, collate_products
-
-from .helpers import make_rows, pipeline, write_rows
+from test_datasets.helpers import make_rows, pipeline, write_rows
 
 
 def value(sample, picture):

@@ -14,11 +14,10 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError, ProductDataset, ProductStream, collate_products
-from eclip_mm.datasets import parquet_groups as groups_module
 from eclip_mm.datasets import product_stream as stream_module
+from eclip_mm.datasets.storage import parquet_groups as groups_module
 from eclip_mm.registry import DATASETS
-
-from .helpers import make_rows, pipeline, write_rows
+from test_datasets.helpers import make_rows, pipeline, write_rows
 
 BATCH = 6
 

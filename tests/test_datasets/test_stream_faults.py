@@ -11,10 +11,9 @@ from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError, ImageDecodeError, ProductStream, collate_products
 from eclip_mm.datasets import stream_faults as faults_module
-from eclip_mm.datasets.parquet_groups import ParquetGroups
-from eclip_mm.datasets.schema import PARQUET_SCHEMA
-
-from .helpers import (
+from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
+from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA
+from test_datasets.helpers import (
     break_group,
     damage_pictures,
     encode,

@@ -129,7 +129,7 @@ def test_the_report_says_what_is_left_and_why(pretraining):
 
 
 def _own_encoder(pretraining):
-    from eclip_mm.engine import read_saved_config
+    from eclip_mm.checkpoint.metadata import read_saved_config
 
     return read_saved_config(pretraining[0])['model']['image_encoder']
 
@@ -164,7 +164,7 @@ def test_no_pretraining_checkpoint(pretraining, tmp_path):
 
 
 def test_a_filled_config_needs_no_checkpoint(pretraining):
-    from eclip_mm.utils.detection_config import fill_architecture
+    from eclip_mm.config.detection import fill_architecture
 
     model = dict(
         type='RPN',

@@ -7,11 +7,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from eclip_mm.utils.config import load_config
-from eclip_mm.utils.config_text import ConfigTextError
-from eclip_mm.utils.detection_config import draw_detections, fill_architecture
-
-from .test_detr import batch
+from eclip_mm.checkpoint.config_text import ConfigTextError
+from eclip_mm.config.detection import draw_detections, fill_architecture
+from eclip_mm.config.loading import load_config
+from test_detection.test_detr import batch
 
 pytestmark = pytest.mark.ops
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from .conftest import NAMES
+from test_detection.conftest import NAMES
 
 pytestmark = pytest.mark.ops
 

@@ -7,8 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from eclip_mm.registry import METRICS
-
-from .test_detection_configs import CONFIGS, checkpoints, load  # noqa: F401 (a fixture)
+from test_detection.test_detection_configs import CONFIGS, checkpoints, load  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.ops
 SPLITS = dict(snacks={'val'}, synthetic={'photos', 'products'})

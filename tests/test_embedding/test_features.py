@@ -11,6 +11,7 @@ import torch
 from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.apis import load_config_and_model, predict_items
+from eclip_mm.config.from_checkpoint import saved_pipeline
 from eclip_mm.datasets import CatalogueError, ProductImageDataset
 from eclip_mm.embedding import (
     ShardEmbedder,
@@ -19,7 +20,6 @@ from eclip_mm.embedding import (
     plan_slices,
     shard_schema,
 )
-from eclip_mm.utils.evaluation_config import saved_pipeline
 
 
 def read_features(out) -> list[dict]:

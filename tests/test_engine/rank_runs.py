@@ -7,11 +7,10 @@ import torch
 import torch.multiprocessing as mp
 from mmengine.config import Config
 
-from eclip_mm.engine import allow_accumulation, prepare_cpu_launch
+from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.registry import RUNNERS
 from eclip_mm.testing import tiny_model_config
-
-from .helpers import BATCH, runner_config
+from test_engine.helpers import BATCH, runner_config
 
 DDP = dict(
     model_wrapper_cfg=dict(

@@ -9,16 +9,15 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.hooks import Hook
+from scaling import gathered_bytes
 
-from eclip_mm.engine import NonFiniteLossError
-from eclip_mm.engine.dist import local_part
 from eclip_mm.engine.sharded import gathered
 from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
-from eclip_mm.utils.scaling import gathered_bytes
-
-from .helpers import BATCH
-from .rank_runs import (
+from eclip_mm.utils.dist import local_part
+from eclip_mm.utils.finite import NonFiniteLossError
+from test_engine.helpers import BATCH
+from test_engine.rank_runs import (
     DDP,
     SHARDED,
     STEPS,

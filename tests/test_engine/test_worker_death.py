@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from eclip_mm.engine.worker_death import WorkerDiedError, deaths_wait
 from eclip_mm.registry import DATASETS, HOOKS
-
-from .helpers import FakeProducts, make_runner
-from .rank_runs import assert_same_training, load, start_ranks, train_rank
+from test_engine.helpers import FakeProducts, make_runner
+from test_engine.rank_runs import assert_same_training, load, start_ranks, train_rank
 
 
 @DATASETS.register_module(force=True)

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from eclip_mm.registry import METRICS
-
-from .helpers import run, sample, unit
+from test_evaluation.helpers import run, sample, unit
 
 
 @pytest.fixture

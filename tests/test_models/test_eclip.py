@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from eclip_mm.engine.finite import NonFiniteLossError
 from eclip_mm.models.decoders import IMAGE
 from eclip_mm.models.eclip import with_distractors
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
+from eclip_mm.utils.finite import NonFiniteLossError
 
 
 def build(**overrides):

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from eclip_mm.engine.finite import NonFiniteLossError
 from eclip_mm.models.heads import InterProductHead
 from eclip_mm.models.momentum_queue import MomentumQueue
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
+from eclip_mm.utils.finite import NonFiniteLossError
 
 
 def rows(*values):

@@ -9,9 +9,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
-from eclip_mm.utils.config import load_config
 
 OFF = dict(itc=None, inter=None, itm=None, intra=None)
 

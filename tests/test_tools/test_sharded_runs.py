@@ -2,7 +2,7 @@
 
 import torch
 
-from .test_tools import assert_same_figures, figures, free_port, validation  # noqa: F401
+from test_tools.test_tools import assert_same_figures, figures, free_port, validation  # noqa: F401
 
 
 def test_a_divided_model_trains_validates_and_is_tested_whole(workplace, free_port):  # noqa: F811

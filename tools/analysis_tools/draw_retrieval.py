@@ -17,8 +17,8 @@ from eclip_mm.apis import (
     load_config_and_model,
     split_datasets,
 )
+from eclip_mm.config.launch import add_picture_arguments
 from eclip_mm.registry import DATASETS
-from eclip_mm.utils.launch import add_picture_arguments
 
 
 def parse_args():

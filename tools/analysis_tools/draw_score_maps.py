@@ -11,8 +11,8 @@ import argparse
 from mmengine.config import DictAction
 
 from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
+from eclip_mm.config.launch import add_picture_arguments
 from eclip_mm.registry import DATASETS
-from eclip_mm.utils.launch import add_picture_arguments
 
 
 def parse_args():

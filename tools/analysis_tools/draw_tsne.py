@@ -30,9 +30,9 @@ Needs scikit-learn: pip install -e '.[analysis]'
 import argparse
 
 from eclip_mm.apis import draw_tsne, load_config_and_model
+from eclip_mm.config.from_checkpoint import saved_pipeline
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.utils.env_check import check_analysis
-from eclip_mm.utils.evaluation_config import saved_pipeline
 from eclip_mm.utils.text_table import format_table
 
 

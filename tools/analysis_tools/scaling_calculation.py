@@ -11,7 +11,7 @@ option changes. Rates of hardware are published peaks times an assumed share.
 import argparse
 from dataclasses import fields
 
-from eclip_mm.utils.scaling import (
+from scaling import (
     GPUS_PER_MACHINE,
     Assumptions,
     count_model,

@@ -15,10 +15,10 @@ import torch
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
-from eclip_mm.utils.config import load_config
 
 
 def parse_args():

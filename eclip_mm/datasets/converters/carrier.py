@@ -9,8 +9,8 @@ from eclip_mm.datasets.catalogue import (
     CatalogueReport,
     read_catalogue,
 )
-from eclip_mm.datasets.schema import CatalogueError
-from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
 
 
 def convert_carrier(
@@ -31,7 +31,7 @@ def convert_carrier(
         target (str | Path): ``.jsonl`` or ``.parquet``; replaced when the new
             one is complete.
         image_dir (str | Path, optional): Where pictures go when the target is
-            JSON Lines; see :func:`~eclip_mm.datasets.writers.write_jsonl`.
+            JSON Lines; see :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
         strict (bool): Raise at the first row that cannot be used.
         progress (Callable): Wraps the sized sequence of rows, e.g. ``tqdm``.
         group_bytes (int): Size of the row groups of a Parquet target. The

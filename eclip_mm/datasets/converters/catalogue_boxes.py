@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from eclip_mm.datasets.catalogue import read_catalogue
-from eclip_mm.datasets.report import list_problems
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.report import list_problems
+from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 
 CLASSES = ('product', 'category', 'object')

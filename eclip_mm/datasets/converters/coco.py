@@ -9,9 +9,9 @@ from pathlib import Path
 from eclip_mm.datasets.catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX
 from eclip_mm.datasets.converters.coco_file import CocoReport, read_coco
 from eclip_mm.datasets.converters.pictures import shrink_picture
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
-from eclip_mm.datasets.writers import ParquetCatalogueWriter, write_jsonl
 
 
 def convert_coco(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eclip_mm.datasets.converters.coco_check import box_fault
-from eclip_mm.datasets.report import list_problems
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.report import list_problems
+from eclip_mm.datasets.storage.schema import CatalogueError
 
 
 @dataclass

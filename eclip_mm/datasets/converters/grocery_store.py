@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eclip_mm.datasets.converters.pictures import shrink_picture
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
-from eclip_mm.datasets.writers import ParquetCatalogueWriter
 
 
 @dataclass

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from eclip_mm.datasets.catalogue import read_catalogue
-from eclip_mm.datasets.schema import CatalogueError
-from eclip_mm.datasets.writers import ParquetCatalogueWriter
+from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 
 
 def write_instance_queries(

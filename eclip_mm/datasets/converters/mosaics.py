@@ -8,9 +8,9 @@ from pathlib import Path
 from PIL import Image
 
 from eclip_mm.datasets.catalogue import read_catalogue
-from eclip_mm.datasets.schema import CatalogueError
+from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
-from eclip_mm.datasets.writers import ParquetCatalogueWriter
 
 _load = LoadProductImages()
 

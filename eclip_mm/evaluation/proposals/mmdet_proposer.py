@@ -12,8 +12,8 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
+from eclip_mm.config.detection import fill_architecture
 from eclip_mm.registry import TASK_UTILS
-from eclip_mm.utils.detection_config import fill_architecture
 
 
 @TASK_UTILS.register_module()

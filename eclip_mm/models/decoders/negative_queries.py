@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.decoders.instance_queries import scale_prompts
-from eclip_mm.models.momentum_queue import write_ring
+from eclip_mm.models.ring import write_ring
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
 

@@ -8,10 +8,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from eclip_mm.config.detection import fill_backbone
 from eclip_mm.models.detection.pretrained import load_pretrained
 from eclip_mm.models.detection.window_attention import WindowMixin, use_windows
 from eclip_mm.registry import MODELS
-from eclip_mm.utils.detection_config import fill_backbone
 
 
 @MODELS.register_module()

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.fileio import get_text
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from eclip_mm.engine.checkpoint import read_saved_config
-from eclip_mm.engine.self_contained import (
-    CheckpointTokenizer,
-    find_tokenizers,
-)
+from eclip_mm.checkpoint.metadata import find_tokenizers, read_saved_config
+from eclip_mm.checkpoint.safe_loading import read_checkpoint
+from eclip_mm.config.from_checkpoint import without_pretrained
+from eclip_mm.datasets.checkpoint_tokenizer import CheckpointTokenizer
 from eclip_mm.models.decoders import TEXT, scale_prompts
 from eclip_mm.models.detection.backbone import build_part
-from eclip_mm.utils.evaluation_config import without_pretrained
 
 
 def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[str]:
@@ -98,7 +95,7 @@ def begin_with_names(
     """
     num_queries, dims = query_embedding.weight.shape
     num_names = len(name_feats)
-    state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
+    state = read_checkpoint(checkpoint)['state_dict']
     places = torch.arange(num_queries)
     queries = scale_prompts(name_feats)[places % num_names]
     if f'{prefix}queries.pos_embed' in state:  # CLIP has none

@@ -8,12 +8,12 @@ from mmdet.models.detectors import DETR
 from mmdet.models.layers import SinePositionalEncoding
 from torch import Tensor, nn
 
+from eclip_mm.config.detection import fill_detr
 from eclip_mm.models.detection.backbone import build_part, check_init_cfg, pretrained_source
 from eclip_mm.models.detection.class_prompts import NameEncoder, begin_with_names, class_names
 from eclip_mm.models.detection.pretrained import load_pretrained
 from eclip_mm.models.detection.references import assignment_boxes, token_positions
 from eclip_mm.registry import MODELS
-from eclip_mm.utils.detection_config import fill_detr
 
 
 @MODELS.register_module()

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-import eclip_mm.engine  # noqa: F401  (checkpoints are read without running pickled code)
+from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 
 @dataclass
@@ -74,7 +73,7 @@ def load_pretrained(
         ValueError: not one tensor of a part fits, though the checkpoint has
             the part.
     """
-    state = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    state = read_checkpoint(checkpoint)
     state = state.get('state_dict', state)
     if not any(name.startswith(f'{prefix}{part}.') for name in state for part in parts):
         found = sorted({'.'.join(name.split('.')[:2]) for name in state})[:8]

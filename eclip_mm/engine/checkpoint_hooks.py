@@ -1,0 +1,92 @@
+"""What is in a checkpoint, and when an old one is removed."""
+
+from collections import deque
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook, Hook
+
+from eclip_mm.checkpoint import safe_loading
+from eclip_mm.checkpoint.metadata import encoder_architectures
+from eclip_mm.checkpoint.plain import from_plain, to_plain
+from eclip_mm.datasets.checkpoint_tokenizer import check_tokenizer, tokenizer_state
+from eclip_mm.engine.resume_check import check_resumable, training_state
+from eclip_mm.registry import HOOKS
+from eclip_mm.utils.dist import unwrap_model
+
+
+@HOOKS.register_module()
+class KeepingCheckpointHook(CheckpointHook):
+    """mmengine's hook, which here removes an old checkpoint when the new one is there.
+
+    mmengine's own removes first: a run that is killed while it writes has
+    ``max_keep_ckpts - 1`` left, and ``last_checkpoint`` may name one that is gone.
+    """
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        if self.max_keep_ckpts > 0:
+            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without a limit of its own
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        keep = self.max_keep_ckpts
+        if keep <= 0:  # all are kept
+            super()._save_checkpoint_with_step(runner, step, meta)
+            return
+        self.max_keep_ckpts = keep + 1  # nothing to remove yet
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        finally:
+            self.max_keep_ckpts = keep
+        while len(self.keep_ckpt_ids) > keep:
+            self._remove(self.keep_ckpt_ids.popleft())
+        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
+    def _remove(self, step) -> None:
+        path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Turns checkpoints into plain data when written, and back when read.
+
+    They also get what they need to stand alone
+    (:mod:`~eclip_mm.checkpoint.metadata`), and are checked against the run
+    that reads them: the vocabulary always, batches and epochs where a training
+    goes on (:mod:`~eclip_mm.engine.resume_check`).
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self) -> None:
+        safe_loading.install()
+        self._tokenizer: dict | None = None
+
+    def before_train(self, runner) -> None:
+        self._tokenizer = tokenizer_state(runner.cfg)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        model = unwrap_model(runner.model)
+        checkpoint['meta'].update(
+            encoders=encoder_architectures(model),
+            tokenizer=self._tokenizer,
+            training=training_state(runner),
+        )
+        for key in list(checkpoint):
+            if key != 'state_dict':
+                checkpoint[key] = to_plain(checkpoint[key])
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        meta = checkpoint.get('meta', {})
+        # mmengine runs this text as Python when it resumes, to compare one field
+        # that it no longer writes: only a stranger's file has it
+        meta.pop('config', None)
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
+        if runner._resume:
+            check_resumable(runner, meta.get('training'))
+            check_tokenizer(runner.cfg.get('train_dataloader'), meta)
+        elif not runner._load_from:  # that may start a training with another vocabulary
+            for key in ('test_dataloader', 'custom_hooks', 'default_hooks'):
+                check_tokenizer(runner.cfg.get(key), meta)

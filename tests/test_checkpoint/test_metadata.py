@@ -1,0 +1,192 @@
+"""A checkpoint needs no file of its training: architecture and vocabulary are in it."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from test_engine.helpers import make_runner
+
+from eclip_mm.checkpoint.metadata import (
+    encoder_architectures,
+    go_on_from_checkpoint,
+    read_saved_config,
+    use_saved_architecture,
+    use_saved_tokenizer,
+)
+from eclip_mm.datasets import build_tokenizer
+from eclip_mm.datasets.checkpoint_tokenizer import (
+    CheckpointTokenizer,
+    check_tokenizer,
+    tokenizer_state,
+)
+from eclip_mm.engine.checkpoint_hooks import PlainCheckpointHook
+from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
+
+SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+
+
+def tokenizer_at(folder, *words):
+    """Config of a tokenizer with a vocabulary of these words."""
+    path = folder / f'{len(words)}.txt'
+    path.write_text('\n'.join([*SPECIAL, *words]) + '\n')
+    return dict(type='CatalogueWordPiece', vocab_file=str(path))
+
+
+def training(tokenizer, **others):
+    pipeline = [dict(type='Resize'), dict(type='TokenizeText', tokenizer=tokenizer)]
+    return dict(train_dataloader=dict(dataset=dict(type='D', pipeline=pipeline)), **others)
+
+
+@pytest.mark.parametrize(
+    'encoder, config',
+    [
+        (
+            TransformersTextEncoder,
+            dict(vocab_size=77, hidden_size=32, num_hidden_layers=1, num_attention_heads=2),
+        ),
+        (
+            TransformersImageEncoder,
+            dict(image_size=32, hidden_size=32, num_hidden_layers=1, num_attention_heads=2),
+        ),
+    ],
+)
+def test_the_architecture_of_a_folder_is_told_whole(tmp_path, encoder, config):
+    kind = 'bert' if encoder is TransformersTextEncoder else 'dinov2_with_registers'
+    encoder(kind, config).model.half().save_pretrained(tmp_path)
+    name = 'text_encoder' if kind == 'bert' else 'image_encoder'
+    cfg = dict(type='T', pretrained=str(tmp_path), config=dict(attention_probs_dropout_prob=0.25))
+    given = {key: value for key, value in cfg.items() if key != 'type'}
+    ours = encoder(kind, given['config'], given['pretrained'])
+    found = encoder_architectures(SimpleNamespace(network=SimpleNamespace(**{name: ours})))
+    assert list(found) == [name] and found[name]['model_type'] == kind
+    model = {name: copy.deepcopy(cfg)}
+    use_saved_architecture(model, dict(encoders=found))
+    assert model[name]['pretrained'] is None
+    again = encoder(model[name]['model_type'], model[name]['config'])
+    assert again.model.config.attention_probs_dropout_prob == 0.25
+    shapes = [{k: v.shape for k, v in e.state_dict().items()} for e in (ours, again)]
+    assert shapes[0] == shapes[1]
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    again.load_state_dict(ours.state_dict())
+
+
+def test_a_config_without_initial_weights_is_left_alone():
+    model = dict(image_encoder=dict(config=dict(depth=3), pretrained=None), embed_dims=8)
+    before = copy.deepcopy(model)
+    use_saved_architecture(model, dict(encoders=dict(image_encoder=dict(config={}))))
+    use_saved_architecture(model, {})
+    assert model == before
+
+
+def test_real_checkpoints_hold_both_encoders(tmp_path):
+    runner = make_runner(tmp_path)
+    runner.train()
+    meta = torch.load(tmp_path / 'iter_4.pth', weights_only=True)['meta']
+    assert set(meta['encoders']) == {'image_encoder', 'text_encoder'}
+    vocab_size = runner.model.network.text_encoder.vocab_size
+    assert meta['encoders']['text_encoder']['config']['vocab_size'] == vocab_size
+    assert meta['tokenizer'] is None  # its fake products come as ids
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Of a training with the words red and mug, whose vocabulary file is gone by now."""
+    cfg = training(tokenizer_at(tmp_path, 'red', 'mug'))
+    state = tokenizer_state(cfg)
+    (tmp_path / '2.txt').unlink()
+    text = (
+        "model = dict(type='E', text_encoder=dict(type='T', pretrained='gone'))\n"
+        "test_pipeline = [dict(type='TokenizeText', tokenizer=dict(type='X'), max_length=7)]\n"
+    )
+    encoder = dict(model_type='bert', config=dict(vocab_size=7))
+    meta = dict(cfg=text, tokenizer=state, encoders=dict(text_encoder=encoder))
+    torch.save(dict(state_dict={}, meta=meta), tmp_path / 'c.pth')
+    return tmp_path / 'c.pth'
+
+
+def test_a_saved_config_stands_alone(checkpoint):
+    saved = read_saved_config(checkpoint)
+    assert saved['model']['text_encoder'] == dict(
+        type='T', pretrained=None, model_type='bert', config=dict(vocab_size=7)
+    )
+    (text,) = saved['test_pipeline']
+    assert text['max_length'] == 7
+    tokenizer = build_tokenizer(text['tokenizer'])
+    assert isinstance(tokenizer, CheckpointTokenizer) and 'c.pth' in repr(tokenizer)
+    assert tokenizer('mug, red') == [2, 6, 1, 5, 3]
+    assert tokenizer('mug, red', max_length=4) == [2, 6, 1, 3]
+
+
+def test_a_training_goes_on_with_what_its_checkpoint_holds(checkpoint, tmp_path):
+    gone = dict(type='CatalogueWordPiece', vocab_file='gone.txt')
+    cfg = Config(
+        training(
+            gone,
+            model=dict(text_encoder=dict(pretrained='gone')),
+            custom_hooks=[dict(type='ClassPromptHook', tokenizer=gone)],
+            load_from=str(checkpoint),
+            work_dir=str(tmp_path),
+        )
+    )
+    go_on_from_checkpoint(cfg)
+    assert cfg.model.text_encoder.pretrained is None
+    wanted = dict(type='CheckpointTokenizer', checkpoint=str(checkpoint))
+    assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == wanted
+    assert cfg.custom_hooks[0].tokenizer == wanted
+    # a checkpoint written from now on holds the same
+    assert (
+        tokenizer_state(cfg)['fingerprint']
+        == tokenizer_state(training(tokenizer_at(tmp_path, 'red', 'mug')))['fingerprint']
+    )
+    # nothing to go on from: as the config says
+    (tmp_path / 'new').mkdir()
+    cfg = Config(training(gone, load_from=None, work_dir=str(tmp_path / 'new'), model={}))
+    go_on_from_checkpoint(cfg)
+    assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == gone
+
+
+def test_another_vocabulary_is_refused(tmp_path):
+    meta = dict(tokenizer=tokenizer_state(training(tokenizer_at(tmp_path, 'red', 'mug'))))
+    check_tokenizer(training(tokenizer_at(tmp_path, 'red', 'mug')), meta)
+    swapped = tmp_path / 'swapped'
+    swapped.mkdir()
+    with pytest.raises(ValueError, match=r'swapped/2\.txt.*another vocabulary.*catalogue'):
+        check_tokenizer(training(tokenizer_at(swapped, 'mug', 'red')), meta)
+    check_tokenizer(training(tokenizer_at(swapped, 'mug', 'red')), {})  # an old checkpoint
+    check_tokenizer(training(str.split), meta)  # does not tell its words
+
+
+def test_the_hook_checks_the_vocabulary_of_what_runs(tmp_path):
+    runner = make_runner(tmp_path)
+    meta = dict(tokenizer=tokenizer_state(training(tokenizer_at(tmp_path, 'red', 'mug'))))
+    other = training(tokenizer_at(tmp_path, 'red'))['train_dataloader']
+    runner.cfg = Config(dict(test_dataloader=other, train_dataloader=other))
+    hook = PlainCheckpointHook()
+    with pytest.raises(ValueError, match='another vocabulary'):
+        hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
+    runner._load_from = 'weights.pth'  # a new training from these weights may have another one
+    hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
+    runner._resume = True
+    with pytest.raises(ValueError, match='another vocabulary'):
+        hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
+
+
+def test_old_checkpoints_are_told_apart(tmp_path):
+    cfg = training(dict(type='X'))
+    assert not use_saved_tokenizer(cfg, {}, 'old.pth')
+    assert cfg == training(dict(type='X'))
+    assert use_saved_tokenizer(dict(model={}), {}, 'old.pth')  # nothing to tokenize
+    torch.save(dict(state_dict={}, meta={}), tmp_path / 'old.pth')
+    with pytest.raises(ValueError, match=r'old\.pth holds no tokenizer'):
+        CheckpointTokenizer(str(tmp_path / 'old.pth'))
+
+
+def test_two_tokenizers_in_a_training_are_not_kept(tmp_path):
+    cfg = training(tokenizer_at(tmp_path, 'red'))
+    cfg['train_dataloader']['dataset']['pipeline'].append(
+        dict(type='TokenizeText', tokenizer=tokenizer_at(tmp_path, 'red', 'mug'))
+    )
+    assert tokenizer_state(cfg) is None
+    assert tokenizer_state({}) is None and tokenizer_state(dict(train_dataloader=None)) is None
