@@ -45,7 +45,7 @@ def encoder_architectures(model: nn.Module) -> dict[str, dict]:
         model: an ``ECLIP``; any other model has none.
 
     Returns:
-        dict: Name in the model's config -> architecture.
+        Name in the model's config -> architecture.
     """
     found = {}
     for name in ENCODERS:
@@ -79,7 +79,7 @@ def use_saved_tokenizer(cfg, meta: dict, checkpoint: str) -> bool:
         checkpoint: its path.
 
     Returns:
-        bool: False where the config has a tokenizer and the checkpoint none.
+        False where the config has a tokenizer and the checkpoint none.
     """
     parts = list(find_tokenizers(cfg))
     if not (meta.get('tokenizer') or {}).get('json'):

@@ -81,7 +81,7 @@ class Results:
         """All of it as plain values for JSON.
 
         Returns:
-            dict: ``seeds``; ``runs``: name -> ``seeds`` (seed -> figures),
+            ``seeds``; ``runs``: name -> ``seeds`` (seed -> figures),
             ``failed`` seeds and ``statistics`` (key -> mean, low, high, n) of
             every figure; ``tables`` with the paper's figures in percent;
             ``claims`` with verdict and paired difference.

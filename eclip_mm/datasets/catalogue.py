@@ -43,9 +43,9 @@ class Catalogue(Sequence):
     used in forked or spawned workers.
 
     Args:
-        shards (list): Opened carriers, one per file.
-        strict (bool): Raise at the first problem.
-        check_files (bool): Leave out pictures whose file does not exist.
+        shards: Opened carriers, one per file.
+        strict: Raise at the first problem.
+        check_files: Leave out pictures whose file does not exist.
     """
 
     def __init__(self, shards: list, strict: bool = False, check_files: bool = True) -> None:
@@ -148,13 +148,13 @@ class Catalogue(Sequence):
         """Decode one row.
 
         Args:
-            index (int): Which of the usable rows.
-            images (Sequence[int], optional): Which of its usable pictures to
+            index: Which of the usable rows.
+            images: Which of its usable pictures to
                 hand out, in this order. Defaults to all.
-            boxes (bool): Read the boxes; without them it is faster.
+            boxes: Read the boxes; without them it is faster.
 
         Returns:
-            dict: The row. Image paths are absolute; of ``path``, ``bytes`` and
+            The row. Image paths are absolute; of ``path``, ``bytes`` and
             ``boxes`` an image has only those that are set.
         """
         if not -len(self) <= index < len(self):
@@ -216,15 +216,15 @@ def read_catalogue(
     """Open a catalogue and check every row of it.
 
     Args:
-        path (str | Path | Sequence): A ``.jsonl``/``.json`` file, a
+        path: A ``.jsonl``/``.json`` file, a
             ``.parquet`` file, a folder of ``.parquet`` shards, or several.
-        strict (bool): Raise at the first row that cannot be used. Otherwise it
+        strict: Raise at the first row that cannot be used. Otherwise it
             is skipped, counted and named in ``Catalogue.report``.
-        check_files (bool): Check that picture files exist. Switch off where
+        check_files: Check that picture files exist. Switch off where
             that is slow (a remote file system).
 
     Returns:
-        Catalogue: The usable rows.
+        The usable rows.
 
     Raises:
         CatalogueError: A file does not exist or is not a catalogue, no row can

@@ -20,7 +20,7 @@ def build_pipeline(pipeline: Sequence[dict | Callable] | Callable) -> Callable:
     """Build transforms from configs, looking them up in our registry first.
 
     Args:
-        pipeline (Sequence[dict | Callable] | Callable): Configs of TRANSFORMS
+        pipeline: Configs of TRANSFORMS
             and callables, or a pipeline that is ready.
     """
     if callable(pipeline):
@@ -122,7 +122,7 @@ class CatalogueDataset(Dataset):
         """One packed sample.
 
         Args:
-            index (int): ``epoch * len(self) + item``.
+            index: ``epoch * len(self) + item``.
 
         Raises:
             ImageDecodeError: A picture cannot be decoded and ``strict``, or no

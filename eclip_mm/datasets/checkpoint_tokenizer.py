@@ -9,7 +9,7 @@ def tokenizer_state(cfg: dict) -> dict | None:
     """The tokenizer of a training's config as plain data.
 
     Returns:
-        dict: ``fingerprint`` of the vocabulary, ``pad_token_id``, and ``json``,
+        ``fingerprint`` of the vocabulary, ``pad_token_id``, and ``json``,
         all of it; None in the place of ``json`` for a tokenizer in Python.
         None for a config without a tokenizer, with several, or with one that
         does not tell its vocabulary.

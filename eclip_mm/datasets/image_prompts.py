@@ -10,8 +10,8 @@ class ImagePrompts:
     """Chooses the image prompt of a sample; nothing about it is random.
 
     Args:
-        sources (Sequence[str]): Pictures of these sources may be prompts.
-        catalogue (str | Path | Sequence | Catalogue, optional): Where they
+        sources: Pictures of these sources may be prompts.
+        catalogue: Where they
             are; None for the catalogue of the samples.
     """
 
@@ -28,7 +28,7 @@ class ImagePrompts:
         """Read the prompts' catalogue.
 
         Args:
-            catalogue (Catalogue): That of the samples.
+            catalogue: That of the samples.
 
         Raises:
             CatalogueError: It has no picture of these sources.
@@ -49,11 +49,11 @@ class ImagePrompts:
         """Append the prompt to a sample's pictures; without one, the picture itself.
 
         Args:
-            results (dict): Of one picture; changed in place.
-            image (int): Its place among the product's pictures in the
+            results: Of one picture; changed in place.
+            image: Its place among the product's pictures in the
                 catalogue, from 0 and whatever sources the samples are of: place
                 k takes prompt k modulo their number.
-            bad (set): Pictures that could not be decoded; a prompt is in it as
+            bad: Pictures that could not be decoded; a prompt is in it as
                 ``('prompt', index)``.
         """
         row = self._row_of.get(results['product_id'])

@@ -46,15 +46,15 @@ def choose_pictures(
     """Draw the pictures of a sample.
 
     Args:
-        candidates (Sequence[int]): Indices of the pictures to draw from.
-        sources (Sequence): Source of every picture, indexed by candidate.
-        num_images (int): How many to draw.
-        first_picture (str): ``source`` gives each source the same share of
+        candidates: Indices of the pictures to draw from.
+        sources: Source of every picture, indexed by candidate.
+        num_images: How many to draw.
+        first_picture: ``source`` gives each source the same share of
             first pictures, ``picture`` each picture.
-        rng (np.random.Generator): Where the choice comes from.
+        rng: Where the choice comes from.
 
     Returns:
-        list[int]: ``num_images`` of the candidates, of different sources as
+        ``num_images`` of the candidates, of different sources as
         far as there are.
     """
     if first_picture == 'source':
@@ -74,14 +74,14 @@ def choose_images(
     """Draw pictures of a product, from as many different sources as possible.
 
     Args:
-        candidates (Sequence[int]): Indices of the pictures to draw from.
-        sources (Sequence): Source of every picture, indexed by candidate.
-        num_images (int): How many to draw. One picture is drawn twice only
+        candidates: Indices of the pictures to draw from.
+        sources: Source of every picture, indexed by candidate.
+        num_images: How many to draw. One picture is drawn twice only
             when all have been drawn once.
-        rng (np.random.Generator): Where the choice comes from.
+        rng: Where the choice comes from.
 
     Returns:
-        list[int]: ``num_images`` of the candidates in random order.
+        ``num_images`` of the candidates in random order.
     """
     chosen: list[int] = []
     while len(chosen) < num_images:

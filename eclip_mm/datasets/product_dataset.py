@@ -26,19 +26,19 @@ class ProductDataset(CatalogueDataset):
     epoch. Boxes are never read.
 
     Args:
-        catalogue (str | Path | Sequence | Catalogue): Path of a catalogue,
+        catalogue: Path of a catalogue,
             several, or one that is open; see
             :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
-        pipeline (Sequence[dict] | Callable): Transforms.
-        num_images (int): Pictures per sample. Defaults to 2.
-        seed (int): Seed of every random choice. Defaults to 0.
-        strict (bool): Raise where a row or a picture cannot be used. Otherwise
+        pipeline: Transforms.
+        num_images: Pictures per sample. Defaults to 2.
+        seed: Seed of every random choice. Defaults to 0.
+        strict: Raise where a row or a picture cannot be used. Otherwise
             rows are skipped and reported, and a picture that cannot be decoded
             is replaced by another one of the product, or else by the next
             product; it is logged once.
-        sources (Sequence[str], optional): Use only pictures of these sources.
-        exclude_sources (Sequence[str], optional): Use no picture of these.
-        first_picture (str): How the first picture, which the trained encoder
+        sources: Use only pictures of these sources.
+        exclude_sources: Use no picture of these.
+        first_picture: How the first picture, which the trained encoder
             sees, is drawn: ``source`` gives each source the same share,
             ``picture`` each picture. With one merchant picture and thirty
             photos a product, ``source`` would spend half of the training on
@@ -116,24 +116,24 @@ class ProductImageDataset(CatalogueDataset):
     """Every picture of a catalogue with its product's text, for evaluation.
 
     Args:
-        catalogue (str | Path | Sequence | Catalogue): As for
+        catalogue: As for
             :class:`ProductDataset`.
-        pipeline (Sequence[dict] | Callable): Transforms; sees one picture.
-        split (str): Name that metrics select samples by.
-        sources (Sequence[str], optional): Use only pictures of these sources.
-        max_images_per_product (int, optional): Use the first so many pictures
+        pipeline: Transforms; sees one picture.
+        split: Name that metrics select samples by.
+        sources: Use only pictures of these sources.
+        max_images_per_product: Use the first so many pictures
             of each product.
-        strict (bool): As for :class:`ProductDataset`; a picture that cannot be
+        strict: As for :class:`ProductDataset`; a picture that cannot be
             decoded is replaced by the next one.
-        seed (int): Seed of random transforms, if the pipeline has any.
-        prompt_sources (Sequence[str], optional): Add a second picture to every
+        seed: Seed of random transforms, if the pipeline has any.
+        prompt_sources: Add a second picture to every
             sample, the image prompt: another picture of the product, of one
             of these sources. The picture at place k of the product in the
             catalogue, counted from 0 and with pictures of all sources, takes
             prompt k modulo their number, itself not among them. Where there is
             none, the picture itself stands in and its entry in ``image_ids`` is
             None: ``ProductGrounding`` leaves the sample out and counts it.
-        prompt_catalogue (str | Path | Sequence | Catalogue, optional): Where
+        prompt_catalogue: Where
             the prompts come from, by product_id. Defaults to ``catalogue``.
     """
 

@@ -38,31 +38,31 @@ class ProductStream(IterableDataset):
     That ids are unique is not checked.
 
     Args:
-        catalogue (str | Path | Sequence): See
+        catalogue: See
             :class:`~eclip_mm.datasets.storage.parquet_groups.ParquetGroups`.
-        pipeline (Sequence[dict] | Callable): Transforms.
-        num_images (int): Pictures per sample.
-        seed (int): Seed of the order and of every random choice.
-        strict (bool): Raise at the first fault.
-        sources (Sequence[str], optional): Use only pictures of these sources.
+        pipeline: Transforms.
+        num_images: Pictures per sample.
+        seed: Seed of the order and of every random choice.
+        strict: Raise at the first fault.
+        sources: Use only pictures of these sources.
             Products without any are not left out but stood in for: where many
             have none, write a catalogue without them.
-        exclude_sources (Sequence[str], optional): Use no picture of these.
-        first_picture (str): As for ``ProductDataset``.
-        shuffle (bool): Shuffle row groups, and rows in memory.
-        shuffle_rows (int): Products that the lanes of a share hold together,
+        exclude_sources: Use no picture of these.
+        first_picture: As for ``ProductDataset``.
+        shuffle: Shuffle row groups, and rows in memory.
+        shuffle_rows: Products that the lanes of a share hold together,
             twice while they read ahead (when half of a lane's rows are handed
             out). Each lane shuffles its part, ``shuffle_rows / num_lanes``, and
             a batch of a share comes from one lane. A lane holds one row group
             at least.
-        num_lanes (int): The number of workers divides it, or is 0. The order
+        num_lanes: The number of workers divides it, or is 0. The order
             depends on it.
-        num_shares (int, optional): The number of ranks divides it, and it
+        num_shares: The number of ranks divides it, and it
             divides the batch of all ranks. The order depends on it, and not on
             the number of ranks, which hold the products of their shares.
             Defaults to the number of ranks.
-        storage_options (dict, optional): For the file system.
-        batch_size (int, optional): Of the loader, which must drop the last,
+        storage_options: For the file system.
+        batch_size: Of the loader, which must drop the last,
             shorter batch; needed where no ``ResumableTrainLoop`` sets it.
     """
 
@@ -155,7 +155,7 @@ class ProductStream(IterableDataset):
         """Begin the next iteration after batches that were already used.
 
         Args:
-            num_samples_this_rank (int): Samples of the epoch that this rank
+            num_samples_this_rank: Samples of the epoch that this rank
                 has used: whole batches.
         """
         self._place[1] = num_samples_this_rank // self._batch_size()

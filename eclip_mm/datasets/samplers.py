@@ -23,11 +23,11 @@ class ResumableSampler(Sampler):
     there is one, in the main process.
 
     Args:
-        dataset (Sized): The dataset.
-        shuffle (bool): Draw a permutation; otherwise keep the order.
-        seed (int, optional): Seed of the permutations, the same on all ranks.
+        dataset: The dataset.
+        shuffle: Draw a permutation; otherwise keep the order.
+        seed: Seed of the permutations, the same on all ranks.
             Defaults to one that the ranks agree upon.
-        num_passes (int): Passes over the dataset that make one epoch, each in
+        num_passes: Passes over the dataset that make one epoch, each in
             an order of its own. Small datasets are used up in a few batches;
             what happens once an epoch (validation, starting workers) would
             then take longer than the training.
@@ -89,7 +89,7 @@ class ResumableSampler(Sampler):
         The iteration after that begins at the beginning again.
 
         Args:
-            num_samples_this_rank (int): Samples of the epoch that this rank
+            num_samples_this_rank: Samples of the epoch that this rank
                 has used.
 
         Raises:

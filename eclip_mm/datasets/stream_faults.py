@@ -19,11 +19,11 @@ class StreamFaults:
     """Faults of an epoch, in memory that workers share.
 
     Args:
-        num_lanes (int): Lanes; only the worker that owns one counts its faults,
+        num_lanes: Lanes; only the worker that owns one counts its faults,
             so that none is lost.
-        name (str): Of the stream, for messages.
-        strict (bool): Raise instead of counting.
-        max_logged (int): How many of a lane and kind are logged in an epoch: a
+        name: Of the stream, for messages.
+        strict: Raise instead of counting.
+        max_logged: How many of a lane and kind are logged in an epoch: a
             stream keeps no list of what it has told.
     """
 
@@ -68,7 +68,7 @@ class StreamFaults:
         """Log the counts of all ranks, if there are any; every rank calls it.
 
         Args:
-            part (str): What was counted in, such as ``epoch 3``.
+            part: What was counted in, such as ``epoch 3``.
         """
         total = self._counts.sum(dim=0)
         all_reduce(total)

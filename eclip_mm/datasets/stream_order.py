@@ -35,21 +35,21 @@ class StreamOrder:
     """Order of one epoch.
 
     Args:
-        group_sizes (Sequence[int]): Rows of every row group.
-        batch_size (int): Samples of a batch, those of all ranks together.
-        num_shares (int): Parts of every batch; divides ``batch_size``.
-        num_lanes (int): Lanes of a share.
-        window_rows (int): Rows to shuffle among; a window ends with the row
+        group_sizes: Rows of every row group.
+        batch_size: Samples of a batch, those of all ranks together.
+        num_shares: Parts of every batch; divides ``batch_size``.
+        num_lanes: Lanes of a share.
+        window_rows: Rows to shuffle among; a window ends with the row
             group that reaches it.
-        seed (int): Seed.
-        epoch (int): Epoch.
-        shuffle (bool): Otherwise the groups, and the rows of a lane, keep their
+        seed: Seed.
+        epoch: Epoch.
+        shuffle: Otherwise the groups, and the rows of a lane, keep their
             order.
 
     Attributes:
-        num_batches (int): Whole batches of the epoch; rows that fill none are
+        num_batches: Whole batches of the epoch; rows that fill none are
             left out, others in every epoch.
-        lane_batch (int): Samples that a lane gives to one of its batches.
+        lane_batch: Samples that a lane gives to one of its batches.
     """
 
     def __init__(

@@ -14,11 +14,11 @@ class SampleMaker:
     """Draws the pictures of a product and runs the pipeline on them.
 
     Args:
-        pipeline (Callable): Transforms.
-        num_images (int): Pictures per sample.
-        first_picture (str): As for ``ProductDataset``.
-        sources (Sequence[str], optional): Use only pictures of these sources.
-        exclude_sources (Sequence[str], optional): Use no picture of these.
+        pipeline: Transforms.
+        num_images: Pictures per sample.
+        first_picture: As for ``ProductDataset``.
+        sources: Use only pictures of these sources.
+        exclude_sources: Use no picture of these.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class SampleMaker:
         """The sample of a row that can be used.
 
         Args:
-            slot (Slot): The row.
-            key (Sequence[int]): What every random choice follows from.
-            groups (ParquetGroups): Where pictures are that the row names by path.
-            note (Callable): Called with 'pictures' and the fault of each
+            slot: The row.
+            key: What every random choice follows from.
+            groups: Where pictures are that the row names by path.
+            note: Called with 'pictures' and the fault of each
                 picture that cannot be decoded; another one stands in for it.
 
         Returns:
-            dict | None: None where no picture can be decoded.
+            None where no picture can be decoded.
         """
         row = slot.row
         sources = [image['source'] for image in row['images']]

@@ -28,11 +28,11 @@ class StreamWindow:
     """Rows in the order in which they are handed out.
 
     Attributes:
-        slots (list[Slot]): All rows; without content where a row cannot be used.
-        sources (set[str]): Of all its pictures, those of unwanted rows as well.
-        further (Iterator[list[Slot]]): Rows of the row groups behind the window that
+        slots: All rows; without content where a row cannot be used.
+        sources: Of all its pictures, those of unwanted rows as well.
+        further: Rows of the row groups behind the window that
             can be used, read when they are asked for.
-        hopeless (set[int]): Numbers of rows none of whose pictures can be used;
+        hopeless: Numbers of rows none of whose pictures can be used;
             they are not tried again.
     """
 
@@ -84,12 +84,12 @@ def load_window(
     """Read a window.
 
     Args:
-        groups (ParquetGroups): Where from.
-        order (StreamOrder): Says which groups follow.
-        pieces (Sequence[Piece]): Its rows as they are read.
-        shuffled (Sequence[int]): Places among these, as they are handed out.
-        wanted (Callable): Whether a row is to be used.
-        note (Callable): Called with 'row groups', 'rows' or 'unwanted' and the
+        groups: Where from.
+        order: Says which groups follow.
+        pieces: Its rows as they are read.
+        shuffled: Places among these, as they are handed out.
+        wanted: Whether a row is to be used.
+        note: Called with 'row groups', 'rows' or 'unwanted' and the
             fault.
     """
     sources = set()

@@ -24,12 +24,12 @@ def build_tokenizer(cfg: dict | Callable) -> Callable:
     """Build a tokenizer, once per process and config.
 
     Args:
-        cfg (dict | Callable): ``dict(type='AutoTokenizer', name_or_path=...)``,
+        cfg: ``dict(type='AutoTokenizer', name_or_path=...)``,
             ``dict(type='CatalogueWordPiece', catalogue=...)``, another type of
             the TASK_UTILS registry, or a tokenizer that is ready.
 
     Returns:
-        Callable: ``tokenizer(text, max_length=None) -> list[int]``, special
+        ``tokenizer(text, max_length=None) -> list[int]``, special
         tokens included, with ``vocab_size`` and ``pad_token_id``.
     """
     if not isinstance(cfg, dict):
@@ -45,8 +45,8 @@ class AutoTokenizer:
     """A tokenizer of ``transformers``, from this machine.
 
     Args:
-        name_or_path (str): A folder, or a name that is in the local cache.
-        allow_download (bool): Let ``transformers`` fetch what is missing.
+        name_or_path: A folder, or a name that is in the local cache.
+        allow_download: Let ``transformers`` fetch what is missing.
 
     Raises:
         FileNotFoundError: It is not on this machine.
@@ -112,11 +112,11 @@ class CatalogueWordPiece:
     Chinese characters are words, as in BERT; [PAD] is 0.
 
     Args:
-        catalogue (str | Sequence[str], optional): Catalogue to train on, the
+        catalogue: Catalogue to train on, the
             training split. Not needed where ``vocab_file`` exists.
-        vocab_size (int): Most words of the vocabulary; small catalogues give
+        vocab_size: Most words of the vocabulary; small catalogues give
             fewer.
-        vocab_file (str, optional): Where the vocabulary is kept. Defaults to
+        vocab_file: Where the vocabulary is kept. Defaults to
             ``{stem}.vocab{vocab_size}.txt`` beside the (first) catalogue.
 
     Raises:
@@ -197,8 +197,8 @@ class JsonTokenizer:
     """A tokenizer from the JSON text of the ``tokenizers`` library.
 
     Args:
-        text (str): What ``to_json`` of another tokenizer here gave.
-        pad_token_id (int): Id that fills short texts.
+        text: What ``to_json`` of another tokenizer here gave.
+        pad_token_id: Id that fills short texts.
     """
 
     def __init__(self, text: str, pad_token_id: int) -> None:
@@ -243,11 +243,11 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
     """Train a WordPiece vocabulary; the same texts give the same list.
 
     Args:
-        texts (Iterable[str]): What to train on.
-        vocab_size (int): Most words, special tokens and characters counted.
+        texts: What to train on.
+        vocab_size: Most words, special tokens and characters counted.
 
     Returns:
-        list[str]: The vocabulary in the order of the ids.
+        The vocabulary in the order of the ids.
     """
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')  # forks follow
     tokenizer = _wordpiece(SPECIAL_TOKENS)

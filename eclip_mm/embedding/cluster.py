@@ -27,9 +27,9 @@ class RayRun:
     repeated by Ray.
 
     Args:
-        address (str): Of a running cluster, ``auto`` for the one of this
+        address: Of a running cluster, ``auto`` for the one of this
             machine; None starts one here.
-        num_models (int): Workers with a model each; on GPUs one a GPU.
+        num_models: Workers with a model each; on GPUs one a GPU.
     """
 
     def __init__(self, address: str | None = None, num_models: int = 1) -> None:

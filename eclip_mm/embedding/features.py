@@ -18,8 +18,8 @@ class BlockFeatures:
     """Features of B products with P pictures in all; float32 on the CPU, L2-normalised.
 
     Attributes:
-        text (Tensor): (B, D).
-        image, instance (Tensor): (P, D), pictures in the order of the products.
+        text: (B, D).
+        image, instance: (P, D), pictures in the order of the products.
             What was not asked for is None, here and above.
     """
 

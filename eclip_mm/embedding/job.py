@@ -27,19 +27,19 @@ class EmbedOptions:
     """What decides the features and how they are made; the same on every machine.
 
     Attributes:
-        config, checkpoint (str): Config of the training, or one of
+        config, checkpoint: Config of the training, or one of
             configs/evaluation, and the weights.
-        catalogue (list[str]): Files or folders.
-        out (str): Folder of the shards.
-        features, per (tuple[str, ...]): See :func:`shard_schema`.
-        sources (list[str]): Use only pictures of these; None for all.
-        rows_per_shard (int): Rows of the catalogue that make a shard.
-        batch_size (int): Pictures at a time.
-        num_workers (int): Processes that decode pictures, per model; 0 decodes
+        catalogue: Files or folders.
+        out: Folder of the shards.
+        features, per: See :func:`shard_schema`.
+        sources: Use only pictures of these; None for all.
+        rows_per_shard: Rows of the catalogue that make a shard.
+        batch_size: Pictures at a time.
+        num_workers: Processes that decode pictures, per model; 0 decodes
             beside the model.
-        device (str): Of the model; None for a GPU where there is one. All
+        device: Of the model; None for a GPU where there is one. All
             features of a folder are made on one kind, such as ``cuda``.
-        amp (bool): bf16 autocast.
+        amp: bf16 autocast.
     """
 
     config: str
@@ -72,8 +72,8 @@ class ShardEmbedder:
     """Loads the model once and embeds slice after slice.
 
     Args:
-        options (EmbedOptions): What to make.
-        num_shards (int): In all.
+        options: What to make.
+        num_shards: In all.
     """
 
     def __init__(self, options: EmbedOptions, num_shards: int) -> None:
@@ -120,17 +120,17 @@ def embed_catalogue(
     """Write what is missing of the features of a catalogue.
 
     Args:
-        options (EmbedOptions): What to make.
-        run (Callable): Embeds slices and yields the counts of each, in any
+        options: What to make.
+        run: Embeds slices and yields the counts of each, in any
             order: :func:`run_here` (the default) or a
             :class:`~eclip_mm.embedding.cluster.RayRun`. The options that it
             gets name a device; what ``run.device()`` says, where it has that
             method, is the default.
-        progress (Callable): Wraps the counts; gets the number of shards and
+        progress: Wraps the counts; gets the number of shards and
             how many were there.
 
     Returns:
-        dict: Sums over all shards, see :meth:`ShardWriter.finish`, and how
+        Sums over all shards, see :meth:`ShardWriter.finish`, and how
         many ``shards`` there are; also in ``_summary.json``.
 
     Raises:

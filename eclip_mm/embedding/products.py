@@ -20,10 +20,10 @@ class Fault:
     """A row, or one picture of a row, that has no features.
 
     Attributes:
-        row (int): Row number from 1.
-        reason (str): What is wrong with it.
-        product_id (str): Where it is known.
-        picture (int): Place in the row, from 0; None for the whole row.
+        row: Row number from 1.
+        reason: What is wrong with it.
+        product_id: Where it is known.
+        picture: Place in the row, from 0; None for the whole row.
     """
 
     row: int
@@ -37,10 +37,10 @@ class Product:
     """A row that has features.
 
     Attributes:
-        row (int): Row number from 1.
-        product_id, category (str): Of the row.
-        pictures (list[int]): Its V readable pictures, as places in the row, from 0.
-        sources (list[str]): Source of each of them.
+        row: Row number from 1.
+        product_id, category: Of the row.
+        pictures: Its V readable pictures, as places in the row, from 0.
+        sources: Source of each of them.
     """
 
     row: int
@@ -55,11 +55,11 @@ class Block:
     """B products with P pictures in all.
 
     Attributes:
-        num_rows (int): Rows that were read for it.
-        products (list[Product]): Those that can be embedded, in order.
-        faults (list[Fault]): The other rows, and pictures without use.
-        images (Tensor): (P, 3, H, W) uint8, product by product.
-        input_ids, attention_mask (Tensor): (B, M) the texts.
+        num_rows: Rows that were read for it.
+        products: Those that can be embedded, in order.
+        faults: The other rows, and pictures without use.
+        images: (P, 3, H, W) uint8, product by product.
+        input_ids, attention_mask: (B, M) the texts.
     """
 
     num_rows: int
@@ -77,11 +77,11 @@ class SliceProducts(IterableDataset):
     of each worker in turn, so the blocks come in their order.
 
     Args:
-        part (Slice): Which rows.
-        pipeline (Callable): Of an evaluation; see
+        part: Which rows.
+        pipeline: Of an evaluation; see
             :func:`~eclip_mm.datasets.catalogue_dataset.build_pipeline`.
-        block_rows (int): Rows of an item.
-        sources (Sequence[str], optional): Use only pictures of these sources.
+        block_rows: Rows of an item.
+        sources: Use only pictures of these sources.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ def read_rows(part: Slice, spans: Iterable[tuple[int, int]]) -> Iterator[list[tu
     """Rows of the file of a slice, boxes left out, nothing checked.
 
     Args:
-        part (Slice): Of which file.
-        spans (Iterable[tuple[int, int]]): First row and the one after the
+        part: Of which file.
+        spans: First row and the one after the
             last, from 0; in their order. What lies between is passed over.
 
     Yields:

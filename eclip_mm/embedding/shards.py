@@ -31,10 +31,10 @@ def shard_schema(features: Sequence[str], per: Sequence[str], dims: int) -> pa.S
     """Columns of a shard (docs/embedding.md has their meaning).
 
     Args:
-        features (Sequence[str]): Some of ``image``, ``text``, ``instance``.
-        per (Sequence[str]): ``product`` for one image and instance feature per
+        features: Some of ``image``, ``text``, ``instance``.
+        per: ``product`` for one image and instance feature per
             product, ``picture`` for one per picture, or both.
-        dims (int): Width D.
+        dims: Width D.
     """
     feature = pa.list_(pa.float32(), dims)
     visual = [pa.field(f'{name}_feat', feature) for name in features if name != 'text']
@@ -60,10 +60,10 @@ def block_table(
     """The rows of a block of products.
 
     Args:
-        products (Sequence[Product]): B of them, P pictures in all.
-        feats (BlockFeatures): Theirs.
-        file (str): What the column ``file`` says.
-        schema (pa.Schema): Of :func:`shard_schema`.
+        products: B of them, P pictures in all.
+        feats: Theirs.
+        file: What the column ``file`` says.
+        schema: Of :func:`shard_schema`.
     """
     counts = [len(product.pictures) for product in products]
     columns = dict(
@@ -110,10 +110,10 @@ class ShardWriter:
     same shard write the same.
 
     Args:
-        folder (Path): Where they go.
-        shard, num_shards (int): Its number, and how many there are.
-        file (str): The catalogue file that the rows are of.
-        schema (pa.Schema): Of the features.
+        folder: Where they go.
+        shard, num_shards: Its number, and how many there are.
+        file: The catalogue file that the rows are of.
+        schema: Of the features.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class ShardWriter:
         """Write both files.
 
         Returns:
-            dict: Counts of ``rows`` read, rows ``written`` and ``skipped``,
+            Counts of ``rows`` read, rows ``written`` and ``skipped``,
             and single pictures ``skipped_pictures``.
         """
         table = pa.concat_tables([self.schema.empty_table(), *self.tables])

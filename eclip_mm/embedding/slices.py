@@ -19,12 +19,12 @@ class Slice:
     """Rows of one catalogue file.
 
     Attributes:
-        shard (int): Number of the shard that they make, from 0.
-        path (str): The file.
-        start, stop (int): First row and the one after the last, from 0; lines
+        shard: Number of the shard that they make, from 0.
+        path: The file.
+        start, stop: First row and the one after the last, from 0; lines
             in JSON Lines.
-        num_rows (int): Rows to be found there: lines that are not blank.
-        offset (int): Byte at which row ``start`` begins; JSON Lines only.
+        num_rows: Rows to be found there: lines that are not blank.
+        offset: Byte at which row ``start`` begins; JSON Lines only.
     """
 
     shard: int
@@ -43,12 +43,12 @@ def plan_slices(
     A slice lies in one file, the last of a file may be short.
 
     Args:
-        catalogue (str | Path | Sequence): As for
+        catalogue: As for
             :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
-        rows_per_shard (int): Rows of a slice.
+        rows_per_shard: Rows of a slice.
 
     Returns:
-        tuple: The slices, in the order of the rows, and ``{path, bytes, rows}``
+        The slices, in the order of the rows, and ``{path, bytes, rows}``
         of each file.
 
     Raises:

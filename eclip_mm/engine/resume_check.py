@@ -11,7 +11,7 @@ def training_state(runner) -> dict | None:
     """What the number of a step means, to be stored: None for loops of other kinds.
 
     Returns:
-        dict: ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``,
+        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``,
         ``stream``: what the order of a ``ProductStream`` follows from, else None.
     """
     if not isinstance(runner.train_loop, ResumableTrainLoop):

@@ -32,11 +32,11 @@ class ProductEvaluator(Evaluator):
     where the loop is ``ProductValLoop`` or ``ProductTestLoop``.
 
     Args:
-        metrics (dict, BaseMetric or Sequence): The metrics or their configs.
-        collect_device (str): ``cpu`` (through files that the main rank reads
+        metrics: The metrics or their configs.
+        collect_device: ``cpu`` (through files that the main rank reads
             one after the other; the default) or ``gpu`` (every rank receives
             the whole set). Instead of the product metrics' own.
-        collect_dir (str, optional): Folder for those files, which all ranks
+        collect_dir: Folder for those files, which all ranks
             see. Defaults to one under the working directory.
 
     Raises:
@@ -64,9 +64,9 @@ class ProductEvaluator(Evaluator):
         """Let each metric keep what it needs of one batch.
 
         Args:
-            data_samples (Sequence[BaseDataElement or dict]): Samples with
+            data_samples: Samples with
                 predictions.
-            data_batch (dict, optional): Batch of the loader.
+            data_batch: Batch of the loader.
         """
         samples = [s if isinstance(s, dict) else s.to_dict() for s in data_samples]
         for metric in self.others:
@@ -79,11 +79,11 @@ class ProductEvaluator(Evaluator):
         """Gather once and measure.
 
         Args:
-            size (int): Number of samples in the data set; what a distributed
+            size: Number of samples in the data set; what a distributed
                 sampler repeated beyond it is cut.
 
         Returns:
-            dict[str, float]: Figures of all metrics, the same on every rank.
+            Figures of all metrics, the same on every rank.
 
         Raises:
             ValueError: Two metrics give a figure of the same name.

@@ -16,7 +16,7 @@ class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as 
         path: the file; its folder must exist when something is written.
 
     Attributes:
-        part (Path): where to write. Unique to this process of this machine, since several may
+        part: where to write. Unique to this process of this machine, since several may
             write the same file at once.
     """
 

@@ -9,14 +9,14 @@ def format_table(
     """Lay out a table; the first column to the left, the others to the right.
 
     Args:
-        header (sequence[str]): Names of the columns.
-        rows (sequence): Cells: str, int, float (rounded to ``digits``) or None
+        header: Names of the columns.
+        rows: Cells: str, int, float (rounded to ``digits``) or None
             (shown as '-').
-        markdown (bool): Pipes for Markdown instead of spaces and a rule.
-        digits (int): Decimals of floats.
+        markdown: Pipes for Markdown instead of spaces and a rule.
+        digits: Decimals of floats.
 
     Returns:
-        str: Lines without a final newline.
+        Lines without a final newline.
 
     Raises:
         ValueError: A row has another number of cells than the header.

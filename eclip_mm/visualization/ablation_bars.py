@@ -20,15 +20,15 @@ def plot_ablation_bars(
     """One panel per figure, one bar per run, as a PNG.
 
     Args:
-        figures (mapping): Figure -> run -> (mean, low, high) in [0, 1]; low
+        figures: Figure -> run -> (mean, low, high) in [0, 1]; low
             and high are None where there is no interval.
-        out_file (str or Path): Picture to write; folders are made.
-        chances (mapping, optional): Figure -> chance, drawn as a dotted line.
-        columns (int): Panels side by side.
-        title (str): Heading.
+        out_file: Picture to write; folders are made.
+        chances: Figure -> chance, drawn as a dotted line.
+        columns: Panels side by side.
+        title: Heading.
 
     Returns:
-        Path: ``out_file``.
+        ``out_file``.
 
     Raises:
         ValueError: There is no figure, or a figure has no run.

@@ -23,8 +23,8 @@ def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
     """A font in pixels.
 
     Args:
-        size (int): Height in pixels.
-        path (str, optional): A TrueType/OpenType file. Defaults to DejaVu Sans,
+        size: Height in pixels.
+        path: A TrueType/OpenType file. Defaults to DejaVu Sans,
             which comes with matplotlib and has no Chinese: name a font such as
             Noto Sans CJK for Chinese titles.
     """
@@ -39,7 +39,7 @@ def to_pil(image) -> Image.Image:
     """Any picture as PIL RGB.
 
     Args:
-        image (Image, str, Path, ndarray or Tensor): A PIL picture, a file, an
+        image: A PIL picture, a file, an
             (H, W, 3) or (H, W) uint8 array, or a (3, H, W) uint8 tensor (what
             the loader gives).
 
@@ -120,15 +120,15 @@ def text_block(
     """Text on a white strip.
 
     Args:
-        text (str): What to write.
-        width (int): Width of the strip in pixels.
-        size (int): Font height in pixels.
-        max_lines (int): Lines at most.
-        colour (tuple): RGB.
-        font (str, optional): See :func:`load_font`.
-        num_lines (int, optional): Height of the strip in lines, so that strips
+        text: What to write.
+        width: Width of the strip in pixels.
+        size: Font height in pixels.
+        max_lines: Lines at most.
+        colour: RGB.
+        font: See :func:`load_font`.
+        num_lines: Height of the strip in lines, so that strips
             side by side align. Defaults to as many as the text takes.
-        margin (int): Pixels left free at both sides.
+        margin: Pixels left free at both sides.
     """
     face = load_font(size, font)
     lines = wrap_text(text, face, width - 2 * margin, max_lines)
@@ -150,11 +150,11 @@ def draw_frame(
     """A rectangle that stays visible on any ground: coloured, with a dark rim outside and in.
 
     Args:
-        draw (ImageDraw): Where to draw.
-        box (sequence): xyxy in pixels of the canvas.
-        colour (tuple): RGB.
-        width (int): Thickness of the coloured line in pixels.
-        dashed (bool): Every other piece of the coloured line is left dark.
+        draw: Where to draw.
+        box: xyxy in pixels of the canvas.
+        colour: RGB.
+        width: Thickness of the coloured line in pixels.
+        dashed: Every other piece of the coloured line is left dark.
     """
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
@@ -180,9 +180,9 @@ def draw_tags(draw: ImageDraw.ImageDraw, boxes: Sequence[Sequence[float]], colou
     """Number boxes 1, 2, ... in a corner of each, where no other number is in the way.
 
     Args:
-        draw (ImageDraw): Where to draw.
-        boxes (sequence): (K, 4) xyxy in pixels of the canvas.
-        colours (sequence): RGB ground of each number.
+        draw: Where to draw.
+        boxes: (K, 4) xyxy in pixels of the canvas.
+        colours: RGB ground of each number.
     """
     face, side = load_font(13), 17
     canvas_width, canvas_height = draw.im.size

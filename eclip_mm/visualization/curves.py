@@ -20,7 +20,7 @@ def find_scalars(path: str | Path) -> list[Path]:
     """Log files of a run, oldest first.
 
     Args:
-        path (str or Path): A ``scalars.json``, or a work_dir, which holds
+        path: A ``scalars.json``, or a work_dir, which holds
             ``<timestamp>/vis_data/scalars.json`` for each start and resume.
 
     Raises:
@@ -49,10 +49,10 @@ def load_curves(path: str | Path) -> Curves:
     run replaces what its predecessor logged from the same iteration on.
 
     Args:
-        path (str or Path): As in :func:`find_scalars`.
+        path: As in :func:`find_scalars`.
 
     Returns:
-        dict: Key -> (iterations (n,) int64, values (n,) float64).
+        Key -> (iterations (n,) int64, values (n,) float64).
 
     Raises:
         FileNotFoundError: As in :func:`find_scalars`.
@@ -132,10 +132,10 @@ def over_seeds(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
     """Curves of several seeds where all have a point.
 
     Args:
-        curves (sequence): Per seed iterations (n_s,) and values (n_s,).
+        curves: Per seed iterations (n_s,) and values (n_s,).
 
     Returns:
-        tuple: Common iterations (n,) and values (S, n); n is 0 where no
+        Common iterations (n,) and values (S, n); n is 0 where no
         iteration was logged by all.
     """
     steps = reduce(np.intersect1d, [steps for steps, _ in curves])
@@ -153,19 +153,19 @@ def plot_curves(
     """Curves of one or several runs, a panel for each key, as a PNG.
 
     Args:
-        runs (mapping): Label -> ``scalars.json`` or work_dir; or several of
+        runs: Label -> ``scalars.json`` or work_dir; or several of
             them, the seeds of one training: their mean is drawn, in a band
             from the least to the greatest, as far as all were trained.
-        out_file (str or Path): Picture to write; folders are made.
-        keys (sequence[str], optional): Logged scalars to show. Defaults to all
+        out_file: Picture to write; folders are made.
+        keys: Logged scalars to show. Defaults to all
             losses and the headline figures (:func:`default_keys`).
-        columns (int): Panels side by side.
-        smoothing (float): Weight of :func:`smooth` for the losses, whose raw
+        columns: Panels side by side.
+        smoothing: Weight of :func:`smooth` for the losses, whose raw
             values of a single run then stay visible as thin lines.
-        title (str): Heading.
+        title: Heading.
 
     Returns:
-        Path: ``out_file``.
+        ``out_file``.
 
     Raises:
         FileNotFoundError: A run has no log.

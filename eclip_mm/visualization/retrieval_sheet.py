@@ -51,17 +51,17 @@ def retrieval_sheet(
     """Query pictures, each with its first results in rank order.
 
     Args:
-        queries (sequence[dict]): Each ``{'image', 'title' (optional),
+        queries: Each ``{'image', 'title' (optional),
             'prompt' (optional), 'results': [{'image', 'right': bool, 'title'
             (optional)}, ...]}``, best first; pictures as
             :func:`~eclip_mm.visualization.canvas.to_pil` takes them. A prompt
             that belongs to a picture stands above its row. A query by words
             has ``image=None`` and its title is set in large type.
-        num_results (int): Results shown per query.
-        size (int): Cell size in pixels.
-        title (str): Heading.
-        note (str): What else the line below the sheet says.
-        font (str, optional): Font file, needed for Chinese.
+        num_results: Results shown per query.
+        size: Cell size in pixels.
+        title: Heading.
+        note: What else the line below the sheet says.
+        font: Font file, needed for Chinese.
 
     Returns:
         Image: RGB; right results have a thick green frame and a tick.

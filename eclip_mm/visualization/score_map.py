@@ -49,10 +49,10 @@ def overlay_score_map(
 
     Args:
         image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`.
-        score_map (array-like or Tensor): (h, w) non-negative, patch grid.
-        opacity (float): Of the colour where S is highest.
-        colormap (str): Name of a matplotlib colour map.
-        size (tuple[int, int], optional): (width, height) of the result.
+        score_map: (h, w) non-negative, patch grid.
+        opacity: Of the colour where S is highest.
+        colormap: Name of a matplotlib colour map.
+        size: (width, height) of the result.
             Defaults to that of the picture.
 
     Returns:
@@ -97,17 +97,17 @@ def draw_score_map(
     Args:
         image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`;
             small ones are enlarged by a whole factor.
-        score_map (array-like or Tensor): (h, w) non-negative, patch grid.
-        prompt (str): The text that was searched for.
-        title (str): A line above it, such as the product_id.
-        gt_bboxes (array-like or Tensor): (G, 4) xyxy pixels of ``image``.
-        candidates (array-like or Tensor): (K, 4) likewise; may be empty.
-        alpha (float): Exponent of the area in the candidates' score.
-        iou_thr (float): Least IoU of a right candidate.
-        num_ranked (int): How many of the candidates are drawn.
-        target_size (int): About how many pixels the longer side of the photo
+        score_map: (h, w) non-negative, patch grid.
+        prompt: The text that was searched for.
+        title: A line above it, such as the product_id.
+        gt_bboxes: (G, 4) xyxy pixels of ``image``.
+        candidates: (K, 4) likewise; may be empty.
+        alpha: Exponent of the area in the candidates' score.
+        iou_thr: Least IoU of a right candidate.
+        num_ranked: How many of the candidates are drawn.
+        target_size: About how many pixels the longer side of the photo
             gets.
-        font (str, optional): Font file, needed for Chinese.
+        font: Font file, needed for Chinese.
 
     Returns:
         Image: RGB.
@@ -168,11 +168,11 @@ def score_map_sheet(
     """Several score maps on one sheet.
 
     Args:
-        items (sequence[dict]): Arguments of :func:`draw_score_map` for each.
-        columns (int): How many side by side.
-        title (str): Heading.
-        legend (bool): A line below that says what the colours mean.
-        font (str, optional): Font file, needed for Chinese.
+        items: Arguments of :func:`draw_score_map` for each.
+        columns: How many side by side.
+        title: Heading.
+        legend: A line below that says what the colours mean.
+        font: Font file, needed for Chinese.
         **kwargs: Arguments of :func:`draw_score_map` for all.
 
     Returns:

@@ -18,16 +18,16 @@ def metrics_table(
     """Figures of one or several runs side by side, chance beside them.
 
     Args:
-        runs (mapping): Label -> metrics as an evaluator returns them
+        runs: Label -> metrics as an evaluator returns them
             (``photos/right_box``, ``photos/right_box_chance``, ...).
-        keys (sequence[str], optional): Figures to show, in this order.
+        keys: Figures to show, in this order.
             Defaults to every one that has a ``_chance``, then the counts;
             where none has a chance (detection), to all.
-        markdown (bool): As in :func:`format_table`.
-        digits (int): Likewise.
+        markdown: As in :func:`format_table`.
+        digits: Likewise.
 
     Returns:
-        str: One row per figure; an interval follows a figure as
+        One row per figure; an interval follows a figure as
         ``0.812 [0.790, 0.834]`` where the run has ``_low`` and ``_high``. The
         last column is chance; where runs differ in it (another set was
         measured) it reads ``differs``.
@@ -68,12 +68,12 @@ def write_metrics(metrics: Mapping[str, float], folder: str | Path, title: str) 
     """Save the figures of one evaluation as ``metrics.json`` and ``table.md``.
 
     Args:
-        metrics (mapping): As an evaluator returns them.
-        folder (str or Path): Where both files go; made if it is not there.
-        title (str): What was evaluated: heading of ``table.md``.
+        metrics: As an evaluator returns them.
+        folder: Where both files go; made if it is not there.
+        title: What was evaluated: heading of ``table.md``.
 
     Returns:
-        str: The same table for a terminal.
+        The same table for a terminal.
     """
     folder, column = Path(folder), 'value'
     if any(key.endswith('_low') for key in metrics):

@@ -18,10 +18,10 @@ def tsne_plane(feats, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
     """t-SNE of features by cosine similarity; the same points at every call.
 
     Args:
-        feats (array-like): (N, D), N >= 4, any length.
-        perplexity (float): About how many neighbours count; at most a third
+        feats: (N, D), N >= 4, any length.
+        perplexity: About how many neighbours count; at most a third
             of the points is used.
-        seed (int): Of the optimisation.
+        seed: Of the optimisation.
 
     Returns:
         ndarray: (N, 2) float32.
@@ -56,17 +56,17 @@ def plot_tsne(
     """Planes of several models side by side, their separation below each.
 
     Args:
-        panels (mapping): Name of a model -> (points (N, 2), figures as
+        panels: Name of a model -> (points (N, 2), figures as
             :func:`~eclip_mm.evaluation.functional.cluster_separation` gives
             them, measured in the space of the features).
-        labels (array-like): (N,) product of each point, the same in all
+        labels: (N,) product of each point, the same in all
             panels; it has one colour and shape everywhere.
-        out_file (str or Path): Picture to write; folders are made.
-        title (str): Heading.
-        note (str): A line at the bottom.
+        out_file: Picture to write; folders are made.
+        title: Heading.
+        note: A line at the bottom.
 
     Returns:
-        Path: ``out_file``.
+        ``out_file``.
 
     Raises:
         ValueError: There is no panel, or one has another number of points.

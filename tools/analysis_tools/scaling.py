@@ -22,20 +22,20 @@ class Assumptions:
     """A training and the machines for it. Rates of hardware: published peak times assumed share.
 
     Attributes:
-        products, epochs, global_batch (int): Of the training.
+        products, epochs, global_batch: Of the training.
         text_bytes (int), picture_kbytes (float): Of a product's text; of a picture.
-        pictures_read (float): Of a product. A row of Parquet is read whole,
+        pictures_read: Of a product. A row of Parquet is read whole,
             with the pictures that a sample does not use.
-        pictures_per_core (float): Decoded and cropped per second.
-        cores (int): Of a machine, for decoding.
-        read_gbytes (float): Per second, from storage into a machine.
-        peak_tflops (float): Of a GPU, bf16, dense.
-        use (float): Share of it that a step reaches.
-        nvlink_gbytes, network_gbytes (float): Per second and GPU, one way,
+        pictures_per_core: Decoded and cropped per second.
+        cores: Of a machine, for decoding.
+        read_gbytes: Per second, from storage into a machine.
+        peak_tflops: Of a GPU, bf16, dense.
+        use: Share of it that a step reaches.
+        nvlink_gbytes, network_gbytes: Per second and GPU, one way,
             within a machine and out of it.
-        network_share (float): Of both that collectives reach.
-        recompute (bool): Activation checkpointing or ``chunk_size``.
-        sharded (bool): ``ShardedRunner`` in the place of DDP.
+        network_share: Of both that collectives reach.
+        recompute: Activation checkpointing or ``chunk_size``.
+        sharded: ``ShardedRunner`` in the place of DDP.
     """
 
     products: int = 15_000_000
@@ -61,10 +61,10 @@ class CountedModel:
     """What is counted on a config.
 
     Attributes:
-        flops (float): Of encoders and decoder for one product, forward.
-        params (int): That are trained.
-        teacher_params (int): Of the momentum model; 0 without one.
-        embed_dims (int): D.
+        flops: Of encoders and decoder for one product, forward.
+        params: That are trained.
+        teacher_params: Of the momentum model; 0 without one.
+        embed_dims: D.
     """
 
     flops: float
@@ -79,8 +79,8 @@ def count_model(config: str, num_tokens: int) -> CountedModel:
     Two operations a multiplication with addition, as ``torch.utils.flop_counter`` counts.
 
     Args:
-        config (str): Config file.
-        num_tokens (int): Tokens of a text.
+        config: Config file.
+        num_tokens: Tokens of a text.
     """
     cfg = load_config(config)
     with torch.device('meta'):

@@ -27,14 +27,14 @@ def convert_carrier(
     JSON Lines saves them beside it; Parquet to Parquet makes row groups small.
 
     Args:
-        source (str | Path): Catalogue to read.
-        target (str | Path): ``.jsonl`` or ``.parquet``; replaced when the new
+        source: Catalogue to read.
+        target: ``.jsonl`` or ``.parquet``; replaced when the new
             one is complete.
-        image_dir (str | Path, optional): Where pictures go when the target is
+        image_dir: Where pictures go when the target is
             JSON Lines; see :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
-        strict (bool): Raise at the first row that cannot be used.
-        progress (Callable): Wraps the sized sequence of rows, e.g. ``tqdm``.
-        group_bytes (int): Size of the row groups of a Parquet target. The
+        strict: Raise at the first row that cannot be used.
+        progress: Wraps the sized sequence of rows, e.g. ``tqdm``.
+        group_bytes: Size of the row groups of a Parquet target. The
             default is for reading at random; streams want larger ones.
 
     Returns:

@@ -23,10 +23,10 @@ class BoxesReport:
     """What was written and what was left out.
 
     Attributes:
-        num_images, num_boxes, num_categories (int): Written.
-        num_repeated (int): Pictures that a row before held already: a frame
+        num_images, num_boxes, num_categories: Written.
+        num_repeated: Pictures that a row before held already: a frame
             with several products is a picture of each of them.
-        problems (list[str]): Pictures and boxes left out, and why.
+        problems: Pictures and boxes left out, and why.
     """
 
     num_images: int = 0
@@ -57,17 +57,17 @@ def convert_catalogue_boxes(
     the catalogue has them; a picture that needs turning is stored turned.
 
     Args:
-        catalogue (str | Path): To read.
-        annotations (str | Path): COCO JSON to write.
-        image_dir (str | Path): Folder to write pictures to; ``file_name`` is
+        catalogue: To read.
+        annotations: COCO JSON to write.
+        image_dir: Folder to write pictures to; ``file_name`` is
             relative to it.
-        classes (str): A COCO category is a ``product`` (its name the
+        classes: A COCO category is a ``product`` (its name the
             product_id, its ``text`` the product's), the ``category`` of the
             product, or the one class ``object``.
-        products (str | Path, optional): Catalogue that says which products
+        products: Catalogue that says which products
             there are. Give the same one for training and evaluation: class
             numbers are then the same. Defaults to ``catalogue``.
-        progress (Callable): Wraps the rows.
+        progress: Wraps the rows.
 
     Returns:
         BoxesReport: Counts, and what was left out.

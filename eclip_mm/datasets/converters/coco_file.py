@@ -14,12 +14,12 @@ class CocoReport:
     """What was written and what was left out.
 
     Attributes:
-        num_products, num_pictures, num_boxes (int): Written; a frame counts
+        num_products, num_pictures, num_boxes: Written; a frame counts
             once for every product in it, and so do its boxes. Where every
             frame is a row, ``num_products`` counts these.
-        left_out_products (list[str]): Categories without a usable box.
-        num_left_out_frames (int): Frames of too few products.
-        problems (list[str]): Frames and boxes left out, and why.
+        left_out_products: Categories without a usable box.
+        num_left_out_frames: Frames of too few products.
+        problems: Frames and boxes left out, and why.
     """
 
     num_products: int = 0
@@ -54,10 +54,10 @@ def read_coco(
     Args:
         annotations, image_root, products, text, source: as for
             :func:`~eclip_mm.datasets.converters.coco.convert_coco`.
-        report (CocoReport): Receives boxes that are left out.
+        report: Receives boxes that are left out.
 
     Returns:
-        tuple[list[dict], list[dict]]: Products ``{product_id, text,
+        Products ``{product_id, text,
         category}``; frames with a box, ``{path, name, source, boxes}``, in
         the order of the file, with boxes as the catalogue has them.
 

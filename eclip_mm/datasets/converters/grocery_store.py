@@ -16,10 +16,10 @@ class GroceryStoreReport:
     """What was written, and what the copy at hand lacks.
 
     Attributes:
-        num_products (dict[str, int]): Products per split.
-        num_photos (dict[str, int]): Phone photos per split.
-        left_out (dict[str, list[str]]): Products without a picture, per split.
-        missing (list[str]): Lists, photos and descriptions that are not there
+        num_products: Products per split.
+        num_photos: Phone photos per split.
+        left_out: Products without a picture, per split.
+        missing: Lists, photos and descriptions that are not there
             or cannot be read.
     """
 
@@ -62,12 +62,12 @@ def convert_grocery_store(
     without one are left out.
 
     Args:
-        root (str | Path): ``GroceryStoreDataset`` or its folder ``dataset``.
-        out_dir (str | Path): Where the files go.
-        max_size (int, optional): Longest side of the stored pictures; None
+        root: ``GroceryStoreDataset`` or its folder ``dataset``.
+        out_dir: Where the files go.
+        max_size: Longest side of the stored pictures; None
             keeps the original files.
-        quality (int): JPEG quality of pictures that are made smaller.
-        progress (Callable): Wraps the list of products of each split.
+        quality: JPEG quality of pictures that are made smaller.
+        progress: Wraps the list of products of each split.
 
     Returns:
         GroceryStoreReport: Counts, and what is missing.

@@ -21,14 +21,14 @@ def shrink_picture(
     A picture that is small enough and needs no cropping keeps its bytes.
 
     Args:
-        image (dict): ``path`` or ``bytes``, ``source`` and maybe ``boxes``.
-        max_size (int, optional): Longest side allowed. None keeps the size.
-        quality (int): JPEG quality of what is written anew.
-        crop (tuple, optional): Keep only this part (xyxy in pixels of the
+        image: ``path`` or ``bytes``, ``source`` and maybe ``boxes``.
+        max_size: Longest side allowed. None keeps the size.
+        quality: JPEG quality of what is written anew.
+        crop: Keep only this part (xyxy in pixels of the
             picture as seen, EXIF orientation applied); boxes are dropped.
 
     Returns:
-        dict: The image with ``bytes`` instead of ``path``.
+        The image with ``bytes`` instead of ``path``.
 
     Raises:
         ImageDecodeError: The picture cannot be read.

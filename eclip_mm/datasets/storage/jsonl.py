@@ -15,7 +15,7 @@ class JsonLinesFile:
     In memory is only where each line begins.
 
     Args:
-        path (Path): The file.
+        path: The file.
     """
 
     def __init__(self, path: Path) -> None:

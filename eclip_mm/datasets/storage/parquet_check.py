@@ -34,11 +34,11 @@ def broken_group(
     """The error that names a row group which cannot be read.
 
     Args:
-        path (str | Path): Of the file.
-        group (int): Number of the group in the file.
-        first (int): Rows of the file before the group.
-        num_rows (int): Rows of the group.
-        error (Exception): What reading it raised.
+        path: Of the file.
+        group: Number of the group in the file.
+        first: Rows of the file before the group.
+        num_rows: Rows of the group.
+        error: What reading it raised.
     """
     if is_unreachable(error):
         advice = 'look whether the file is there and the file system answers'
@@ -64,8 +64,8 @@ def check_columns(schema: pa.Schema, path) -> None:
     """Check that a file has the columns of a catalogue.
 
     Args:
-        schema (pa.Schema): Of the file.
-        path (str | Path): Of the file, for messages.
+        schema: Of the file.
+        path: Of the file, for messages.
 
     Raises:
         CatalogueError: A column is missing, or one is not of the schema.
@@ -99,10 +99,10 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
     validate_row` finds out which row has which.
 
     Args:
-        table (pa.Table): The group without the bytes.
+        table: The group without the bytes.
 
     Returns:
-        list[CheckedRow] | None: The rows, or None when one has a fault or
+        The rows, or None when one has a fault or
         needs a look at a file.
     """
     images = table['images'].combine_chunks()

@@ -38,14 +38,14 @@ class ParquetGroups:
     number of open files grows with what has been read.
 
     Args:
-        catalogue (str | Path | Sequence): A ``.parquet`` file, a folder of
+        catalogue: A ``.parquet`` file, a folder of
             them, a pattern with ``*``, or several of these; paths, or URLs of
             a file system that ``fsspec`` knows (``s3://...``, ``gs://...``).
-        storage_options (dict, optional): For the file system.
+        storage_options: For the file system.
 
     Attributes:
-        sizes (np.ndarray): Rows of every group.
-        num_bytes (np.ndarray): Bytes of every group in memory.
+        sizes: Rows of every group.
+        num_bytes: Bytes of every group in memory.
 
     Raises:
         CatalogueError: There is no file, or one is not a Parquet catalogue.
@@ -171,9 +171,9 @@ class ParquetGroups:
         """Rows of a group without their boxes; the fault of a row in its place.
 
         Args:
-            group (int): The group.
-            start (int): First row, counted within the group.
-            stop (int): End of the rows.
+            group: The group.
+            start: First row, counted within the group.
+            stop: End of the rows.
 
         Raises:
             BrokenGroupError: The group cannot be read.

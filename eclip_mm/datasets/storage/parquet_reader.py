@@ -33,8 +33,8 @@ class ParquetShard:
     large ones cost one small row group per sample.
 
     Args:
-        path (Path): The file.
-        cache_bytes (int): Most bytes of decoded row groups to keep.
+        path: The file.
+        cache_bytes: Most bytes of decoded row groups to keep.
 
     Raises:
         CatalogueError: It is not a Parquet file, a column is missing or one

@@ -8,8 +8,8 @@ def list_problems(problems: Sequence[str], num_problems: int | None = None) -> s
     """The first 20 as lines to put below a text, and how many more there are.
 
     Args:
-        problems (Sequence[str]): Those that are known in words.
-        num_problems (int, optional): How many there are. Defaults to these.
+        problems: Those that are known in words.
+        num_problems: How many there are. Defaults to these.
     """
     shown = problems[:20]
     more = (len(problems) if num_problems is None else num_problems) - len(shown)
@@ -22,12 +22,12 @@ class CatalogueReport:
     """What reading a catalogue left out, and why.
 
     Attributes:
-        num_rows (int): Rows met in the files.
-        num_used (int): Rows that can be used.
-        num_skipped (int): Rows left out.
-        num_missing_images (int): Pictures left out of rows that are used,
+        num_rows: Rows met in the files.
+        num_used: Rows that can be used.
+        num_skipped: Rows left out.
+        num_missing_images: Pictures left out of rows that are used,
             because their file does not exist.
-        problems (list[str]): 'file, row N: reason' of each of them, the first
+        problems: 'file, row N: reason' of each of them, the first
             ``max_problems``. Rows count from 1 (lines, in JSON Lines).
     """
 

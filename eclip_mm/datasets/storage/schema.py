@@ -62,8 +62,8 @@ class CheckedRow:
     """What remains to be known of a row that has no fault.
 
     Attributes:
-        product_id (str): Its id.
-        sources (list[str]): Source of each of its pictures.
+        product_id: Its id.
+        sources: Source of each of its pictures.
     """
 
     product_id: str
@@ -74,10 +74,10 @@ def validate_row(row: Mapping, where: str) -> None:
     """Check one catalogue row against the schema.
 
     Args:
-        row (Mapping): ``{product_id, text, category, images}``; see
+        row: ``{product_id, text, category, images}``; see
             :mod:`eclip_mm.datasets.catalogue`. ``category`` may be left out
             or None. The picture files themselves are not looked at.
-        where (str): File and row number; every message begins with it.
+        where: File and row number; every message begins with it.
 
     Raises:
         CatalogueError: At the first thing that makes the row unusable.

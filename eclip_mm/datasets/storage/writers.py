@@ -30,14 +30,14 @@ def write_jsonl(
     rewritten relative to the file (they are not copied).
 
     Args:
-        rows (Iterable[Mapping]): Catalogue rows; image paths absolute or
+        rows: Catalogue rows; image paths absolute or
             relative to the working directory.
-        path (str | Path): Target, ``.jsonl``.
-        image_dir (str | Path, optional): Folder for the pictures. Defaults to
+        path: Target, ``.jsonl``.
+        image_dir: Folder for the pictures. Defaults to
             ``{stem}_images`` beside the file.
 
     Returns:
-        int: Number of rows written.
+        Number of rows written.
 
     Raises:
         CatalogueError: A row is not of the schema; nothing is left at ``path``.
@@ -91,10 +91,10 @@ class ParquetCatalogueWriter:
     are not compressed a second time.
 
     Args:
-        path (str | Path): Target, ``.parquet``.
-        group_bytes (int): A row group ends when its pictures and texts reach
+        path: Target, ``.parquet``.
+        group_bytes: A row group ends when its pictures and texts reach
             this size...
-        group_rows (int): ... or when it has this many rows.
+        group_rows: ... or when it has this many rows.
 
     Example:
         >>> with ParquetCatalogueWriter('train.parquet') as writer:
@@ -127,7 +127,7 @@ class ParquetCatalogueWriter:
         """Append a row; a picture given by ``path`` is read into the file.
 
         Args:
-            row (Mapping): Catalogue row; relative paths are relative to the
+            row: Catalogue row; relative paths are relative to the
                 working directory.
 
         Raises:

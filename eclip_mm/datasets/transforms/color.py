@@ -15,12 +15,12 @@ class ColorJitter:
     shift from [-v, v] for the hue; they are applied in random order.
 
     Args:
-        brightness (float): In [0, 1].
-        contrast (float): In [0, 1].
-        saturation (float): In [0, 1].
-        hue (float): In [0, 0.5], as a share of the colour circle. Products are
+        brightness: In [0, 1].
+        contrast: In [0, 1].
+        saturation: In [0, 1].
+        hue: In [0, 0.5], as a share of the colour circle. Products are
             told apart by colour: keep it small.
-        prob (float): Probability that a picture is changed at all.
+        prob: Probability that a picture is changed at all.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class RandomGray:
     """Take the colour out of each picture with a probability.
 
     Args:
-        prob (float): The probability.
+        prob: The probability.
     """
 
     def __init__(self, prob: float = 0.1) -> None:

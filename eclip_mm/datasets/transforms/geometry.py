@@ -66,8 +66,8 @@ class Resize(_Resizing):
     """Resize whole pictures to one size; the aspect ratio is not kept.
 
     Args:
-        size (int | Sequence[int]): Side in pixels, or (height, width).
-        interpolation (str): 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
+        size: Side in pixels, or (height, width).
+        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
     """
 
     def __init__(self, size: int | Sequence[int], interpolation: str = 'bicubic') -> None:
@@ -95,10 +95,10 @@ class RandomResizedCrop(_Resizing):
     nothing of them is left.
 
     Args:
-        size (int | Sequence[int]): Side in pixels, or (height, width).
-        scale (tuple[float, float]): Bounds of the share of the area.
-        ratio (tuple[float, float]): Bounds of width / height of the region.
-        interpolation (str): 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
+        size: Side in pixels, or (height, width).
+        scale: Bounds of the share of the area.
+        ratio: Bounds of width / height of the region.
+        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class RandomFlip:
     """Mirror each picture left to right with a probability.
 
     Args:
-        prob (float): The probability.
+        prob: The probability.
     """
 
     def __init__(self, prob: float = 0.5) -> None:

@@ -35,12 +35,12 @@ class LoadCroppedImages(LoadProductImages):
     of this package take both.
 
     Args:
-        size (int | Sequence[int]): Side in pixels, or (height, width).
-        scale (tuple[float, float]): Bounds of the share of the area.
-        ratio (tuple[float, float]): Bounds of width / height of the region.
-        interpolation (str): 'nearest', 'bilinear', 'bicubic' or 'lanczos'; the
+        size: Side in pixels, or (height, width).
+        scale: Bounds of the share of the area.
+        ratio: Bounds of width / height of the region.
+        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'; the
             first and the last are PIL's and slower.
-        max_pixels (int): As for ``LoadProductImages``.
+        max_pixels: As for ``LoadProductImages``.
 
     Raises:
         ImageDecodeError: A picture is missing, broken or too large.

@@ -15,7 +15,7 @@ class ImageDecodeError(RuntimeError):
     """A picture cannot be decoded; names its file, product and place in the row.
 
     Attributes:
-        image_index (int): Which of the sample's ``image_records`` it is.
+        image_index: Which of the sample's ``image_records`` it is.
     """
 
     def __init__(self, message: str, image_index: int = 0) -> None:
@@ -40,10 +40,10 @@ class LoadProductImages:
     ((height, width) of the first picture as stored).
 
     Args:
-        draft_size (int, optional): Let the JPEG decoder shrink a picture by 2,
+        draft_size: Let the JPEG decoder shrink a picture by 2,
             4 or 8 as long as both sides stay at least this long: several
             times faster for large photos. Boxes follow.
-        max_pixels (int): Pictures larger than this are refused before they
+        max_pixels: Pictures larger than this are refused before they
             are decoded (decompression bombs).
 
     Raises:

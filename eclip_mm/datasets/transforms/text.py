@@ -9,10 +9,10 @@ class TokenizeText:
     """Reads ``text``; adds ``input_ids``, list[int] with the special tokens.
 
     Args:
-        tokenizer (dict | Callable): Config for
+        tokenizer: Config for
             :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a
             tokenizer that is ready.
-        max_length (int): Most tokens, [CLS] and [SEP] counted. Defaults to 55,
+        max_length: Most tokens, [CLS] and [SEP] counted. Defaults to 55,
             the paper's.
     """
 

@@ -16,15 +16,15 @@ def bootstrap_interval(
     of the queries.
 
     Args:
-        scores (array-like): (N,) one score per query.
-        level (float): Coverage, between 0 and 1.
-        num_resamples (int): Number of bootstrap samples.
-        seed (int): Seed; equal arguments give equal intervals.
-        groups (Sequence, optional): (N,) what each query belongs to. Defaults
+        scores: (N,) one score per query.
+        level: Coverage, between 0 and 1.
+        num_resamples: Number of bootstrap samples.
+        seed: Seed; equal arguments give equal intervals.
+        groups: (N,) what each query belongs to. Defaults
             to a group of its own for each.
 
     Returns:
-        tuple[float, float]: Lower and upper end. With one query or equal
+        Lower and upper end. With one query or equal
         scores both are the mean.
 
     Raises:

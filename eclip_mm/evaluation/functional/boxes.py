@@ -12,7 +12,7 @@ def as_boxes(boxes) -> np.ndarray:
     """Bring boxes into one form.
 
     Args:
-        boxes (array-like or Tensor): (K, 4) xyxy pixels; an empty list is
+        boxes: (K, 4) xyxy pixels; an empty list is
             allowed.
 
     Returns:
@@ -41,7 +41,7 @@ def box_area(boxes) -> np.ndarray:
     """Area of each box.
 
     Args:
-        boxes (array-like): (K, 4) xyxy pixels.
+        boxes: (K, 4) xyxy pixels.
 
     Returns:
         ndarray: (K,) square pixels.
@@ -54,8 +54,8 @@ def pairwise_iou(boxes1, boxes2) -> np.ndarray:
     """Intersection over union of every pair.
 
     Args:
-        boxes1 (array-like): (K, 4) xyxy pixels.
-        boxes2 (array-like): (G, 4) xyxy pixels.
+        boxes1: (K, 4) xyxy pixels.
+        boxes2: (G, 4) xyxy pixels.
 
     Returns:
         ndarray: (K, G) in [0, 1]; 0 where both boxes have no area.
@@ -72,8 +72,8 @@ def clip_boxes(boxes, img_shape) -> np.ndarray:
     """Cut boxes at the border of the picture.
 
     Args:
-        boxes (array-like): (K, 4) xyxy pixels.
-        img_shape (tuple[int, int]): (height, width) in pixels.
+        boxes: (K, 4) xyxy pixels.
+        img_shape: (height, width) in pixels.
 
     Returns:
         ndarray: (K, 4); a box that lies outside has no area afterwards.
@@ -89,7 +89,7 @@ def union_rectangles(boxes) -> np.ndarray:
     returned. So a sum over the union counts nothing twice, exactly.
 
     Args:
-        boxes (array-like): (K, 4) xyxy pixels, overlapping or not.
+        boxes: (K, 4) xyxy pixels, overlapping or not.
 
     Returns:
         ndarray: (R, 4) xyxy pixels, R <= (2K - 1)^2.
@@ -113,9 +113,9 @@ def union_area(boxes) -> float:
     """Area of the union of boxes.
 
     Args:
-        boxes (array-like): (K, 4) xyxy pixels.
+        boxes: (K, 4) xyxy pixels.
 
     Returns:
-        float: Square pixels.
+        Square pixels.
     """
     return float(box_area(union_rectangles(boxes)).sum())

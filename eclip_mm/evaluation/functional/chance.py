@@ -21,10 +21,10 @@ def recall_chance(num_relevant, gallery_size, k) -> np.ndarray:
     1 - C(G - P, k) / C(G, k); for k = 1 that is P / G.
 
     Args:
-        num_relevant (int or array-like): (...,) P of each query.
-        gallery_size (int or array-like): (...,) G of each query, the query
+        num_relevant: (...,) P of each query.
+        gallery_size: (...,) G of each query, the query
             itself not counted.
-        k (int or array-like): (...,) cut-off; k >= G is the whole gallery.
+        k: (...,) cut-off; k >= G is the whole gallery.
 
     Returns:
         ndarray: (...,) float64; 0 where P or k is 0.
@@ -52,12 +52,12 @@ def average_precision_chance(
     linear in h, so only P(h >= 1) and E[h] = d P / G are needed.
 
     Args:
-        num_relevant (int or array-like): (...,) P of each query.
-        gallery_size (int or array-like): (...,) G of each query.
-        k (int): Cut-off.
-        protocol (str): As in
+        num_relevant: (...,) P of each query.
+        gallery_size: (...,) G of each query.
+        k: Cut-off.
+        protocol: As in
             :func:`~eclip_mm.evaluation.functional.average_precision_at_k`.
-        num_listed (array-like, optional): (...,) |P| with duplicates, which
+        num_listed: (...,) |P| with duplicates, which
             bounds the depth under ``product1m``. Defaults to ``num_relevant``.
 
     Returns:
@@ -86,10 +86,10 @@ def right_box_chance(right) -> float:
     """Chance that a random candidate is right.
 
     Args:
-        right (array-like): (K,) bool, which candidates are right.
+        right: (K,) bool, which candidates are right.
 
     Returns:
-        float: Share of right ones; 0 without candidates.
+        Share of right ones; 0 without candidates.
     """
     right = np.asarray(right, dtype=bool)
     return float(right.mean()) if right.size else 0.0
@@ -101,10 +101,10 @@ def pointing_chance(boxes, img_shape) -> float:
     Also what a constant map has as energy inside.
 
     Args:
-        boxes (array-like): (G, 4) xyxy pixels of the right boxes.
-        img_shape (tuple[int, int]): (height, width) in pixels.
+        boxes: (G, 4) xyxy pixels of the right boxes.
+        img_shape: (height, width) in pixels.
 
     Returns:
-        float: Area of the boxes' union inside the picture / area of it.
+        Area of the boxes' union inside the picture / area of it.
     """
     return union_area(clip_boxes(boxes, img_shape)) / (img_shape[0] * img_shape[1])

@@ -15,7 +15,7 @@ def ensemble_prompts(feats) -> np.ndarray:
     """One feature per class: the mean of its normalised prompt features, normalised again.
 
     Args:
-        feats (Tensor, ndarray or sequence of them): Per class (T_c, D) features
+        feats: Per class (T_c, D) features
             of its T_c >= 1 prompts, or (D,) where there is one.
 
     Returns:
@@ -50,9 +50,9 @@ def classify(feats, class_feats, k: int) -> np.ndarray:
     """The k classes whose features are nearest by cosine similarity.
 
     Args:
-        feats (ndarray or Tensor): (N, D).
-        class_feats (ndarray or Tensor): (C, D).
-        k (int): How many; at most C are returned.
+        feats: (N, D).
+        class_feats: (C, D).
+        k: How many; at most C are returned.
 
     Returns:
         ndarray: (N, min(k, C)) int64 class indices, best first; of equal
@@ -65,10 +65,10 @@ def topk_correct(ranked, labels, k: int) -> np.ndarray:
     """Is the label among the first k classes?
 
     Args:
-        ranked (array-like): (N, K) class indices, best first.
-        labels (array-like): (N,) right class index; -1 (a sample whose class
+        ranked: (N, K) class indices, best first.
+        labels: (N,) right class index; -1 (a sample whose class
             has no prompt) can never be right.
-        k (int): Cut-off.
+        k: Cut-off.
 
     Returns:
         ndarray: (N,) float64, 1 or 0.

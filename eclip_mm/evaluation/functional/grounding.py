@@ -34,8 +34,8 @@ def upsample_score_map(score_map, img_shape) -> np.ndarray:
     outermost centres the value stays constant.
 
     Args:
-        score_map (array-like or Tensor): (h, w).
-        img_shape (tuple[int, int]): (height, width) in pixels.
+        score_map: (h, w).
+        img_shape: (height, width) in pixels.
 
     Returns:
         ndarray: (height, width) float64.
@@ -53,8 +53,8 @@ def box_sums(score_map, boxes) -> np.ndarray:
     that covers half of a pixel gets half of its value.
 
     Args:
-        score_map (array-like): (height, width), one value a pixel.
-        boxes (array-like): (K, 4) xyxy pixels; what lies outside the map
+        score_map: (height, width), one value a pixel.
+        boxes: (K, 4) xyxy pixels; what lies outside the map
             counts as 0.
 
     Returns:
@@ -82,11 +82,11 @@ def score_boxes(score_map, boxes, alpha: float = 0.5) -> np.ndarray:
     """Score of candidate boxes: sum of S inside b / area(b)^alpha.
 
     Args:
-        score_map (array-like): (height, width), the map at the size of the
+        score_map: (height, width), the map at the size of the
             picture (:func:`upsample_score_map`).
-        boxes (array-like): (K, 4) xyxy pixels. They are cut at the border of
+        boxes: (K, 4) xyxy pixels. They are cut at the border of
             the picture first, the area included.
-        alpha (float): 0 prefers large boxes, 1 is the mean of S; 0.5 is
+        alpha: 0 prefers large boxes, 1 is the mean of S; 0.5 is
             ALBEF's convention.
 
     Returns:
@@ -102,12 +102,12 @@ def top1_box(score_map, boxes, alpha: float = 0.5) -> int:
     """Index of the candidate with the highest score.
 
     Args:
-        score_map (array-like): (height, width), at the size of the picture.
-        boxes (array-like): (K, 4) xyxy pixels, K >= 1.
-        alpha (float): As in :func:`score_boxes`.
+        score_map: (height, width), at the size of the picture.
+        boxes: (K, 4) xyxy pixels, K >= 1.
+        alpha: As in :func:`score_boxes`.
 
     Returns:
-        int: Index into ``boxes``; of equal scores the lowest.
+        Index into ``boxes``; of equal scores the lowest.
 
     Raises:
         ValueError: There is no candidate.
@@ -122,9 +122,9 @@ def right_candidates(candidates, gt_bboxes, iou_thr: float) -> np.ndarray:
     """Which candidates overlap a right box enough.
 
     Args:
-        candidates (array-like): (K, 4) xyxy pixels.
-        gt_bboxes (array-like): (G, 4) xyxy pixels.
-        iou_thr (float): Least IoU.
+        candidates: (K, 4) xyxy pixels.
+        gt_bboxes: (G, 4) xyxy pixels.
+        iou_thr: Least IoU.
 
     Returns:
         ndarray: (K,) bool.
@@ -140,8 +140,8 @@ def peak_points(score_map, img_shape) -> np.ndarray:
     needed and none can bias it.
 
     Args:
-        score_map (array-like): (h, w) on the patch grid.
-        img_shape (tuple[int, int]): (height, width) in pixels.
+        score_map: (h, w) on the patch grid.
+        img_shape: (height, width) in pixels.
 
     Returns:
         ndarray: (P, 2) points (x, y) in pixels, one for each patch that has
@@ -162,12 +162,12 @@ def pointing_hit(score_map, boxes, img_shape) -> float:
     first pixel happens to hit.
 
     Args:
-        score_map (array-like): (h, w) on the patch grid.
-        boxes (array-like): (G, 4) xyxy pixels of the right boxes.
-        img_shape (tuple[int, int]): (height, width) in pixels.
+        score_map: (h, w) on the patch grid.
+        boxes: (G, 4) xyxy pixels of the right boxes.
+        img_shape: (height, width) in pixels.
 
     Returns:
-        float: 0 or 1, or between them where the peak is tied.
+        0 or 1, or between them where the peak is tied.
     """
     boxes = as_boxes(boxes)
     points = peak_points(score_map, img_shape)[:, None]
@@ -179,12 +179,12 @@ def energy_inside(score_map, boxes) -> float:
     """Share of the map's sum that lies inside the union of the right boxes.
 
     Args:
-        score_map (array-like): (height, width), at the size of the picture,
+        score_map: (height, width), at the size of the picture,
             non-negative.
-        boxes (array-like): (G, 4) xyxy pixels of the right boxes.
+        boxes: (G, 4) xyxy pixels of the right boxes.
 
     Returns:
-        float: In [0, 1]; 0 for a map that is zero everywhere.
+        In [0, 1]; 0 for a map that is zero everywhere.
 
     Raises:
         ValueError: The map has a negative value, for which a share means

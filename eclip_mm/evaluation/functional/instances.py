@@ -16,9 +16,9 @@ class QueryLabels(NamedTuple):
     """The distinct labels of many queries, flat, ordered by query.
 
     Attributes:
-        query (ndarray): (M,) int64 index of the query.
-        label (ndarray): (M,) int64 code of the label.
-        times (ndarray): (M,) int64, how often the query has it, at least 1.
+        query: (M,) int64 index of the query.
+        label: (M,) int64 code of the label.
+        times: (M,) int64, how often the query has it, at least 1.
     """
 
     query: np.ndarray
@@ -30,7 +30,7 @@ def flatten_labels(labels: Sequence[Sequence[int]]) -> QueryLabels:
     """Bring the labels of queries into the flat form.
 
     Args:
-        labels (sequence): Per query its label codes, duplicates kept.
+        labels: Per query its label codes, duplicates kept.
 
     Returns:
         QueryLabels: Within a query by code.
@@ -54,9 +54,9 @@ def instance_relevance(ranked, labels: QueryLabels) -> np.ndarray:
     """Which ranked items carry a label of their query.
 
     Args:
-        ranked (array-like): (Q, R) label codes of the ranked gallery items,
+        ranked: (Q, R) label codes of the ranked gallery items,
             best first; -1 where the list is over.
-        labels (QueryLabels): At least one of every query.
+        labels: At least one of every query.
 
     Returns:
         ndarray: (Q, R) bool.
@@ -79,12 +79,12 @@ def average_recall_at_n(ranked, labels: QueryLabels, available, n: int) -> np.nd
     labels). A query without any expectation scores 0.
 
     Args:
-        ranked (array-like): (Q, R) label codes of the ranked gallery items,
+        ranked: (Q, R) label codes of the ranked gallery items,
             best first; -1 where the list is over.
-        labels (QueryLabels): At least one of every query.
-        available (array-like): (M,) |G_l|, gallery items of each entry of
+        labels: At least one of every query.
+        available: (M,) |G_l|, gallery items of each entry of
             ``labels``, the query itself not counted.
-        n (int): Cut-off N.
+        n: Cut-off N.
 
     Returns:
         ndarray: (Q,) float64 in [0, 1].
@@ -105,11 +105,11 @@ def average_recall_chance(labels: QueryLabels, available, gallery_size, n: int) 
     (e - j) P(h = j).
 
     Args:
-        labels (QueryLabels): At least one of every query.
-        available (array-like): (M,) as in :func:`average_recall_at_n`.
-        gallery_size (array-like): (Q,) size of each query's gallery, the query
+        labels: At least one of every query.
+        available: (M,) as in :func:`average_recall_at_n`.
+        gallery_size: (Q,) size of each query's gallery, the query
             itself not counted.
-        n (int): Cut-off N.
+        n: Cut-off N.
 
     Returns:
         ndarray: (Q,) float64.

@@ -9,8 +9,8 @@ def recall_at_k(relevant, k: int) -> np.ndarray:
     """Is any of the first k relevant?
 
     Args:
-        relevant (array-like): (..., R) bool, relevance in rank order.
-        k (int): Cut-off, at least 1; beyond R the list is simply over.
+        relevant: (..., R) bool, relevance in rank order.
+        k: Cut-off, at least 1; beyond R the list is simply over.
 
     Returns:
         ndarray: (...,) float64, 1 or 0.
@@ -39,9 +39,9 @@ def precision_at_k(relevant, num_relevant, k: int) -> np.ndarray:
     """Precision@K of ``m5``: hits / k with k = min(K, |P|, |R|).
 
     Args:
-        relevant (array-like): (..., R) bool, relevance in rank order.
-        num_relevant (int or array-like): (...,) |P|.
-        k (int): Cut-off K.
+        relevant: (..., R) bool, relevance in rank order.
+        num_relevant: (...,) |P|.
+        k: Cut-off K.
 
     Returns:
         ndarray: (...,) float64 in [0, 1]; 0 where |P| is 0. A random ranking
@@ -66,12 +66,12 @@ def average_precision_at_k(relevant, num_relevant, k: int, protocol: str) -> np.
     - ``ir``: (1 / |P|) * sum over i <= min(k, |R|) of rel_i * hits_i / i.
 
     Args:
-        relevant (array-like): (..., R) bool, relevance in rank order; the
+        relevant: (..., R) bool, relevance in rank order; the
             whole ranked list or its first k entries.
-        num_relevant (int or array-like): (...,) |P|, size of the relevant set
+        num_relevant: (...,) |P|, size of the relevant set
             in the whole gallery.
-        k (int): Cut-off.
-        protocol (str): ``m5``, ``fine`` or ``ir``.
+        k: Cut-off.
+        protocol: ``m5``, ``fine`` or ``ir``.
 
     Returns:
         ndarray: (...,) float64 in [0, 1]; 0 where |P| is 0.

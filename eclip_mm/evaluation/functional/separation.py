@@ -15,8 +15,8 @@ def silhouette(feats, labels) -> np.ndarray:
     matrix is made.
 
     Args:
-        feats (array-like): (N, D), any length.
-        labels (array-like): (N,) cluster of each.
+        feats: (N, D), any length.
+        labels: (N,) cluster of each.
 
     Returns:
         ndarray: (N,) in [-1, 1]; 0 for a sample that is alone in its cluster.
@@ -49,11 +49,11 @@ def cluster_separation(feats, labels) -> dict[str, float]:
     """Figures of how well clusters are separated, by cosine.
 
     Args:
-        feats (ndarray): (N, D).
-        labels (array-like): (N,) cluster of each.
+        feats: (N, D).
+        labels: (N,) cluster of each.
 
     Returns:
-        dict[str, float]: ``silhouette``, the mean of :func:`silhouette`;
+        ``silhouette``, the mean of :func:`silhouette`;
         ``nearest``, the share of samples whose nearest neighbour is of their
         cluster; ``nearest_chance``, that of a random neighbour.
     """

@@ -19,19 +19,19 @@ def slice_rows(
     """Mean, chance and interval of the queries of each value.
 
     Args:
-        scores (array-like): (N,) per-query scores.
-        chance (array-like): (N,) or scalar, per-query chance.
-        values (sequence[str or None]): (N,) what each query is grouped by;
+        scores: (N,) per-query scores.
+        chance: (N,) or scalar, per-query chance.
+        values: (N,) what each query is grouped by;
             None leaves it out.
-        listed (sequence[str]): Values to list besides those that occur, in
+        listed: Values to list besides those that occur, in
             this order and first.
-        num_bootstrap (int): Bootstrap resamples of the 95% intervals; 0 for
+        num_bootstrap: Bootstrap resamples of the 95% intervals; 0 for
             none.
-        seed (int): Seed of the bootstrap, the same for every row.
-        groups (Sequence, optional): (N,) what the bootstrap draws as a whole.
+        seed: Seed of the bootstrap, the same for every row.
+        groups: (N,) what the bootstrap draws as a whole.
 
     Returns:
-        list[dict]: Rows ``value``, ``count``, ``mean``, ``chance`` and, with
+        Rows ``value``, ``count``, ``mean``, ``chance`` and, with
         ``num_bootstrap``, ``low`` and ``high``. A value without queries has
         count 0 and None for the rest: it says nothing and enters no mean.
     """

@@ -30,17 +30,17 @@ def topk_similarity(
     so far is out; the few others are scored exactly.
 
     Args:
-        query (ndarray or Tensor): (Nq, D) features, any length; they are
+        query: (Nq, D) features, any length; they are
             normalised here. A zero vector has similarity 0 with everything.
-        gallery (ndarray or Tensor): (Ng, D) features.
-        k (int): How many neighbours.
-        tile (int or tuple[int, int]): Number of queries and of gallery items
+        gallery: (Ng, D) features.
+        k: How many neighbours.
+        tile: Number of queries and of gallery items
             in a tile.
-        exclude (array-like, optional): (Nq,) gallery index that a query may
+        exclude: (Nq,) gallery index that a query may
             not find (itself), -1 for none.
 
     Returns:
-        tuple: ``(scores, indices)``, (Nq, min(k, Ng)) float64 and int64, best
+        ``(scores, indices)``, (Nq, min(k, Ng)) float64 and int64, best
         first; Tensors on the device of ``query`` where that is a Tensor, else
         arrays. Where an exclusion leaves too few items, the tail has index -1
         and score -inf.

@@ -45,17 +45,17 @@ class ProductMetric(BaseMetric):
     seen, a count of 0, and no figures.
 
     Args:
-        split (str, optional): Only samples whose ``split`` is this one.
+        split: Only samples whose ``split`` is this one.
             Defaults to all.
-        num_bootstrap (int): Bootstrap resamples for the intervals; 0, the
+        num_bootstrap: Bootstrap resamples for the intervals; 0, the
             default, leaves them out.
-        seed (int): Seed of the bootstrap.
-        slices (Sequence[str]): Any of ``category``, ``source`` (of the first
+        seed: Seed of the bootstrap.
+        slices: Any of ``category``, ``source`` (of the first
             picture). Defaults to none.
-        collect_device (str): As in :class:`mmengine.evaluator.BaseMetric`.
-        prefix (str, optional): Likewise; two metrics of one class need
+        collect_device: As in :class:`mmengine.evaluator.BaseMetric`.
+        prefix: Likewise; two metrics of one class need
             different ones.
-        collect_dir (str, optional): Likewise.
+        collect_dir: Likewise.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class ProductMetric(BaseMetric):
         """Keep what the figures need.
 
         Args:
-            sample (dict): ``ProductDataSample.to_dict()`` with predictions.
-            image (Tensor, optional): (3, H, W) uint8, the first picture as it
+            sample: ``ProductDataSample.to_dict()`` with predictions.
+            image: (3, H, W) uint8, the first picture as it
                 came from the loader, where the batch has it.
 
         Returns:
-            dict: Plain values and small arrays.
+            Plain values and small arrays.
         """
 
     @abstractmethod
@@ -100,19 +100,19 @@ class ProductMetric(BaseMetric):
         """Figures of the whole set.
 
         Args:
-            records (list[dict]): What :meth:`describe_sample` kept, in the
+            records: What :meth:`describe_sample` kept, in the
                 order of the data set; may be empty.
 
         Returns:
-            dict[str, float]: Figures and counts.
+            Figures and counts.
         """
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep what is needed of one batch.
 
         Args:
-            data_batch (dict, optional): Batch of the loader.
-            data_samples (Sequence[dict]): Samples with predictions.
+            data_batch: Batch of the loader.
+            data_samples: Samples with predictions.
         """
         images = _images_of(data_batch)
         for index, sample in enumerate(data_samples):
@@ -175,12 +175,12 @@ class ProductMetric(BaseMetric):
         """Put a mean with its chance, its interval and slices where wanted.
 
         Args:
-            figures (dict): Receives ``name``, ``name_chance`` and with
+            figures: Receives ``name``, ``name_chance`` and with
                 ``num_bootstrap`` ``name_low`` and ``name_high``.
-            name (str): Key of the figure.
-            scores (array-like): (N,) per-query scores, N >= 1.
-            chance (array-like): (N,) or scalar, per-query chance.
-            records (Sequence[dict]): (N,) the records that ask the queries; the
+            name: Key of the figure.
+            scores: (N,) per-query scores, N >= 1.
+            chance: (N,) or scalar, per-query chance.
+            records: (N,) the records that ask the queries; the
                 bootstrap draws all of a product at a time.
         """
         products = None

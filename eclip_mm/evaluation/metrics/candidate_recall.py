@@ -19,10 +19,10 @@ class CandidateRecall(ProductMetric):
     area inside the picture do not count.
 
     Args:
-        candidates (dict): Config of a proposer, as in :class:`ProductGrounding`.
-        split (str, optional): As in :class:`ProductMetric`.
-        iou_thrs (Sequence[float]): Thresholds of IoU.
-        counts (Sequence[int]): How many candidates are looked at.
+        candidates: Config of a proposer, as in :class:`ProductGrounding`.
+        split: As in :class:`ProductMetric`.
+        iou_thrs: Thresholds of IoU.
+        counts: How many candidates are looked at.
         **kwargs: Of :class:`ProductMetric`.
     """
 

@@ -31,8 +31,8 @@ class ImageTextRetrieval(ProductMetric):
     empty set gives the two counts, 0, and no figures.
 
     Args:
-        split (str, optional): As in :class:`ProductMetric`.
-        topk (Sequence[int]): Cut-offs K. Defaults to (1, 5, 10).
+        split: As in :class:`ProductMetric`.
+        topk: Cut-offs K. Defaults to (1, 5, 10).
         **kwargs: Of :class:`ProductMetric`.
     """
 

@@ -47,16 +47,16 @@ class ProductGrounding(ProductMetric):
     the counts only.
 
     Args:
-        split (str, optional): As in :class:`ProductMetric`.
-        alpha (float): Exponent of the area, ALBEF's 0.5 by default.
-        candidates (str or dict): ``'objects'`` (``object_bboxes`` of the
+        split: As in :class:`ProductMetric`.
+        alpha: Exponent of the area, ALBEF's 0.5 by default.
+        candidates: ``'objects'`` (``object_bboxes`` of the
             sample), or the config of a proposer in TASK_UTILS
             (``RegionProposer``, ``ScoreMapProposer``, your own): a callable
             ``proposer(sample: dict, image: Tensor | None) -> (K, 4)`` array
             of xyxy boxes in pixels of the network input, ``image`` the
             loader's (3, H, W) uint8 picture.
-        iou_thrs (Sequence[float]): Thresholds of IoU. Defaults to (0.5, 0.7).
-        score_map (str): The map to measure: ``pred_score_map`` of the text
+        iou_thrs: Thresholds of IoU. Defaults to (0.5, 0.7).
+        score_map: The map to measure: ``pred_score_map`` of the text
             prompt, or ``pred_image_prompt_map`` of another picture of the
             product (``prompt_sources`` of the data set). Give metrics of one
             split that differ in prompt or candidates different prefixes.

@@ -68,22 +68,22 @@ class ProductRetrieval(ProductMetric):
     no query enters the means, a warning and the counts only.
 
     Args:
-        protocol (str): ``m5``, ``fine``, ``product1m`` or ``ir``. Defaults to
+        protocol: ``m5``, ``fine``, ``product1m`` or ``ir``. Defaults to
             ``fine``.
-        split (str, optional): As in :class:`ProductMetric`.
-        topk (Sequence[int], optional): Cut-offs K. Defaults to (10, 50) for
+        split: As in :class:`ProductMetric`.
+        topk: Cut-offs K. Defaults to (10, 50) for
             ``product1m`` and (1, 5, 10) for the others.
-        feature (str or Sequence[str]): Field of the data sample to search with;
+        feature: Field of the data sample to search with;
             of several, the sum of the normalised features. Defaults to
             ``pred_instance_feat``.
-        query_sources (Sequence[str], optional): Pictures of these sources are
+        query_sources: Pictures of these sources are
             queries. Defaults to all.
-        gallery_sources (Sequence[str], optional): Pictures of these sources
+        gallery_sources: Pictures of these sources
             are the gallery. Defaults to all.
-        query_split (str, optional): Samples of this split are queries: with
+        query_split: Samples of this split are queries: with
             ``gallery_split``, and instead of ``split``, for queries and
             gallery of two catalogues. Defaults to ``split``.
-        gallery_split (str, optional): Samples of this split are the gallery.
+        gallery_split: Samples of this split are the gallery.
         **kwargs: Of :class:`ProductMetric`.
     """
 

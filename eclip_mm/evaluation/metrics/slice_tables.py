@@ -7,10 +7,10 @@ def slice_tables(rows: list[dict]) -> list[tuple[str, str]]:
     """Lay out the rows of one metric, figures beside each other.
 
     Args:
-        rows (list[dict]): ``ProductMetric.tables``.
+        rows: ``ProductMetric.tables``.
 
     Returns:
-        list[tuple[str, str]]: Per slice and set of queries (texts are not
+        Per slice and set of queries (texts are not
         pictures) its name and its table: values x means.
     """
     columns: dict = {}  # (slice, values and counts) -> figure -> means

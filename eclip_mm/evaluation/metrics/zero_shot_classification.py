@@ -47,15 +47,15 @@ class ZeroShotClassification(ProductMetric):
         not be a classification; it is refused.
 
     Args:
-        split (str, optional): As in :class:`ProductMetric`.
-        topk (Sequence[int]): Cut-offs. Defaults to (1, 5).
-        feature (str): ``pred_image_feat`` (default) or ``pred_instance_feat``.
-        target (str): ``product`` (default) or ``category``.
-        catalogue (str or list, optional): Path(s) of the catalogue that lists
+        split: As in :class:`ProductMetric`.
+        topk: Cut-offs. Defaults to (1, 5).
+        feature: ``pred_image_feat`` (default) or ``pred_instance_feat``.
+        target: ``product`` (default) or ``category``.
+        catalogue: Path(s) of the catalogue that lists
             the classes.
-        templates (Sequence[str]): Prompt templates; each holds ``{}`` once,
+        templates: Prompt templates; each holds ``{}`` once,
             for the text of the product or the name of the category.
-        slices (Sequence[str]): As in :class:`ProductMetric`. Defaults to
+        slices: As in :class:`ProductMetric`. Defaults to
             ``('category',)``.
         **kwargs: Of :class:`ProductMetric`.
     """
@@ -130,8 +130,8 @@ class ZeroShotClassification(ProductMetric):
         """Hand over the text features of the classes, for this evaluation.
 
         Args:
-            names (Sequence[str]): Keys of :attr:`class_prompts`, any order.
-            feats (Tensor, ndarray or sequence of them): Per name the (T, D)
+            names: Keys of :attr:`class_prompts`, any order.
+            feats: Per name the (T, D)
                 features of its prompts, or (D,) of one.
 
         Raises:

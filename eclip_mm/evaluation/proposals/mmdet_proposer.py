@@ -25,13 +25,13 @@ class MMDetProposer:
     scope, and the scope of the evaluation is as before afterwards.
 
     Args:
-        config (str): mmdet config of an RPN or detector: a path, or
+        config: mmdet config of an RPN or detector: a path, or
             ``mmdet::rpn/rpn_r50_fpn_1x_coco.py``.
-        checkpoint (str, optional): Its weights. None, random ones, is for
+        checkpoint: Its weights. None, random ones, is for
             tests.
-        num_proposals (int): Most boxes.
-        device (str, optional): Defaults to the GPU where there is one.
-        cfg_options (dict, optional): Dotted key -> value, for the config.
+        num_proposals: Most boxes.
+        device: Defaults to the GPU where there is one.
+        cfg_options: Dotted key -> value, for the config.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class MMDetProposer:
     def __call__(self, sample: dict, image) -> np.ndarray:
         """
         Args:
-            sample (dict): Not used, except to name the product in an error.
-            image (Tensor): (3, H, W) uint8 RGB.
+            sample: Not used, except to name the product in an error.
+            image: (3, H, W) uint8 RGB.
 
         Returns:
             ndarray: (K, 4) xyxy pixels, K <= num_proposals, the best first.

@@ -13,11 +13,11 @@ def proposal_recall(
     """Share of boxes that one of the first proposals overlaps enough.
 
     Args:
-        photos (Iterable): Per photo proposals (K, 4) in order of preference,
+        photos: Per photo proposals (K, 4) in order of preference,
             annotated boxes (G, 4), both xyxy pixels, and (height, width).
             Annotated boxes without area inside the photo do not count.
-        iou_thrs (Sequence[float]): Thresholds of IoU.
-        counts (Sequence[int]): How many proposals of each photo are looked at.
+        iou_thrs: Thresholds of IoU.
+        counts: How many proposals of each photo are looked at.
 
     Returns:
         ndarray: (len(iou_thrs), len(counts)).

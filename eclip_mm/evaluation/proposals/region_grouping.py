@@ -14,7 +14,7 @@ def region_boxes(labels: np.ndarray) -> np.ndarray:
     """Box of each region.
 
     Args:
-        labels (ndarray): (H, W) int, regions 0..R-1, none empty.
+        labels: (H, W) int, regions 0..R-1, none empty.
 
     Returns:
         ndarray: (R, 4) float64 xyxy pixels with continuous edges.
@@ -38,8 +38,8 @@ def colour_histograms(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
     """(R, 3 * NUM_BINS) colour histogram of each region; each sums to 1.
 
     Args:
-        labels (ndarray): (H, W) int, regions 0..R-1.
-        image (ndarray): (H, W, 3) uint8.
+        labels: (H, W) int, regions 0..R-1.
+        image: (H, W, 3) uint8.
     """
     num_regions = labels.max() + 1
     bins = image.astype(np.int64) * NUM_BINS // 256
@@ -71,9 +71,9 @@ def group_regions(labels: np.ndarray, image: np.ndarray, use_colour: bool = True
     their common box.
 
     Args:
-        labels (ndarray): (H, W) int, regions 0..R-1, none empty.
-        image (ndarray): (H, W, 3) uint8, in a colour space of one's choice.
-        use_colour (bool): Without it, size and fit alone decide.
+        labels: (H, W) int, regions 0..R-1, none empty.
+        image: (H, W, 3) uint8, in a colour space of one's choice.
+        use_colour: Without it, size and fit alone decide.
 
     Returns:
         ndarray: (2R - 1, 4) xyxy pixels, or fewer where the picture falls

@@ -21,13 +21,13 @@ class RegionProposer:
     ``tools/analysis_tools/proposal_recall.py`` measures what they miss.
 
     Args:
-        num_proposals (int): Most boxes.
-        cells (int): Regions along the longer side.
-        work_size (int): The picture is brought to this longer side first, in
+        num_proposals: Most boxes.
+        cells: Regions along the longer side.
+        work_size: The picture is brought to this longer side first, in
             pixels: the regions of a 64-pixel picture need room for edges.
-        min_side (float): Least width and height, as a share of the picture's.
-        max_area (float): Largest area, as a share of the picture's.
-        max_overlap (float): A box that overlaps an earlier one by a higher
+        min_side: Least width and height, as a share of the picture's.
+        max_area: Largest area, as a share of the picture's.
+        max_overlap: A box that overlaps an earlier one by a higher
             IoU is left out.
     """
 
@@ -55,8 +55,8 @@ class RegionProposer:
     def __call__(self, sample: dict, image) -> np.ndarray:
         """
         Args:
-            sample (dict): Not used, except to name the product in an error.
-            image (Tensor): (3, H, W) uint8 RGB.
+            sample: Not used, except to name the product in an error.
+            image: (3, H, W) uint8 RGB.
 
         Returns:
             ndarray: (K, 4) xyxy pixels, K <= num_proposals, large regions
@@ -98,8 +98,8 @@ def watershed_regions(picture: np.ndarray, cell: float) -> np.ndarray:
     """Cut a picture into regions of about a cell's size along its edges.
 
     Args:
-        picture (ndarray): (H, W, 3) uint8.
-        cell (float): Side of a cell in pixels, at least 4.
+        picture: (H, W, 3) uint8.
+        cell: Side of a cell in pixels, at least 4.
 
     Returns:
         ndarray: (H, W) int64, regions 0..R-1.

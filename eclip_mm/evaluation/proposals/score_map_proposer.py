@@ -17,10 +17,10 @@ class ScoreMapProposer:
     them as among any others. A map that is zero everywhere gives none.
 
     Args:
-        thresholds (Sequence[float]): Shares of the peak, in (0, 1].
-        score_map (str): Field of the sample; ``pred_image_prompt_map`` for
+        thresholds: Shares of the peak, in (0, 1].
+        score_map: Field of the sample; ``pred_image_prompt_map`` for
             image prompts.
-        max_boxes (int): Most boxes, those with the highest sum of the map
+        max_boxes: Most boxes, those with the highest sum of the map
             first.
     """
 
@@ -39,7 +39,7 @@ class ScoreMapProposer:
     def __call__(self, sample: dict, image=None) -> np.ndarray:
         """
         Args:
-            sample (dict): With the map (h, w) and ``img_shape``.
+            sample: With the map (h, w) and ``img_shape``.
             image: Not used.
 
         Returns:

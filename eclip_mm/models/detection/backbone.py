@@ -44,8 +44,8 @@ class EclipBackbone(BaseModule):
             momentum model's.
 
     Attributes:
-        embed_dims (int): channels of the map.
-        stride (int or None): pixels of the picture per cell of the map; None
+        embed_dims: channels of the map.
+        stride: pixels of the picture per cell of the map; None
             where the encoder does not say (convolutional ones).
     """
 

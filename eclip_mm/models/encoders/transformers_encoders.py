@@ -119,7 +119,7 @@ class TransformersImageEncoder(_TransformersEncoder):
             that the score map falls for. None keeps the model's own.
 
     Attributes:
-        embed_dims (int): width of class and patch tokens.
+        embed_dims: width of class and patch tokens.
     """
 
     def __init__(
@@ -201,8 +201,8 @@ class TransformersTextEncoder(_TransformersEncoder):
             the batch as it is padded.
 
     Attributes:
-        embed_dims (int): width of the class token.
-        vocab_size (int): token ids must be below it.
+        embed_dims: width of the class token.
+        vocab_size: token ids must be below it.
     """
 
     def __init__(
