@@ -2,7 +2,7 @@
 
 from eclip_mm.utils.env_check import check_environment
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['__version__']
 
 # Before anything else imports torch or mmengine and fails with less to say.

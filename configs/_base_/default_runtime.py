@@ -12,7 +12,7 @@ default_hooks = dict(
         save_last=True,
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # pretraining needs these; here and not in custom_hooks, which a child config replaces whole
+    # pretraining needs these; a child config that sets custom_hooks would drop them from there
     teacher=dict(type='TeacherUpdateHook'),
     step_seed=dict(type='StepSeedHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
@@ -24,9 +24,9 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
-# of several processes: every step takes the same parts of the model (not while gradients
-# accumulate: tools/train.py then sets static_graph=False), and gradients lie where they are sent
-# from instead of being copied there
+# DDP: the graph is static because every step uses the same parts of the model (tools/train.py sets
+# static_graph=False while gradients accumulate), and gradients are views of the communication
+# buckets, which saves a copy
 model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
     static_graph=True,

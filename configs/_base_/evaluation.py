@@ -1,5 +1,5 @@
-# What the configs under configs/evaluation share. No model: it comes from the checkpoint, as do
-# the pipeline of the data sets and the tokenizer of the class prompts.
+# The base of the configs under configs/evaluation. It has no model: the checkpoint provides the
+# model, the pipeline of the data sets and the tokenizer of the class prompts.
 test_dataloader = dict(
     batch_size=100,
     num_workers=2,

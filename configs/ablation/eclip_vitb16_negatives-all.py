@@ -1,5 +1,5 @@
-# Table 6 from one training: negatives of this kind enter the transfer stage only. Evaluate with
-# --cfg-options model.negative_queries.use=gaussian, =text or =ema.
+# Table 6 from one training, since these negatives are used at the transfer stage only. Evaluate
+# with --cfg-options model.negative_queries.use=gaussian, =text or =ema.
 _base_ = '../eclip_vitb16.py'
 model = dict(
     negative_queries=dict(

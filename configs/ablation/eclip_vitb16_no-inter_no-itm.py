@@ -1,4 +1,4 @@
-# Table 5, "intra alone". Section 3.3 counts instance-text matching to the inter-product task
-# ("This pretext task also incorporates ..."), the entropy term to the intra-product one.
+# Table 5, "intra alone". In Section 3.3, instance-text matching belongs to the inter-product task
+# ("This pretext task also incorporates ...") and the entropy term to the intra-product task.
 _base_ = '../eclip_vitb16.py'
 model = dict(pretext_heads=dict(inter=None, itm=None))

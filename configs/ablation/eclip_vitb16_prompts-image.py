@@ -1,3 +1,3 @@
-# Prompts: pictures only, the product's other one. Evaluation prompts by text all the same.
+# Every prompt in training is the product's other picture; evaluation still prompts by text.
 _base_ = '../eclip_vitb16.py'
 model = dict(prompts=dict(image_prob=1.0))

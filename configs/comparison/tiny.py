@@ -1,4 +1,4 @@
-# Tables 1 to 6 but for detection, on two CPU cores: the demo's model and generated catalogue.
+# Tables 1 to 6 without detection, on two CPU cores: the demo's model on the generated catalogue.
 #   python tools/compare.py configs/comparison/tiny.py --jobs 2 --report docs/reproduction.md
 title = 'Reproduction at small scale'
 notes = 'tiny_notes.md'
@@ -16,16 +16,16 @@ runs = {
     'no-entropy': _ablation + 'eclip_tiny_no-entropy.py',
     'index-first': _ablation + 'eclip_tiny_index-first.py',
 }
-# 500 steps of 48 products, the same for all
+# every run takes 500 steps of 48 products
 cfg_options = {'train_cfg.max_epochs': 5, 'param_scheduler.1.end': 5}
 variants = {
     f'negatives-{use}': dict(of='eclip', cfg_options={'model.negative_queries.use': use})
     for use in ('text', 'ema', 'gaussian')
 }
-# its figures come with a bootstrap interval over queries each, which the tables leave out
+# this config also computes bootstrap intervals over queries, which the tables leave out
 evaluation = '../evaluation/synthetic.py'
 
-# photos: new photos of trained products; products: products that were never trained on
+# `photos` are new photos of trained products, `products` are products never trained on
 tables = [
     dict(
         title='Table 1: classification by category, image-text retrieval',
@@ -88,7 +88,7 @@ tables = [
         ],
     ),
     dict(
-        title='Table 4, left: grounding among regions; right box: of all objects, analysis only',
+        title='Table 4, left: grounding among regions; right box among all objects, analysis only',
         columns={
             'photos_regions/acc@0.5': 'Acc@0.5',
             'photos_regions/acc@0.7': 'Acc@0.7',
@@ -181,8 +181,8 @@ claims = [
     dict(claim='eclip > filip-itc on photos/right_box', paper='Table 4: 91.2 > 81.3'),
     dict(claim='eclip > no-intra on photos/m5_mAP@1', paper='Table 5: 65.2 > 64.4'),
     dict(claim='eclip > no-inter on photos/m5_mAP@1', paper='Table 5: 65.2 > 62.2'),
-    dict(claim='eclip > no-intra on photos_regions/acc@0.5', paper='none; what the map is for'),
-    dict(claim='eclip > no-inter on photos_regions/acc@0.5', paper='none; what the map is for'),
+    dict(claim='eclip > no-intra on photos_regions/acc@0.5', paper='none; the purpose of the map'),
+    dict(claim='eclip > no-inter on photos_regions/acc@0.5', paper='none; the purpose of the map'),
     dict(claim='eclip > no-intra on photos/pointing', paper='none; Eq. 9, 10 sharpen the map'),
     dict(claim='eclip > no-inter on photos/pointing', paper='none'),
     dict(claim='no-intra > no-inter on photos/m5_mAP@1', paper='Table 5: 64.4 > 62.2'),

@@ -1,3 +1,3 @@
-# The same towers, data and steps without the pretext tasks: CLIP.
+# CLIP: the same towers, data and steps without the pretext tasks.
 _base_ = 'eclip_tiny_synthetic.py'
 model = dict(pretext_heads=dict(inter=None, itm=None, intra=None))

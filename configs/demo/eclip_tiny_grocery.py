@@ -1,4 +1,4 @@
-# Real photos: 81 grocery products, merchant picture and customers' phone photos.
+# Real photos: 81 grocery products, each with a merchant picture and customers' phone photos.
 #   python tools/dataset_converters/grocery_store.py .../GroceryStoreDataset data/grocery \
 #       --max-size 144
 _base_ = 'eclip_tiny_synthetic.py'
@@ -9,8 +9,8 @@ max_length = 32  # tokens; the name comes first in the text
 tokenizer = dict(type='CatalogueWordPiece', catalogue=data_root + 'train.parquet', vocab_size=1500)
 
 model = dict(
-    # 2,640 photos are few for a ViT from scratch. A RegNet's first convolution halves the
-    # picture and nothing pools after it: at 64 pixels a ResNet's stem leaves too little to see
+    # 2,640 photos are few for a ViT from scratch. A RegNet's first convolution halves the picture,
+    # and no pooling follows; the stem of a ResNet would leave too small a map at 64 pixels
     image_encoder=dict(
         _delete_=True,
         type='TransformersImageEncoder',
@@ -26,14 +26,15 @@ model = dict(
         conv_padding='replicate',
     ),
     text_encoder=dict(config=dict(vocab_size=1500)),
-    # nearly every photo is full of its product, and any part of it tells what it is: where to look
-    # must be learned among the tokens of other photos, and begins with what tokens and texts share
+    # nearly every photo is full of its product, and any part of it identifies the product. Tokens
+    # of other photos (num_distractors) teach the decoder where to look; with aligned_init it
+    # starts from the similarity of tokens and texts
     decoder=dict(aligned_init=True),
     num_distractors=3,
     pretext_heads=dict(
-        # the figure of this demo is classification by image-text similarity
+        # this demo is judged by classification through image-text similarity
         itc=dict(loss=dict(type='InfoNCELoss', loss_weight=2.0)),
-        # 0.2 pulls the map of a full shelf together to a spot, often on the shelf's edge
+        # a weight of 0.2 contracts the map of a full shelf to a spot, often on the shelf's edge
         intra=dict(entropy=dict(loss_weight=0.05)),
     ),
 )
@@ -85,7 +86,7 @@ test_evaluator = val_evaluator
 
 # 81 products x 80 passes / 64 = 101 steps an epoch
 train_cfg = dict(max_epochs=20, val_interval=4)
-# the base's decay over these epochs, after a longer warm-up
+# the base's decay, stretched over these epochs, after a longer warm-up
 param_scheduler = [
     dict(_base_.param_scheduler[0], end=100),
     dict(_base_.param_scheduler[1], end=20),

@@ -1,5 +1,5 @@
-# Real video frames: 19 snacks, several of them in every frame. Frames and cut-outs of one video
-# for training; the other video is for configs/evaluation/snacks_*.py.
+# Real video frames: 19 snacks, several of them in every frame. Training uses frames and cut-outs
+# of one video; configs/evaluation/snacks_*.py use the other.
 #   S=.../snacks
 #   python tools/dataset_converters/coco.py $S/annotations/train.json $S/images \
 #       data/snacks/train.parquet --products $S/products.json --pictures both --max-size 192
@@ -12,10 +12,10 @@ image_size = 96
 tokenizer = dict(type='CatalogueWordPiece', catalogue=data_root + 'train.parquet', vocab_size=300)
 
 model = dict(
-    # 12 px a patch: 64 patches, as many as the base has, in pictures of more detail
+    # 12 px a patch give 64 patches, as many as in the base, of pictures with more detail
     image_encoder=dict(config=dict(image_size=image_size, patch_size=12)),
     text_encoder=dict(config=dict(vocab_size=300)),
-    queries=dict(num_queries=12),  # 19 products: few others to draw negatives from
+    queries=dict(num_queries=12),  # among 19 products there are few negatives
 )
 
 train_pipeline = [
@@ -54,6 +54,6 @@ test_evaluator = val_evaluator
 
 # 19 products x 253 passes / 48 = 100 steps an epoch
 train_cfg = dict(max_epochs=12, val_interval=2)
-# the base's warm-up, and its decay over these epochs
+# the base's warm-up, and its decay stretched over these epochs
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=12)]
 default_hooks = dict(checkpoint=dict(save_best='val/right_box'))

@@ -1,8 +1,8 @@
-# The demo: a 64-pixel ECLIP from scratch on the generated catalogue, minutes on 2 CPU cores.
+# The demo: a 64-pixel ECLIP on the generated catalogue, from scratch in minutes on 2 CPU cores.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'data/synthetic/'
-# what tools/demo.py generates: 10 shapes x 8 colours, two other products in every photo
+# tools/demo.py generates 10 shapes x 8 colours, with two other products in every photo
 synthetic = dict(
     num_products=64,
     num_heldout_products=16,
@@ -21,12 +21,12 @@ synthetic = dict(
 embed_dims = 128
 image_size = 64
 
-# 0.02, the default range, suits widths of 768; narrow towers from scratch would wait long
+# 0.02, the default range, suits widths of 768; with it, narrow towers learn slowly from scratch
 tower = dict(hidden_size=embed_dims, num_attention_heads=4, initializer_range=0.08)
 model = dict(
     type='ECLIP',
     embed_dims=embed_dims,
-    # a ViT with register tokens: without them it keeps what it knows of the whole picture in
+    # a ViT with register tokens: without them it stores information about the whole picture in
     # patches of the background, and the decoder looks there
     image_encoder=dict(
         type='TransformersImageEncoder',
@@ -95,7 +95,7 @@ train_dataloader = dict(
         type='ProductDataset', catalogue=data_root + 'train.parquet', pipeline=train_pipeline
     ),
 )
-# photos that no training step saw: of trained products, and of products never trained on
+# photos kept out of training: of trained products, and of products never trained on
 splits = ('photos', 'products')
 val_dataloader = dict(
     batch_size=100,

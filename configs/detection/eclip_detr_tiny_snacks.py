@@ -8,13 +8,13 @@ _base_ = [
     '_base_/runtime.py',
 ]
 model = dict(
-    num_extra_blocks=2,  # one pretrained block does not tell duplicates apart
-    # begin with what the pretraining knows of the products' names, two queries each
+    num_extra_blocks=2,  # one pretrained block cannot suppress duplicates
+    # queries start as the pretrained prompts of the products' names, two queries per name
     class_prompts=_base_.data_root + 'annotations/train.json',
     num_queries=38,
     test_cfg=dict(max_per_img=38),
-    # a query that begins as a name is to be matched with that product; with DETR's weight of 1 the
-    # nearest of boxes wins, which are all still coarse
+    # a query that starts as a name should be matched with that product; with DETR's weight of 1
+    # the nearest box would win, although all boxes are still coarse
     train_cfg=dict(
         assigner=dict(
             match_costs=[

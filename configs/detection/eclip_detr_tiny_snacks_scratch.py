@@ -1,4 +1,4 @@
-# eclip_detr_tiny_snacks.py without pretraining: its architecture, random weights, same schedule.
+# eclip_detr_tiny_snacks.py without pretraining: same architecture and schedule, random weights.
 _base_ = ['eclip_detr_tiny_snacks.py', '_base_/encoder_tiny_snacks.py']
 model = dict(
     backbone=dict(encoder=_base_.encoder),

@@ -1,5 +1,5 @@
 # The demo's model, pretrained by configs/demo/eclip_tiny_synthetic.py, as a detector of products
-# in generated photos; how to make these: _base_/synthetic_products.py
+# in generated photos. _base_/synthetic_products.py contains the commands that make the photos.
 _base_ = [
     '_base_/eclip_detr.py',
     '_base_/synthetic_products.py',

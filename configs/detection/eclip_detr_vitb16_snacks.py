@@ -1,4 +1,4 @@
-# ViT-B/16 and the 6-block decoder, pretrained by configs/eclip_vitb16.py, at DETR's sizes.
+# ViT-B/16 and the 6-block decoder, pretrained by configs/eclip_vitb16.py, at DETR's image sizes.
 _base_ = [
     '_base_/eclip_detr.py',
     '_base_/coco_products.py',
@@ -36,7 +36,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='eclip_mm.BF16OptimWrapper',
     constructor='eclip_mm.LayerDecayOptimWrapperConstructor',
-    # 1e-5 for the encoder's last layer, as DETR's backbone
+    # the encoder's last layer gets 1e-5, as DETR's backbone does
     paramwise_cfg=dict(decay_rate=0.8, lr_mults={'backbone.': 0.1}),
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4),
     clip_grad=dict(max_norm=0.1),

@@ -1,6 +1,6 @@
-# Faster R-CNN on the demo's encoder, pretrained by configs/demo/eclip_tiny_snacks.py, and pared
-# down for CPU cores: with mmdet's own numbers of proposals and samples, and a map of a quarter of
-# a patch, a step took four times as long.
+# Faster R-CNN on the demo's encoder, pretrained by configs/demo/eclip_tiny_snacks.py, reduced for
+# CPU cores: with mmdet's numbers of proposals and samples, and a map with cells of a quarter
+# patch, a step took four times as long.
 _base_ = [
     'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
     '_base_/fpn_tiny.py',
@@ -13,7 +13,7 @@ model = dict(
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
-        anchor_generator=dict(strides=[6, 12, 24, 48]),  # of patches of 12 pixels
+        anchor_generator=dict(strides=[6, 12, 24, 48]),  # for patches of 12 pixels
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(

@@ -1,4 +1,4 @@
-# A stock detector on the pretrained encoder: what any mmdet config needs for it.
+# A stock detector on the pretrained encoder, as an example of what any mmdet config needs.
 _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['eclip_mm.models.detection'])
 model = dict(

@@ -1,9 +1,9 @@
-# RetinaNet on the demo's encoder, pretrained by configs/demo/eclip_tiny_synthetic.py, in generated
-# photos; how to make these: _base_/synthetic_products.py
+# RetinaNet on the demo's encoder, pretrained by configs/demo/eclip_tiny_synthetic.py, on generated
+# photos. _base_/synthetic_products.py contains the commands that make the photos.
 _base_ = ['_base_/retinanet_tiny.py', '_base_/synthetic_products.py']
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/eclip_tiny_synthetic/last.pth')),
-    # patches of 8 pixels; products are about square and have 41 to 59 pixels
+    # for patches of 8 pixels and products that are about square, with 41 to 59 pixels
     neck=dict(scales=(1, 0.5), num_outs=2),
     bbox_head=dict(
         num_classes=64,
@@ -14,9 +14,9 @@ model = dict(
 )
 train_cfg = dict(max_epochs=30, val_interval=3)
 param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=30)]
-# 64 look-alikes of few pixels: all layers of the encoder learn, at half the rate
+# the 64 products look alike and have few pixels, so all encoder layers learn at half the rate
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(decay_rate=1.0))
-scale = (128, 128)  # photos have 80 x 80: patches of 8 are coarse for products of 30 pixels
+scale = (128, 128)  # in photos of 80 x 80, patches of 8 are coarse for products of 30 pixels
 train_pipeline = list(_base_.train_pipeline)
 train_pipeline[2] = dict(train_pipeline[2], scale=scale)
 test_pipeline = list(_base_.test_pipeline)

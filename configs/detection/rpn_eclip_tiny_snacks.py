@@ -1,5 +1,6 @@
-# Proposals for grounding with configs/demo/eclip_tiny_snacks.py, on pictures as that model sees
-# them: 96 x 96 pixels whatever their shape, which is coarse for patches of 12; so enlarged again.
+# Proposals for grounding with configs/demo/eclip_tiny_snacks.py. Pictures are reduced to what that
+# model sees, 96 x 96 pixels whatever their shape, and enlarged again because this is coarse for
+# patches of 12.
 _base_ = ['_base_/rpn_tiny.py', '_base_/coco_products.py']
 seen, scale = (96, 96), (192, 192)
 train_pipeline = [

@@ -1,10 +1,11 @@
-# Proposals for grounding with configs/demo/eclip_tiny_synthetic.py, on pictures as that model sees
-# them, 64 x 64 pixels, enlarged as in rpn_eclip_tiny_snacks.py.
+# Proposals for grounding with configs/demo/eclip_tiny_synthetic.py. As in
+# rpn_eclip_tiny_snacks.py, pictures are reduced to what that model sees, 64 x 64 pixels, and
+# enlarged again.
 _base_ = ['_base_/rpn_tiny.py', '_base_/synthetic_products.py']
 seen, scale = (64, 64), (128, 128)
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint='work_dirs/eclip_tiny_synthetic/last.pth')),
-    # patches of 8 pixels
+    # for patches of 8 pixels
     rpn_head=dict(anchor_generator=dict(strides=[2, 4, 8, 16, 32])),
 )
 train_pipeline = [

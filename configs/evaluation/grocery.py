@@ -1,4 +1,4 @@
-# GroceryStore: the photos of the validation list, named and found among its 81 products.
+# GroceryStore: classification and retrieval of the validation photos among its 81 products.
 #   python tools/dataset_converters/grocery_store.py .../GroceryStoreDataset data/grocery \
 #       --max-size 144
 #   python tools/test.py configs/evaluation/grocery.py CHECKPOINT
@@ -10,7 +10,7 @@ test_dataloader = dict(
 )
 common = dict(split='val', num_bootstrap=1000)
 test_evaluator = [
-    # classes are all 81 products and 43 categories, photographed for the list or not
+    # classes are all 81 products and 43 categories, including those without a validation photo
     dict(
         type='ZeroShotClassification',
         target='category',
@@ -28,6 +28,6 @@ test_evaluator = [
     dict(type='ImageTextRetrieval', topk=(1, 5), prefix='val', **common),
     dict(type='ProductRetrieval', protocol='m5', prefix='val', **common),
     dict(type='ProductRetrieval', protocol='fine', prefix='val', **common),
-    # search by picture alone: the instance feature is prompted with the product's text
+    # search by picture alone, since the product's text prompts the instance feature
     dict(type='ProductRetrieval', feature='pred_image_feat', prefix='val_image', **common),
 ]

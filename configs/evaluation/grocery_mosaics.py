@@ -1,5 +1,5 @@
-# GroceryStore: which of four photos put together shows the named product? Nobody drew boxes on
-# the photos; the box of a product is its quarter of the mosaic, a guess is right in one of four.
+# GroceryStore: which of the four photos in a mosaic shows the named product? The photos have no
+# boxes; the box of a product is its quarter of the mosaic, so that one guess in four is right.
 #   python tools/dataset_converters/mosaics.py data/grocery/val.parquet \
 #       data/grocery/mosaics.parquet
 #   python tools/test.py configs/evaluation/grocery_mosaics.py CHECKPOINT

@@ -1,6 +1,7 @@
-# Snacks: a product's name, or a cut-out of it from the other video (`_image_prompt`) -> its boxes
-# in the frames of a video that no training step saw; among the boxes of all annotated objects
-# (analysis only), regions of the picture (`_regions`), and parts of the score map (`_map_boxes`).
+# Grounding on the snacks: the prompt is a product's name or a cut-out of it from the other video
+# (`_image_prompt`), and the answer is its box in a frame of the video that was kept out of
+# training. Candidates are the boxes of all annotated objects (analysis only), regions of the
+# picture (`_regions`), or boxes cut from the score map (`_map_boxes`).
 #   S=.../snacks
 #   python tools/dataset_converters/coco.py $S/annotations/val.json $S/images \
 #       data/snacks/val.parquet --products $S/products.json --max-size 320

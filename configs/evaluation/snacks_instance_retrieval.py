@@ -1,4 +1,4 @@
-# Table 3: a frame with several products searches single-product cut-outs of another video.
+# Table 3: frames with several products search single-product cut-outs of the other video.
 #   S=.../snacks
 #   python tools/dataset_converters/coco.py $S/annotations/val.json $S/images \
 #       data/snacks/queries.parquet --products $S/products.json --rows frames --min-products 2 \

@@ -1,11 +1,11 @@
-# Every table on the generated catalogue: photos that no training step saw, of trained products
-# (`photos`) and of products never trained on (`products`).
+# Every table on the generated catalogue, on photos that were kept out of training: of trained
+# products (`photos`) and of products never trained on (`products`).
 #   python tools/test.py configs/evaluation/synthetic.py CHECKPOINT
-# The catalogue is that of configs/demo/eclip_tiny_synthetic.py, made by tools/demo.py.
+# tools/demo.py generates the catalogue, as configs/demo/eclip_tiny_synthetic.py describes it.
 _base_ = ['../_base_/default_runtime.py', '../_base_/evaluation.py']
 
 data_root = 'data/synthetic/'
-# split -> catalogue that lists its classes: the trained products, or the sixteen others
+# split -> catalogue that lists its classes: the trained products, or the 16 held-out ones
 classes = dict(photos=data_root + 'train.parquet', products=data_root + 'products.parquet')
 test_dataloader = dict(
     dataset=dict(
@@ -52,8 +52,9 @@ test_evaluator = [
         dict(type='ProductGrounding'),
     )
 ]
-# The instance feature knows the title. What do pictures tell alone, titles alone, and both, which
-# is what a model without decoder has to set against it? And grounding among a proposer's boxes
+# The title prompts the instance feature. These metrics compare it with what a model without
+# decoder has: the picture alone, the title alone, and both. The last one is grounding among
+# proposed boxes.
 test_evaluator += [
     dict(split=split, prefix=f'{split}_{name}', num_bootstrap=1000, **metric)
     for split in classes

@@ -1,8 +1,8 @@
-# Table 4, left, on the generated catalogue: prompted by text, and by the product's merchant
-# picture (`_image_prompt`); among the boxes of all annotated objects (analysis only), regions of
-# the picture (`_regions`), and parts of the score map alone (`_map_boxes`).
+# Table 4, left, on the generated catalogue. The prompt is the product's text or its merchant
+# picture (`_image_prompt`). Candidates are the boxes of all annotated objects (analysis only),
+# regions of the picture (`_regions`), or boxes cut from the score map (`_map_boxes`).
 #   python tools/test.py configs/evaluation/synthetic_grounding.py CHECKPOINT
-# The catalogue is that of configs/demo/eclip_tiny_synthetic.py, made by tools/demo.py.
+# tools/demo.py generates the catalogue, as configs/demo/eclip_tiny_synthetic.py describes it.
 _base_ = 'synthetic.py'
 
 prompts = _base_.classes  # split -> catalogue with its merchant pictures

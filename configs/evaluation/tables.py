@@ -1,8 +1,8 @@
-# Tables 1 to 4 of the paper, zero-shot, on any catalogue (boxes are needed for Table 4 only).
+# Tables 1 to 4 of the paper, zero-shot, on any catalogue. Only Table 4 needs boxes.
 #   python tools/test.py configs/evaluation/tables.py CHECKPOINT --catalogue my/catalogue.parquet
-# Table 3 takes a second catalogue and is left out without it: photos of several products, with
-# the products' ids at their boxes (tools/dataset_converters/instance_queries.py), which search
-# the pictures of the first one:
+# Table 3 needs a second catalogue, and is left out without it: photos of several products whose
+# boxes name the products (tools/dataset_converters/instance_queries.py). They search the pictures
+# of the first catalogue:
 #   ... --catalogue my/catalogue.parquet --queries my/queries.parquet
 _base_ = ['../_base_/default_runtime.py', '../_base_/evaluation.py']
 
@@ -32,7 +32,7 @@ test_evaluator = [
     # Table 2: coarse (same category) and fine (same product) retrieval
     dict(type='ProductRetrieval', protocol='m5', prefix='table2', **intervals),
     dict(type='ProductRetrieval', protocol='fine', prefix='table2', **intervals),
-    # Table 3: instance-level retrieval, every product in a photo is to be found
+    # Table 3: instance-level retrieval, which should find every product in a photo
     dict(
         type='ProductRetrieval',
         protocol='product1m',
@@ -41,8 +41,9 @@ test_evaluator = [
         prefix='table3',
         num_bootstrap=1000,
     ),
-    # Table 4: grounding by text, among the boxes of all annotated objects (analysis only), regions
-    # of the picture, parts of the score map; image prompts: see synthetic_grounding.py
+    # Table 4: grounding by text among the boxes of all annotated objects (analysis only), regions
+    # of the picture, and boxes cut from the score map. For image prompts see
+    # synthetic_grounding.py
     dict(type='ProductGrounding', prefix='table4', **intervals),
     dict(
         type='ProductGrounding',

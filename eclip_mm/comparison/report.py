@@ -6,17 +6,18 @@ from eclip_mm.comparison.statistics import Estimate
 from eclip_mm.utils.text_table import format_table
 
 EXPLANATION = """\
-Figures are percentages: mean over {count} ± half its 95% interval,
+Figures are percentages: the mean over {count} ± half of its 95% interval,
 `mean ± t s / sqrt(n)` with s the standard deviation over the n seeds (n - 1 in the denominator)
-and t Student's at 97.5% with n - 1 degrees of freedom. Seeds differ in the initial weights, the
-order of the data, augmentations and prompts; products and photos are the same for all. The
-interval covers other seeds, not other test sets. Chance is what guessing would score. Columns
-named *paper* are the paper's figures on its own data: only their order can be compared with ours.
+and t Student's quantile at 97.5% with n - 1 degrees of freedom. Seeds differ in the initial
+weights, the order of the data, the augmentations and the prompts; products and photos are the same
+for all. The interval covers other seeds, not other test sets. Chance is the score of guessing.
+Columns named *paper* give the paper's figures on its own data: only their order can be compared
+with ours.
 """
 CLAIMS = """\
 A > B holds where the 95% interval of the difference A - B, paired by seed, lies above 0; A ~ B
-within m holds where it lies in [-m, m]. *Undecided* means that it reaches over the border. Points
-are percentage points. No correction is made for the number of claims.
+within m holds where it lies in [-m, m]. *Undecided* means that the interval crosses a bound.
+Points are percentage points. The intervals are not corrected for the number of claims.
 """
 
 
@@ -32,18 +33,18 @@ def write_tables(results: Results, level: int = 2) -> str:
 
 
 def write_report(results: Results, command: str) -> str:
-    """A page of its own: tables, claims, the experiment's notes and the command.
+    """A whole page: the command, tables, claims and the experiment's notes.
 
     Args:
         results: the figures.
-        command: what wrote it.
+        command: the command that wrote the page.
     """
     experiment = results.experiment
     parts = [
         f'# {experiment.title}\n',
-        f'Written by the command below; edit `{experiment.path}`'
+        f'The command below writes this page; edit `{experiment.path}`'
         + (f' or `{experiment.notes}`' if experiment.notes else '')
-        + ' instead of this page.\n',
+        + ' instead.\n',
         f'```bash\n{command}\n```\n',
         write_tables(results),
     ]

@@ -13,12 +13,12 @@ from projects.filip.token_similarity import mean_token
 
 
 class FILIPNetwork(InstanceNetwork):
-    """Encoders and projections, with features made of tokens.
+    """Encoders and projections, with features pooled from tokens.
 
-    A feature is the mean of the normalised tokens, the product of two features
-    therefore the mean similarity of all pairs of their tokens, up to the
-    lengths of the means: nearest to what FILIP trains that one vector a
-    picture can be.
+    A feature is the normalised mean of the normalised tokens. Up to the lengths
+    of the means, the product of two features is therefore the mean similarity of
+    all pairs of their tokens. With one vector per picture, nothing comes closer
+    to what FILIP trains.
     """
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -35,7 +35,7 @@ class FILIPNetwork(InstanceNetwork):
         return mean_token(patch_tokens), patch_tokens, grid
 
     def encode_text_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, M, D) L2-normalised tokens of (B, M) texts, those of padding included."""
+        """(B, M, D) L2-normalised tokens of (B, M) texts, including padding."""
         tokens = self.text_encoder.encode_tokens(input_ids, attention_mask)
         return F.normalize(at_least_float32(self.text_proj(tokens)), dim=-1)
 
@@ -52,7 +52,7 @@ class FILIP(ECLIP):
     the mean of the prompt's tokens.
 
     Raises:
-        ValueError: a pretext task that needs the instance decoder is left on.
+        ValueError: A pretext task that needs the instance decoder is switched on.
     """
 
     network_type = FILIPNetwork

@@ -146,7 +146,7 @@ class TestGroceryStore:
         assert report.left_out == dict(train=[], val=['Red-Apple'])
         assert sorted(report.missing) == [
             'iconic/Oat-Milk.txt',
-            'test.txt (no test.parquet is written)',
+            'test.txt (test.parquet is not written)',
             'train/gone.jpg',
         ]
         assert 'Red-Apple' in str(report)
@@ -169,7 +169,7 @@ class TestGroceryStore:
         ]
 
     def test_not_the_data_set(self, root, tmp_path):
-        with pytest.raises(CatalogueError, match='no classes.csv'):
+        with pytest.raises(CatalogueError, match='has a classes.csv'):
             convert_grocery_store(tmp_path / 'nowhere', tmp_path / 'out')
         (root / 'dataset' / 'val.txt').write_text('val/m1.jpg, 7, 1\n')
         with pytest.raises(CatalogueError, match='val.txt, row 1'):
@@ -257,7 +257,7 @@ class TestCoco:
         assert report.left_out_products == ['n (never seen, 1 ml)']
         assert len(report.problems) == 3
         assert [p.split('annotation ')[1] for p in report.problems] == [
-            '4: is a crowd, bbox [0, 0, 60, 40]',
+            '4: crowd, bbox [0, 0, 60, 40]',
             '5: zero area, bbox [3, 3, 0, 4]',
             '6: unknown image, bbox [3, 3, 4, 4]',
         ]
@@ -328,7 +328,7 @@ class TestCoco:
             coco / 'coco.json', coco, coco / 'out.parquet', rows='frames', min_products=2
         )
         assert read_catalogue(coco / 'out.parquet').product_ids == ['a']
-        assert '1 frames of too few products' in str(report)
+        assert '1 frames with too few products' in str(report)
 
     def test_files_that_do_not_fit(self, coco):
         def fails(match, **changes):
@@ -341,11 +341,11 @@ class TestCoco:
 
         fails("suffix '.csv'", target=coco / 'out.csv')
         fails('cannot be read as JSON', annotations=coco / 'gone.json')
-        fails("no key 'images'", annotations=coco / 'products.json')
-        fails("uses 'grams'", text='{grams}')
+        fails("the key 'images' is missing", annotations=coco / 'products.json')
+        fails("uses the key 'grams'", text='{grams}')
         fails("pictures is 'crop'", pictures='crop')
         fails("rows is 'frame'", rows='frame')
-        fails("leave pictures='frames'", rows='frames', pictures='crops')
+        fails("set pictures='frames'", rows='frames', pictures='crops')
         (coco / 'products.json').write_text('[{"product_id": "m", "name": "mug"}]')
         fails("no product has the name 'bottle'", products=coco / 'products.json')
 

@@ -327,7 +327,7 @@ def test_what_is_there_is_reused_and_another_config_refused(written, monkeypatch
     monkeypatch.setattr(generate, 'generate_row', None)  # nothing may be generated
     assert write_synthetic_catalogue(SyntheticCatalogueConfig(**SMALL), folder) == written
     assert {path: path.stat().st_mtime_ns for path in written.values()} == before
-    with pytest.raises(FileExistsError, match='another config.*name another folder'):
+    with pytest.raises(FileExistsError, match='another config.*choose another folder'):
         write_synthetic_catalogue(SyntheticCatalogueConfig(**SMALL, seed=1), folder)
 
 
@@ -353,15 +353,15 @@ def test_an_interrupted_run_goes_on_with_whole_splits(written, tmp_path, monkeyp
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(num_products=63), 'num_products must be 64 to 1,000,000, got 63'),
-        (dict(num_products=1_000_001), 'num_products must be 64'),
+        (dict(num_products=63), 'num_products must be from 64 to 1,000,000, got 63'),
+        (dict(num_products=1_000_001), 'num_products must be from 64'),
         (
             dict(num_products=140, num_heldout_products=5, attributes=()),
-            'only 144 products differ',
+            'distinguish only 144 products',
         ),
-        (dict(num_shapes=13), 'num_shapes must be 2 to 12'),
+        (dict(num_shapes=13), 'num_shapes must be from 2 to 12'),
         (dict(attributes=('size',)), "attributes must be among .*'size'"),
-        (dict(num_others=(1, 3)), 'num_others must be 2 <= fewest <= most'),
+        (dict(num_others=(1, 3)), 'num_others must be .* 2 <= low <= high'),
         (dict(num_others=(4, 3)), 'num_others must be'),
         (dict(object_scale=(0.5, 0.7)), 'object_scale must be'),
         (dict(image_size=32), 'image_size must be at least 48'),

@@ -1,4 +1,4 @@
-# A catalogue (docs: README "Your own catalogue") at the paper's 224 px and 55 tokens.
+# A catalogue (README, "Your own catalogue") at the paper's 224 px and 55 tokens.
 catalogue = 'data/catalogue/train.parquet'
 val_catalogue = 'data/catalogue/val.parquet'
 tokenizer = dict(type='AutoTokenizer', name_or_path='bert-base-uncased')

@@ -12,7 +12,7 @@ optim_wrapper = dict(
 )
 
 param_scheduler = [
-    # one of the 15 epochs: 2,344 steps at the paper's size, and never the whole of a small run
+    # the warm-up lasts one of the 15 epochs: 2,344 steps at the paper's size, fewer in a small run
     dict(
         type='LinearLR',
         start_factor=0.01,

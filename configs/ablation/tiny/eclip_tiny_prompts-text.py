@@ -1,3 +1,3 @@
-# Prompts: text only. Mixed half and half is eclip_tiny.py.
+# Every prompt is a text; eclip_tiny.py draws text or picture with equal probability.
 _base_ = 'eclip_tiny.py'
 model = dict(prompts=dict(image_prob=0.0))

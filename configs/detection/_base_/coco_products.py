@@ -1,5 +1,5 @@
-# Snacks (COCO boxes): train on the frames of one video, evaluate on another.
-# ECLIP_MM_DATA names the folder that holds snacks/.
+# Snacks (COCO boxes): training uses the frames of one video, evaluation those of another.
+# ECLIP_MM_DATA names the folder that contains snacks/.
 dataset_type = 'eclip_mm.CocoProducts'
 data_root = '{{$ECLIP_MM_DATA:data}}/snacks/'
 scale = (288, 288)

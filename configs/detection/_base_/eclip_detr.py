@@ -1,16 +1,16 @@
-# DETR's defaults: costs, weights and background weight as in the paper of DETR.
+# DETR's defaults: matching costs, loss weights and background weight as in the DETR paper.
 model = dict(
     type='eclip_mm.EclipDETR',
     num_queries=50,
     data_preprocessor=dict(
         type='DetDataPreprocessor',
-        # the pretraining's
+        # as in pretraining
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
         bgr_to_rgb=True,
         pad_size_divisor=1,
     ),
-    # encoder and decoder: those of the checkpoint
+    # the checkpoint provides encoder and decoder
     backbone=dict(type='eclip_mm.EclipBackbone'),
     bbox_head=dict(
         type='eclip_mm.EclipDETRHead',

@@ -1,5 +1,5 @@
-# The image encoder of configs/demo/eclip_tiny_snacks.py, for detectors without pretraining; the
-# others read it from their checkpoint.
+# The image encoder of configs/demo/eclip_tiny_snacks.py, for detectors without pretraining; other
+# detectors read it from their checkpoint.
 encoder = dict(
     type='TransformersImageEncoder',
     model_type='dinov2_with_registers',

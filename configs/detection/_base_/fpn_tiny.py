@@ -1,5 +1,5 @@
-# What mmdet's detectors with a feature pyramid take of the demo's encoder.
-# To be put into a model of theirs, whole (model = dict(**_base_.fpn, ...)) or part by part.
+# The demo's encoder with a feature pyramid, for mmdet's detectors. A config puts it into its model
+# as a whole (model = dict(**_base_.fpn, ...)) or part by part.
 _base_ = ['schedule_tiny.py', 'runtime.py']
 fpn = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, pad_size_divisor=1),

@@ -1,12 +1,12 @@
-# Class-agnostic proposals on the demo's encoder: for grounding, see MMDetProposer.
-# Recall of the first 10, 50 and 100 proposals at IoU 0.5 and 0.7.
+# An RPN on the demo's encoder: class-agnostic proposals for grounding (MMDetProposer). Its
+# evaluation prints the recall of the first 10, 50 and 100 proposals at IoU 0.5 and 0.7.
 _base_ = ['mmdet::_base_/models/rpn_r50_fpn.py', 'fpn_tiny.py']
 model = dict(
     **_base_.fpn,
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
-        anchor_generator=dict(strides=[3, 6, 12, 24, 48]),  # of patches of 12 pixels
+        anchor_generator=dict(strides=[3, 6, 12, 24, 48]),  # for patches of 12 pixels
     ),
     test_cfg=dict(rpn=dict(max_per_img=100)),
 )

@@ -1,4 +1,5 @@
-# What all detectors here share. mmdet's scope: its names need no prefix, ours are 'eclip_mm.NAME'.
+# Runtime settings of all detectors here. The scope is mmdet's: its names need no prefix, ours are
+# 'eclip_mm.NAME'.
 default_scope = 'mmdet'
 custom_imports = dict(
     imports=[

@@ -1,4 +1,4 @@
-# AdamW, the encoder's rate falls towards its input; minutes on 2 CPU cores.
+# AdamW; the learning rate of the encoder decreases towards its input. Minutes on 2 CPU cores.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

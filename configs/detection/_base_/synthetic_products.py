@@ -1,5 +1,6 @@
-# The generated catalogue: 64 products in photos of three.
-#   python tools/demo.py  # or tools/dataset_converters/synthetic.py: data/synthetic
+# The generated catalogue: 64 products in photos of three. These commands make data/synthetic and
+# its COCO files:
+#   python tools/demo.py  # or tools/dataset_converters/synthetic.py
 #   cd data/synthetic
 #   for split in train photos; do
 #       python TOOLS/dataset_converters/catalogue_boxes.py $split.parquet $split.json frames \

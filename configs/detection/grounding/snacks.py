@@ -1,6 +1,6 @@
-# configs/evaluation/snacks_grounding.py also among the proposals of an RPN (`_rpn`), which
-# configs/detection/rpn_eclip_tiny_snacks.py trains; and what share of the prompted products' boxes
-# the first 10, 50 and 100 candidates of each kind find. RPN names its work dir.
+# Adds to configs/evaluation/snacks_grounding.py the proposals of an RPN (`_rpn`), which
+# configs/detection/rpn_eclip_tiny_snacks.py trains, and the recall of the prompted products' boxes
+# among the first 10, 50 and 100 candidates of each kind. RPN names the work dir of the RPN.
 #   RPN=work_dirs/rpn_eclip_tiny_snacks python tools/test.py \
 #       configs/detection/grounding/snacks.py CHECKPOINT
 _base_ = '../../evaluation/snacks_grounding.py'

@@ -1,4 +1,4 @@
-"""Turning other data into catalogues; ``tools/dataset_converters`` are thin shells around it."""
+"""Conversion of other data to catalogues; ``tools/dataset_converters`` are its command lines."""
 
 from eclip_mm.datasets.converters.carrier import convert_carrier
 from eclip_mm.datasets.converters.catalogue_boxes import convert_catalogue_boxes

@@ -1,4 +1,4 @@
-"""JSON Lines to Parquet and back."""
+"""Conversion of a catalogue between JSON Lines and Parquet."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,43 +21,44 @@ def convert_carrier(
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
     group_bytes: int = 2**20,
 ) -> CatalogueReport:
-    """Write a catalogue in the other carrier, or anew in the same one.
+    """Copy a catalogue to Parquet or JSON Lines.
 
-    Row by row, in little memory. Parquet takes the pictures into the file,
-    JSON Lines saves them beside it; Parquet to Parquet makes row groups small.
+    Rows are copied one by one, which takes little memory. Parquet contains the
+    pictures; JSON Lines stores them in files beside it. A copy from Parquet to
+    Parquet changes the size of the row groups.
 
     Args:
         source: Catalogue to read.
-        target: ``.jsonl`` or ``.parquet``; replaced when the new
-            one is complete.
-        image_dir: Where pictures go when the target is
-            JSON Lines; see :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
-        strict: Raise at the first row that cannot be used.
-        progress: Wraps the sized sequence of rows, e.g. ``tqdm``.
-        group_bytes: Size of the row groups of a Parquet target. The
-            default is for reading at random; streams want larger ones.
+        target: ``.jsonl`` or ``.parquet`` file. An existing one is replaced
+            when the new one is complete.
+        image_dir: Folder for the pictures of a JSON Lines target; see
+            :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
+        strict: Whether to raise an error at the first row that cannot be used.
+        progress: Function that wraps the sized sequence of rows, e.g. ``tqdm``.
+        group_bytes: Size of the row groups of a Parquet target. The default
+            suits random access; streams need larger row groups.
 
     Returns:
-        CatalogueReport: What was read, and what was left out.
+        Report on the rows read and left out.
 
     Raises:
-        CatalogueError: The source cannot be read, the target is the source or
-            has another suffix.
+        CatalogueError: The source cannot be read, or the target is the source
+            or has an unknown suffix.
     """
     source, target = Path(source), Path(target)
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):
         raise CatalogueError(
-            f'{target}: the suffix {target.suffix!r} is not one of a catalogue; '
+            f'{target}: a catalogue cannot have the suffix {target.suffix!r}; '
             f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}'
         )
     if source.resolve() == target.resolve():
-        raise CatalogueError(f'{target}: is the source itself; name another target')
+        raise CatalogueError(f'{target}: the target is the source itself; name another target')
     catalogue = read_catalogue(source, strict=strict)
     if target.suffix == PARQUET_SUFFIX:
         if image_dir is not None:
             raise CatalogueError(
-                f"{target}: 'image_dir' is for JSON Lines; Parquet takes the "
-                'pictures into the file'
+                f"{target}: 'image_dir' is for JSON Lines only, since Parquet contains the "
+                'pictures; leave it out'
             )
         with ParquetCatalogueWriter(target, group_bytes=group_bytes) as writer:
             for row in progress(catalogue):

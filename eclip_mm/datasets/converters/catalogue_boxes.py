@@ -1,4 +1,4 @@
-"""The boxes of a catalogue as a COCO detection file: the way back of :mod:`.coco`."""
+"""The boxes of a catalogue as a COCO detection file, the inverse of :mod:`.coco`."""
 
 import hashlib
 import io
@@ -20,13 +20,13 @@ SUFFIX = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'GIF': 
 
 @dataclass
 class BoxesReport:
-    """What was written and what was left out.
+    """Report on what was written and what was left out.
 
     Attributes:
-        num_images, num_boxes, num_categories: Written.
-        num_repeated: Pictures that a row before held already: a frame
-            with several products is a picture of each of them.
-        problems: Pictures and boxes left out, and why.
+        num_images, num_boxes, num_categories: Numbers of what was written.
+        num_repeated: Number of pictures that an earlier row contains as well: a
+            frame with several products is a picture of each of them.
+        problems: Pictures and boxes left out, each with the reason.
     """
 
     num_images: int = 0
@@ -38,7 +38,7 @@ class BoxesReport:
     def __str__(self) -> str:
         text = (
             f'{self.num_images} images, {self.num_boxes} boxes, {self.num_categories} categories'
-            f' ({self.num_repeated} pictures of several rows written once)'
+            f' ({self.num_repeated} repeated pictures of several rows written once)'
         )
         return text + list_problems(self.problems)
 
@@ -51,30 +51,30 @@ def convert_catalogue_boxes(
     products: str | Path | None = None,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> BoxesReport:
-    """Write the pictures with boxes, and a COCO detection file of them.
+    """Write the pictures that have boxes, and a COCO detection file of them.
 
-    Boxes are of the picture as seen (EXIF orientation applied), which is how
-    the catalogue has them; a picture that needs turning is stored turned.
+    Boxes refer to the picture as seen, with the EXIF orientation applied, in
+    the catalogue and in COCO. A picture with another orientation is therefore
+    stored rotated.
 
     Args:
-        catalogue: To read.
-        annotations: COCO JSON to write.
-        image_dir: Folder to write pictures to; ``file_name`` is
-            relative to it.
-        classes: A COCO category is a ``product`` (its name the
-            product_id, its ``text`` the product's), the ``category`` of the
-            product, or the one class ``object``.
-        products: Catalogue that says which products
-            there are. Give the same one for training and evaluation: class
-            numbers are then the same. Defaults to ``catalogue``.
-        progress: Wraps the rows.
+        catalogue: Catalogue to read.
+        annotations: COCO JSON file to write.
+        image_dir: Folder for the pictures; ``file_name`` is relative to it.
+        classes: What a COCO category is: a ``product`` (named by its
+            product_id, with the product's ``text``), the ``category`` of the
+            product, or the single class ``object``.
+        products: Catalogue that lists the products. The class numbers of
+            training and evaluation agree if both use the same one. Defaults to
+            ``catalogue``.
+        progress: Function that wraps the rows.
 
     Returns:
-        BoxesReport: Counts, and what was left out.
+        Report with counts and with what was left out.
 
     Raises:
-        CatalogueError: A catalogue cannot be read, ``classes`` is none of the
-            three, or no picture has a box.
+        CatalogueError: A catalogue cannot be read, ``classes`` is unknown, or
+            no picture has a box.
     """
     if classes not in CLASSES:
         raise CatalogueError(f'classes is {classes!r}; use one of {", ".join(CLASSES)}')
@@ -118,7 +118,7 @@ def convert_catalogue_boxes(
                 if category_id is None:
                     report.problems.append(
                         f'{where}: box of {box["product_id"]!r}, which is no {classes} of '
-                        f'{products or catalogue}; name the catalogue with all of them'
+                        f'{products or catalogue}; give a catalogue that lists them all'
                     )
                     continue
                 x1, y1, x2, y2 = (float(v) for v in box['bbox'])
@@ -143,7 +143,7 @@ def convert_catalogue_boxes(
 
 
 def _categories(rows: Iterable[dict], classes: str) -> tuple[list[dict], Callable]:
-    """COCO categories, and product_id -> category id or None."""
+    """COCO categories, and a function from product_id to category id or None."""
     if classes == 'object':
         return [dict(id=1, name='object')], lambda product_id: 1
     name_of, texts = {}, {}
@@ -161,7 +161,7 @@ def _categories(rows: Iterable[dict], classes: str) -> tuple[list[dict], Callabl
 
 
 def _store(data: bytes, picture, image_dir: Path, name: str) -> str:
-    """Write the picture with its own bytes, unless they are of another orientation."""
+    """Store the original bytes of a picture, or a PNG if its orientation has to change."""
     with Image.open(io.BytesIO(data)) as stored:
         turned = stored.getexif().get(0x0112, 1) != 1
         suffix = SUFFIX.get(stored.format)

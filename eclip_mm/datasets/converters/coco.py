@@ -1,6 +1,7 @@
-"""COCO boxes and product names: every category is a product, every frame a picture of it.
+"""Catalogues from COCO boxes and product names.
 
-Or the other way round: every frame is a row, whose text names the products in it.
+A row is either a category, with the frames that show it as its pictures, or a
+frame, whose text names the products in it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,37 +32,41 @@ def convert_coco(
 ) -> CocoReport:
     """Write a catalogue from a COCO detection file.
 
-    A frame in which several products are seen becomes a picture of each of
-    them, with the boxes of all. Crowd boxes are left out; boxes are clipped to
-    the frame.
+    A frame that shows several products becomes a picture of each of them, with
+    the boxes of all. Crowd boxes are left out, and boxes are clipped to the
+    frame.
 
     Args:
-        annotations: COCO JSON.
+        annotations: COCO JSON file.
         image_root: Folder that ``file_name`` is relative to.
-        target: ``.parquet`` (pictures inside) or ``.jsonl``
-            (paths of the frames, unless they are cropped or made smaller).
-        products: JSON list of objects with
-            ``product_id``, ``name`` (the category's) and what else ``text``
-            uses. Without it the category id is the product id.
+        target: ``.parquet`` file, which contains the pictures, or ``.jsonl``
+            file, which contains the paths of the frames unless they are cropped
+            or scaled down.
+        products: JSON list of objects with ``product_id``, ``name`` (of the
+            category) and the other keys that ``text`` uses. Without it the
+            category id is the product id.
         text: Template of the product text.
-        source: Word for where the pictures come from.
-        pictures: ``frames`` stores frames with boxes, ``crops`` a
-            cut-out per box, of the source ``crop``, ``both`` both.
-        min_crop: Leave out cut-outs with a side shorter than this.
-        rows: ``products``, or ``frames``: each frame is a row, with the
-            file's name as product_id, the texts of its products joined by
-            commas, and its boxes: a query for several products at once.
-        min_products: Leave out frames of fewer different products
-            (``rows='frames'``).
-        max_size: Longest side of the stored pictures.
-        quality: JPEG quality of pictures that are written anew.
-        progress: Wraps the list of products.
+        source: Source of the pictures.
+        pictures: ``frames`` stores frames with boxes, ``crops`` stores a
+            cut-out of each box with the source ``crop``, ``both`` stores both.
+        min_crop: Shortest side of a cut-out in pixels; smaller ones are left
+            out.
+        rows: ``products`` makes a row per product. ``frames`` makes a row per
+            frame, a query for several products at once: its product_id is the
+            name of the file, its text joins the texts of its products by
+            commas, and its picture has the boxes.
+        min_products: Smallest number of different products in a frame; other
+            frames are left out (``rows='frames'`` only).
+        max_size: Longest side of the stored pictures in pixels.
+        quality: JPEG quality of pictures that are encoded again.
+        progress: Function that wraps the list of products.
 
     Returns:
-        CocoReport: Counts, and what was left out.
+        Report with counts and with what was left out.
 
     Raises:
-        CatalogueError: A file is not what it should be.
+        CatalogueError: A file cannot be read or does not fit, or an argument is
+            unknown.
     """
     for name, value, known in (
         ('pictures', pictures, ('frames', 'crops', 'both')),
@@ -70,11 +75,11 @@ def convert_coco(
         if value not in known:
             raise CatalogueError(f'{name} is {value!r}; use one of {", ".join(known)}')
     if rows == 'frames' and pictures != 'frames':
-        raise CatalogueError("rows='frames' has a frame in every row: leave pictures='frames'")
+        raise CatalogueError("rows='frames' stores whole frames only; set pictures='frames'")
     target = Path(target)
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):
         raise CatalogueError(
-            f'{target}: the suffix {target.suffix!r} is not one of a catalogue; '
+            f'{target}: a catalogue cannot have the suffix {target.suffix!r}; '
             f'use {JSONL_SUFFIXES[0]} or {PARQUET_SUFFIX}'
         )
     report = CocoReport()

@@ -1,9 +1,9 @@
-"""What is wrong with a COCO detection file: every fault named and counted."""
+"""Faults of a COCO detection file, named and counted."""
 
 import os
 from dataclasses import dataclass, field
 
-#: kind of fault -> what is done about it
+#: kind of fault -> how it is handled
 KINDS = {
     'zero area': 'boxes without area left out',
     'outside the image': 'boxes outside of their image left out',
@@ -19,9 +19,9 @@ class CocoFaults:
 
     Attributes:
         where: the file, for messages.
-        faults: kind of :data:`KINDS` -> each fault in words.
-        bad_annotations: ids of annotations to leave out.
-        bad_images: ids of images to leave out.
+        faults: kind of :data:`KINDS` -> descriptions of the faults.
+        bad_annotations: ids of the annotations to leave out.
+        bad_images: ids of the images to leave out.
     """
 
     where: str
@@ -42,12 +42,12 @@ class CocoFaults:
 
 
 def box_fault(annotation: dict, images: dict, categories) -> str | None:
-    """Why a box cannot be used: a kind of :data:`KINDS`, or None.
+    """Kind of fault (:data:`KINDS`) for which a box cannot be used, or None.
 
     Args:
         annotation: with ``image_id``, ``category_id`` and ``bbox``.
         images: id -> image, with ``width`` and ``height``.
-        categories: ids that exist.
+        categories: ids of the categories that the file lists.
     """
     image = images.get(annotation['image_id'])
     x, y, w, h = annotation['bbox']
@@ -63,15 +63,15 @@ def box_fault(annotation: dict, images: dict, categories) -> str | None:
 
 
 def check_coco(data: dict, image_root: str | None, where: str) -> CocoFaults:
-    """Look for boxes and images that training and evaluation cannot use.
+    """Find boxes and images that training and evaluation cannot use.
 
-    Crowd boxes are no fault. A box that reaches over the edge is none either,
-    as long as part of it is inside.
+    A crowd box is not a fault, and neither is a box that is partly inside the
+    image.
 
     Args:
         data: a COCO detection file: ``images``, ``annotations``, ``categories``.
-        image_root: folder that ``file_name`` is relative to; None does not
-            look for the files.
+        image_root: folder that ``file_name`` is relative to. None skips the
+            check that the files exist.
         where: path of the file, for messages.
     """
     result = CocoFaults(str(where))

@@ -1,4 +1,4 @@
-"""Reading a COCO detection file: products, and frames with their boxes."""
+"""Reader of COCO detection files: products, and frames with their boxes."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from eclip_mm.datasets.storage.schema import CatalogueError
 
 @dataclass
 class CocoReport:
-    """What was written and what was left out.
+    """Report on what was written and what was left out.
 
     Attributes:
-        num_products, num_pictures, num_boxes: Written; a frame counts
-            once for every product in it, and so do its boxes. Where every
-            frame is a row, ``num_products`` counts these.
+        num_products, num_pictures, num_boxes: Numbers of what was written. A
+            frame and its boxes count once for every product in it. With a row
+            per frame, ``num_products`` is the number of rows.
         left_out_products: Categories without a usable box.
-        num_left_out_frames: Frames of too few products.
-        problems: Frames and boxes left out, and why.
+        num_left_out_frames: Number of frames with too few products.
+        problems: Frames and boxes left out, each with the reason.
     """
 
     num_products: int = 0
@@ -37,7 +37,7 @@ class CocoReport:
                 + ', '.join(self.left_out_products)
             )
         if self.num_left_out_frames:
-            text += f'\n{self.num_left_out_frames} frames of too few products left out'
+            text += f'\n{self.num_left_out_frames} frames with too few products left out'
         return text + list_problems(self.problems)
 
 
@@ -52,17 +52,17 @@ def read_coco(
     """Products and frames of a file.
 
     Args:
-        annotations, image_root, products, text, source: as for
+        annotations, image_root, products, text, source: As in
             :func:`~eclip_mm.datasets.converters.coco.convert_coco`.
-        report: Receives boxes that are left out.
+        report: Report that receives the boxes left out.
 
     Returns:
-        Products ``{product_id, text,
-        category}``; frames with a box, ``{path, name, source, boxes}``, in
-        the order of the file, with boxes as the catalogue has them.
+        Products ``{product_id, text, category}``, and frames with a box,
+        ``{path, name, source, boxes}``, in the order of the file. Boxes are
+        xyxy pixels, as in the catalogue.
 
     Raises:
-        CatalogueError: A file is not what it should be.
+        CatalogueError: A file cannot be read or does not fit.
     """
     data = _read_json(annotations, ('images', 'annotations', 'categories'))
     by_category = _products(data['categories'], annotations, products, text)
@@ -77,7 +77,7 @@ def _read_json(path: str | Path, keys: tuple[str, ...] = ()):
         raise CatalogueError(f'{path}: cannot be read as JSON ({error})') from error
     for key in keys:
         if not isinstance(data, dict) or key not in data:
-            raise CatalogueError(f'{path}: has no key {key!r}; give a COCO detection file')
+            raise CatalogueError(f'{path}: the key {key!r} is missing; give a COCO detection file')
     return data
 
 
@@ -92,15 +92,16 @@ def _products(categories: list[dict], annotations, products, text: str) -> dict[
         if entries is not None:
             if category['name'] not in entries:
                 raise CatalogueError(
-                    f'{products}: no product has the name {category["name"]!r} '
-                    f'of category {category["id"]} in {annotations}; add it'
+                    f'{products}: no product has the name {category["name"]!r} of '
+                    f'category {category["id"]} in {annotations}; add one'
                 )
             entry = entries[category['name']]
         try:
             title = text.format(**entry)
         except KeyError as error:
             raise CatalogueError(
-                f'the text template {text!r} uses {error}, which the product {entry} does not have'
+                f'the text template {text!r} uses the key {error}, which the product {entry} '
+                'lacks; add it or change the template'
             ) from error
         result[category['id']] = dict(
             product_id=entry['product_id'], text=title, category=category.get('supercategory')
@@ -127,7 +128,7 @@ def _frames(
         fault = box_fault(annotation, images, products)
         if fault or annotation.get('iscrowd'):
             report.problems.append(
-                f'{annotations}, annotation {annotation.get("id")}: {fault or "is a crowd"}, '
+                f'{annotations}, annotation {annotation.get("id")}: {fault or "crowd"}, '
                 f'bbox {annotation["bbox"]}'
             )
             continue

@@ -1,4 +1,4 @@
-"""GroceryStoreDataset (Klasson et al., WACV 2019) in its own upstream layout."""
+"""Converter of GroceryStoreDataset (Klasson et al., WACV 2019) in its upstream layout."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -13,14 +13,14 @@ from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 @dataclass
 class GroceryStoreReport:
-    """What was written, and what the copy at hand lacks.
+    """Report on what was written and what the data set lacks.
 
     Attributes:
-        num_products: Products per split.
-        num_photos: Phone photos per split.
+        num_products: Number of products per split.
+        num_photos: Number of phone photos per split.
         left_out: Products without a picture, per split.
-        missing: Lists, photos and descriptions that are not there
-            or cannot be read.
+        missing: Lists, photos and descriptions that do not exist or cannot be
+            read.
     """
 
     num_products: dict[str, int] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class GroceryStoreReport:
         lines = [
             f'{split}.parquet: {count} products, {self.num_photos[split]} phone photos'
             + (
-                f' ({len(self.left_out[split])} products without one left out: '
+                f' ({len(self.left_out[split])} products without a picture left out: '
                 f'{", ".join(self.left_out[split][:10])})'
                 if self.left_out[split]
                 else ''
@@ -40,7 +40,7 @@ class GroceryStoreReport:
             for split, count in self.num_products.items()
         ]
         if self.missing:
-            lines.append(f'{len(self.missing)} files of the data set are missing here:')
+            lines.append(f'{len(self.missing)} files of the data set are missing or unreadable:')
             lines += [f'  - {name}' for name in self.missing[:20]]
             lines += [f'  - and {len(self.missing) - 20} more'] if len(self.missing) > 20 else []
         return '\n'.join(lines)
@@ -53,42 +53,43 @@ def convert_grocery_store(
     quality: int = 90,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> GroceryStoreReport:
-    """Write ``train.parquet`` and ``val.parquet`` (and ``test.parquet``, where listed).
+    """Write ``train.parquet``, ``val.parquet`` and, if the list exists, ``test.parquet``.
 
-    A product is one of the 81 fine classes; its text is its name and
-    description, its category the coarse class. In ``train`` the iconic picture
-    is ``merchant`` and the training photos are ``comment``. The other splits
-    have the same products with the photos of their own list only; products
-    without one are left out.
+    A product is one of the 81 fine classes. Its text is its name and
+    description, and its category is the coarse class. In ``train``, the iconic
+    picture has the source ``merchant`` and the training photos have the source
+    ``comment``. In the other splits, a product has the photos of that split's
+    list only; products without a photo are left out.
 
     Args:
-        root: ``GroceryStoreDataset`` or its folder ``dataset``.
-        out_dir: Where the files go.
-        max_size: Longest side of the stored pictures; None
-            keeps the original files.
-        quality: JPEG quality of pictures that are made smaller.
-        progress: Wraps the list of products of each split.
+        root: Folder ``GroceryStoreDataset`` or its folder ``dataset``.
+        out_dir: Folder for the files.
+        max_size: Longest side of the stored pictures in pixels; None keeps the
+            original files.
+        quality: JPEG quality of pictures that are scaled down.
+        progress: Function that wraps the list of products of each split.
 
     Returns:
-        GroceryStoreReport: Counts, and what is missing.
+        Report with counts and with what is missing.
 
     Raises:
-        CatalogueError: ``root`` is not the data set.
+        CatalogueError: ``root`` is not the data set, or one of its lists has an
+            unexpected row.
     """
     root, out_dir = Path(root), Path(out_dir)
     if not (root / 'classes.csv').is_file():
         root = root / 'dataset'
     if not (root / 'classes.csv').is_file():
         raise CatalogueError(
-            f'{root.parent}: there is no classes.csv in it or in its folder `dataset`; give the '
-            'folder of a clone of github.com/marcusklasson/GroceryStoreDataset'
+            f'{root.parent}: neither this folder nor its folder `dataset` has a classes.csv; give '
+            'the folder of a clone of github.com/marcusklasson/GroceryStoreDataset'
         )
     report = GroceryStoreReport()
     products = _read_products(root, report)
     for split in ('train', 'val', 'test'):
         list_file = root / f'{split}.txt'
         if not list_file.is_file():
-            report.missing.append(f'{split}.txt (no {split}.parquet is written)')
+            report.missing.append(f'{split}.txt ({split}.parquet is not written)')
             continue
         photos = _read_list(list_file, len(products))
         report.num_photos[split], report.left_out[split] = 0, []
@@ -125,7 +126,7 @@ def _read_products(root: Path, report: GroceryStoreReport) -> list[dict]:
         if len(row) < 6 or not row[1].isdigit() or int(row[1]) != len(products):
             raise CatalogueError(
                 f'{root / "classes.csv"}, row {number}: {row} is not (name, id, coarse name, '
-                'coarse id, iconic picture, description) in the order of the ids'
+                'coarse id, iconic picture, description), or its id is out of order'
             )
         name, _, coarse, _, iconic, description_file = (cell.strip() for cell in row[:6])
         words = name.replace('-', ' ')
@@ -148,7 +149,7 @@ def _read_products(root: Path, report: GroceryStoreReport) -> list[dict]:
 
 
 def _read_list(path: Path, num_classes: int) -> list[list[str]]:
-    """Photos of every class; a line is ``photo, fine class id, coarse class id``."""
+    """Photos of every class. A line of the list is ``photo, fine class id, coarse class id``."""
     photos: list[list[str]] = [[] for _ in range(num_classes)]
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
         if not line.strip():

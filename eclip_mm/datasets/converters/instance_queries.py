@@ -16,28 +16,29 @@ def write_instance_queries(
     min_products: int = 2,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> tuple[int, int]:
-    """One row per annotated photo; its text names every product in it.
+    """Write one row per annotated photo, whose text names every product in it.
 
-    The row's product_id is the picture's, ``{product_id}#{number}``; the text
-    joins the texts of the distinct products in the photo by commas, in the
-    order of their boxes. The boxes keep their product_ids: they are the labels
-    that ``ProductRetrieval(protocol='product1m')`` reads.
+    The row's product_id is the id of the picture, ``{product_id}#{number}``.
+    Its text joins the texts of the different products in the photo by commas,
+    in the order of their boxes. The boxes keep their product_ids, which are the
+    labels that ``ProductRetrieval(protocol='product1m')`` reads.
 
     Args:
         catalogue: catalogue with boxes.
-        target: ``.parquet`` to write.
-        texts_from: further catalogues that know the texts of products in the
-            photos.
-        sources: only photos of these sources; None takes all.
-        min_products: photos of fewer different products are left out.
-        progress: wraps the row numbers.
+        target: ``.parquet`` file to write.
+        texts_from: further catalogues with texts of products in the photos.
+        sources: sources of the photos to use; None uses all.
+        min_products: smallest number of different products in a photo; other
+            photos are left out.
+        progress: function that wraps the row numbers.
 
     Returns:
-        Photos written, and photos left out for having too few products.
+        Number of photos written, and number of photos left out because they
+        show too few products.
 
     Raises:
-        CatalogueError: A box names a product whose text no catalogue knows,
-            or no photo is left.
+        CatalogueError: A box names a product whose text is in none of the
+            catalogues, or no photo shows enough products.
     """
     rows = read_catalogue(catalogue)
     texts = {}
@@ -59,14 +60,14 @@ def write_instance_queries(
                     if product_id not in texts:
                         raise CatalogueError(
                             f'{catalogue}: picture {name} shows product {product_id!r}, whose '
-                            'text is in none of the catalogues; add one by --texts-from'
+                            'text is in none of the catalogues; add its catalogue by --texts-from'
                         )
                 text = ', '.join(texts[product_id] for product_id in products)
                 writer.write(dict(product_id=name, text=text, category=None, images=[image]))
                 written += 1
         if not written:
             raise CatalogueError(
-                f'{catalogue}: no photo has boxes of {min_products} products or more; nothing '
-                f'to write to {target}'
+                f'{catalogue}: no photo has boxes of {min_products} products or more, so that '
+                f'{target} would be empty; lower min_products or add boxes'
             )
     return written, left_out

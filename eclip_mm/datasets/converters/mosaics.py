@@ -1,4 +1,4 @@
-"""Photos of one product each, put together: grounding figures where nobody drew boxes."""
+"""Mosaics of photos of single products, for grounding figures without annotated boxes."""
 
 import io
 import random
@@ -25,30 +25,32 @@ def write_mosaics(
     quality: int = 90,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> tuple[int, list[str]]:
-    """One mosaic per photo: the photo in one cell, other products in the rest.
+    """Write one mosaic per photo: the photo in one cell, other products in the rest.
 
-    A cell is the middle square of a photo, scaled to ``cell_size``; its box
-    says which product it shows. The box is that of the whole photo: a map that
-    has its peak there has found the right photo, not the product in it. A guess
-    is right in one case of ``grid ** 2``.
+    A cell is the central square of a photo, scaled to ``cell_size``; its box
+    names the product that it shows. The box covers the whole cell: a map with
+    its peak there has found the right photo, not the product in it. Chance is
+    ``1 / grid ** 2``.
 
     Args:
-        catalogue: photos that show one product each; boxes that they have are
-            not read.
-        target: ``.parquet`` to write, a row per product as in ``catalogue``.
-        sources: only photos of these sources; None takes all.
-        grid: cells per side.
-        cell_size: pixels per side of a cell.
-        seed: of the places and the other products; the same catalogue and seed
-            give the same mosaics.
-        quality: of the JPEGs.
-        progress: wraps the row numbers.
+        catalogue: catalogue whose photos show one product each; boxes in it are
+            ignored.
+        target: ``.parquet`` file to write, with a row per product of
+            ``catalogue``.
+        sources: sources of the photos to use; None uses all.
+        grid: number of cells per side.
+        cell_size: side of a cell in pixels.
+        seed: seed of the positions and of the other products; the same
+            catalogue and seed give the same mosaics.
+        quality: JPEG quality.
+        progress: function that wraps the row numbers.
 
     Returns:
-        Mosaics written, and what could not be decoded.
+        Number of mosaics written, and a message for each photo that cannot be
+        decoded.
 
     Raises:
-        CatalogueError: Fewer products with photos than cells.
+        CatalogueError: There are fewer products with photos than cells.
     """
     rows, problems = read_catalogue(catalogue), []
     cells: dict[int, list[Image.Image]] = {}
@@ -66,7 +68,7 @@ def write_mosaics(
         raise CatalogueError(
             f'{catalogue}: {len(cells)} products have photos'
             f'{"" if sources is None else f" of the sources {list(sources)}"}, too few for '
-            f'mosaics of {grid} x {grid} different products'
+            f'mosaics of {grid} x {grid} different products; use a smaller grid'
         )
     generator, written = random.Random(seed), 0
     with ParquetCatalogueWriter(target) as writer:

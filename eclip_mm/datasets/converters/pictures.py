@@ -1,4 +1,4 @@
-"""Making stored pictures smaller, so that training does not decode large photos."""
+"""Scaling of stored pictures, so that training does not decode large photos."""
 
 import io
 from pathlib import Path
@@ -16,16 +16,16 @@ def shrink_picture(
     quality: int = 90,
     crop: tuple[float, float, float, float] | None = None,
 ) -> dict:
-    """Scale a catalogue image down, its boxes with it.
+    """Scale a catalogue image and its boxes down.
 
-    A picture that is small enough and needs no cropping keeps its bytes.
+    A picture that is small enough and is not cropped keeps its bytes.
 
     Args:
-        image: ``path`` or ``bytes``, ``source`` and maybe ``boxes``.
-        max_size: Longest side allowed. None keeps the size.
-        quality: JPEG quality of what is written anew.
-        crop: Keep only this part (xyxy in pixels of the
-            picture as seen, EXIF orientation applied); boxes are dropped.
+        image: ``path`` or ``bytes``, ``source`` and optionally ``boxes``.
+        max_size: Longest side allowed, in pixels. None keeps the size.
+        quality: JPEG quality of a picture that is encoded again.
+        crop: Part to keep, as xyxy in pixels of the picture as seen (EXIF
+            orientation applied). Boxes are then dropped. None keeps the whole.
 
     Returns:
         The image with ``bytes`` instead of ``path``.

@@ -1,12 +1,12 @@
-"""Attributes of a generated product, and the title that they give it."""
+"""Attributes of a generated product, and its title made from them."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-#: noun (also the category) -> where the brand mark sits, in the shape's own
-#: coordinates (u right, v down, the silhouette spans about [-1, 1]).
+#: noun (also the category) -> centre of the brand mark in the shape's own
+#: coordinates (u right, v down; the silhouette spans about [-1, 1]).
 SHAPES = {
     'ball': (0.0, 0.0),
     'box': (0.0, 0.0),
@@ -22,7 +22,7 @@ SHAPES = {
     'tile': (0.0, 0.0),
 }
 
-#: the easiest to tell apart come first, here and among the shapes
+#: The colours that are easiest to tell apart come first; so do the shapes.
 COLOURS = {
     'red': (214, 40, 40),
     'yellow': (250, 215, 50),
@@ -69,15 +69,15 @@ _CLOSERS = (
 
 _SHAPE_NAMES = tuple(SHAPES)
 _COLOUR_NAMES = tuple(COLOURS)
-#: what may tell two products apart; shape and colour always do
+#: attributes that can be switched off; shape and colour are always in use
 OPTIONAL_ATTRIBUTES = ('pattern', 'mark')
 
 
 def _radix(attributes: tuple[str, ...], num_shapes: int, num_colours: int) -> tuple[int, ...]:
     """Mixed radix of an attribute combination.
 
-    Shape, colour, pattern with its second colour (plain has none), mark with
-    its colour (0 is no mark).
+    The digits are shape, colour, pattern with its second colour (a plain
+    product has none), and mark with its colour (0 is no mark).
     """
     others = len(COLOURS) - 1
     return (
@@ -93,13 +93,13 @@ def num_combinations(
     num_shapes: int = len(SHAPES),
     num_colours: int = len(COLOURS),
 ) -> int:
-    """How many different products exist: with everything in use, 1.3 million."""
+    """Number of different products: 1.3 million with everything in use."""
     return math.prod(_radix(attributes, num_shapes, num_colours))
 
 
 @dataclass(frozen=True)
 class ProductSpec:
-    """One generated product: what it looks like and how its page is titled."""
+    """One generated product: its appearance and its title."""
 
     product_id: str
     shape: str
@@ -131,11 +131,12 @@ def build_spec(
     """The product of one attribute combination.
 
     Args:
-        product_id: identity.
+        product_id: identity of the product.
         combination: index below :func:`num_combinations`.
-        rng: draws the filler words of the title.
+        rng: generator that draws the filler words of the title.
         attributes: optional attributes in use.
-        num_shapes, num_colours: how many of each, from the start of the lists.
+        num_shapes, num_colours: number of each in use, from the start of the
+            lists.
     """
     digits = []
     for base in _radix(attributes, num_shapes, num_colours):

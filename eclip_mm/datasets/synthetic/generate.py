@@ -1,7 +1,7 @@
 """The generated catalogue: products, splits and their pictures on disk.
 
-Everything follows from (seed, split, product, picture) alone: the number of
-workers and the machine do not matter.
+The content depends on (seed, split, product, picture) alone, not on the number
+of workers or on the machine.
 """
 
 import io
@@ -31,33 +31,34 @@ from eclip_mm.datasets.synthetic.attributes import (
 from eclip_mm.datasets.synthetic.scenes import render_picture
 
 _SPLIT_KEYS = {'train': 0, 'photos': 1, 'products': 2}
-_CHUNK = 16  # rows that a worker makes at a time
+_CHUNK = 16  # rows that a worker renders at a time
 
 
 @dataclass(frozen=True)
 class SyntheticCatalogueConfig:
-    """What to generate.
+    """Settings of a generated catalogue.
 
     Attributes:
-        num_products: trained products, 64 to 1,000,000.
-        num_heldout_products: further products that no training picture shows.
-        merchant, comment, video: pictures of each source per product in
-            ``train`` and ``products``.
-        heldout_photos: fresh ``comment`` and ``video`` pictures (alternating)
-            per trained product in ``photos``.
-        max_photo_products: at most so many trained products in ``photos``.
+        num_products: number of trained products, 64 to 1,000,000.
+        num_heldout_products: number of further products that no training
+            picture shows.
+        merchant, comment, video: number of pictures of each source per product
+            in ``train`` and ``products``.
+        heldout_photos: number of new pictures per trained product in
+            ``photos``, alternately of the sources ``comment`` and ``video``.
+        max_photo_products: largest number of trained products in ``photos``.
         image_size: side of a picture in pixels.
         image_format: ``png`` (the same pixels everywhere) or ``jpeg``
             (about a third of the size).
-        attributes: what tells products apart besides shape and colour:
-            ``pattern``, ``mark``.
-        num_shapes, num_colours: how many of each are in use, at most 12. All
-            of them without further attributes make 144 products.
-        num_others: fewest and most other products in a comment or video
-            picture, at least 2.
-        object_scale: smallest and largest side of a product there, as a share
-            of the picture's side.
-        seed: everything follows from it.
+        attributes: attributes that distinguish products besides shape and
+            colour: ``pattern``, ``mark``.
+        num_shapes, num_colours: number of each in use, at most 12. All of them
+            without further attributes give 144 products.
+        num_others: smallest and largest number of other products in a comment
+            or video picture, at least 2.
+        object_scale: smallest and largest side of a product in such a picture,
+            as a share of the picture's side.
+        seed: seed of all random choices.
     """
 
     num_products: int = 512
@@ -78,26 +79,29 @@ class SyntheticCatalogueConfig:
 
     def __post_init__(self):
         if not 64 <= self.num_products <= 1_000_000:
-            raise ValueError(f'num_products must be 64 to 1,000,000, got {self.num_products}')
+            raise ValueError(f'num_products must be from 64 to 1,000,000, got {self.num_products}')
         unknown = set(self.attributes) - set(OPTIONAL_ATTRIBUTES)
         if unknown:
             raise ValueError(f'attributes must be among {OPTIONAL_ATTRIBUTES}, got {unknown}')
         for name in ('attributes', 'num_others', 'object_scale'):  # a config gives lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 2 <= self.num_others[0] <= self.num_others[1]:
-            raise ValueError(f'num_others must be 2 <= fewest <= most, got {self.num_others}')
+            raise ValueError(
+                f'num_others must be (low, high) with 2 <= low <= high, got {self.num_others}'
+            )
         if not 0.1 <= self.object_scale[0] <= self.object_scale[1] <= 0.6:
             raise ValueError(
-                f'object_scale must be 0.1 <= smallest <= largest <= 0.6, got {self.object_scale}'
+                'object_scale must be (low, high) with 0.1 <= low <= high <= 0.6, '
+                f'got {self.object_scale}'
             )
         for name, most in (('num_shapes', len(SHAPES)), ('num_colours', len(COLOURS))):
             if not 2 <= getattr(self, name) <= most:
-                raise ValueError(f'{name} must be 2 to {most}, got {getattr(self, name)}')
+                raise ValueError(f'{name} must be from 2 to {most}, got {getattr(self, name)}')
         exist = num_combinations(*self._attribute_space)
         if self.num_products + self.num_heldout_products > exist:
             raise ValueError(
-                f'only {exist} products differ in shape, colour and '
-                f'{self.attributes}; lower num_products or add attributes'
+                f'shape, colour and the attributes {self.attributes} distinguish only {exist} '
+                'products; lower num_products or add attributes'
             )
         if self.image_format not in ('png', 'jpeg'):
             raise ValueError(f"image_format must be 'png' or 'jpeg', got {self.image_format!r}")
@@ -113,17 +117,17 @@ class SyntheticCatalogueConfig:
 
 @lru_cache(maxsize=2)
 def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
-    """Distinct attribute combinations: trained products first, then held-out."""
+    """Distinct attribute combinations: first the trained products, then the held-out ones."""
     rng = np.random.default_rng([config.seed, 7])
     total = config.num_products + config.num_heldout_products
-    # a random key per combination and a sort: unlike Generator.choice this
-    # uses nothing but raw draws, whose stream numpy keeps fixed
+    # Sorting random keys uses raw draws only, whose stream numpy keeps fixed;
+    # that of Generator.choice may change between versions.
     keys = rng.random(num_combinations(*config._attribute_space))
     return np.argsort(keys, kind='stable')[:total]
 
 
 def product_spec(config: SyntheticCatalogueConfig, index: int) -> ProductSpec:
-    """The ``index``-th product; held-out ones follow the trained ones."""
+    """The ``index``-th product; held-out products follow the trained ones."""
     heldout = index >= config.num_products
     name = f'heldout-{index - config.num_products:07d}' if heldout else f'product-{index:07d}'
     rng = np.random.default_rng([config.seed, 11, index])
@@ -148,8 +152,8 @@ def _split_plan(config, split):
 def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> dict:
     """One catalogue row (schema of DESIGN section 2) with its pictures as bytes.
 
-    Training pictures and held-out photos show trained products only; those of
-    held-out products may show any product beside them.
+    Training pictures and held-out photos show trained products only. Pictures
+    of held-out products may show any other product as well.
     """
     spec = product_spec(config, index)
     pool = config.num_products + (config.num_heldout_products if split == 'products' else 0)
@@ -181,11 +185,11 @@ def iter_rows(
     """Rows of a split in order.
 
     Args:
-        config: what to generate.
+        config: settings of the catalogue.
         split: ``train``, ``photos`` or ``products``.
-        pool: renders the rows; None for this process.
-        num_pending: chunks that may wait for the consumer, so that a large
-            catalogue is never in memory.
+        pool: executor that renders the rows; None renders them in this process.
+        num_pending: number of chunks that may wait for the consumer. It bounds
+            the memory that a large catalogue takes.
     """
     indices = _split_plan(config, split)[0]
     make = partial(generate_row, config, split)
@@ -211,19 +215,20 @@ def write_synthetic_catalogue(
     num_workers: int = 0,
     progress=lambda rows: rows,
 ) -> dict[str, Path]:
-    """Write ``train``, ``photos`` and ``products`` as Parquet; reuse what is there.
+    """Write ``train``, ``photos`` and ``products`` as Parquet, and keep complete ones.
 
     Args:
-        config: what to generate.
-        out_dir: folder; gets ``{split}.parquet`` and ``config.json``.
-        num_workers: rendering processes, 0 for this one.
-        progress: wraps the iterator of rows of each split, e.g. a progress bar.
+        config: settings of the catalogue.
+        out_dir: folder that receives ``{split}.parquet`` and ``config.json``.
+        num_workers: number of rendering processes; 0 renders in this process.
+        progress: function that wraps the iterator of rows of each split, e.g.
+            a progress bar.
 
     Returns:
-        Path of each split; without held-out products or photos that split is left out.
+        Path of each split. A split without products is left out.
 
     Raises:
-        FileExistsError: the folder holds a catalogue of another config.
+        FileExistsError: The folder contains a catalogue of another config.
     """
     from eclip_mm.datasets.catalogue import ParquetCatalogueWriter
 
@@ -237,8 +242,8 @@ def write_synthetic_catalogue(
     }
     if stamp.exists() and stamp.read_text() != wanted:
         raise FileExistsError(
-            f'{out_dir} holds a catalogue of another config ({stamp}); '
-            'name another folder or remove this one'
+            f'{out_dir} contains a catalogue of another config ({stamp}); '
+            'choose another folder or remove this one'
         )
     stamp.write_text(wanted)
     missing = [split for split, path in paths.items() if not path.exists()]
@@ -248,14 +253,14 @@ def write_synthetic_catalogue(
             with ParquetCatalogueWriter(part) as writer:
                 for row in progress(iter_rows(config, split, pool, 4 * num_workers)):
                     writer.write(row)
-            part.rename(paths[split])  # a split is there whole or not at all
+            part.rename(paths[split])  # so that a split is either complete or absent
     return paths
 
 
 def _start_pool(num_workers: int):
     if num_workers == 0:
         return nullcontext()
-    # an executor, not a Pool: where a worker cannot start or is killed it raises, a Pool hangs
+    # An executor raises an error when a worker cannot start or is killed; a Pool would hang.
     return ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context('spawn'),
@@ -264,7 +269,7 @@ def _start_pool(num_workers: int):
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the main process is gone, which a killed one cannot ask for."""
+    """End this worker with the main process, which cannot stop its workers when it is killed."""
 
     def wait():
         multiprocessing.parent_process().join()

@@ -1,4 +1,4 @@
-"""The generated catalogue that a config asks for."""
+"""Generation of the catalogue that a config describes."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from eclip_mm.datasets.synthetic.generate import (
 
 
 def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:
-    """Generate the catalogue of a config where it is not there yet.
+    """Generate the catalogue of a config unless it exists.
 
-    Beside the splits it gets ``queries.parquet``: the held-out photos as
-    queries for all the products in them (instance-level retrieval).
+    Besides the splits, the folder receives ``queries.parquet``: the held-out
+    photos as queries for all products in them (instance-level retrieval).
 
     Args:
         cfg: config with ``synthetic`` (:class:`SyntheticCatalogueConfig`'s
             arguments) and ``data_root``.
-        num_workers: rendering processes.
+        num_workers: number of rendering processes.
 
     Returns:
-        Path of each split; none where the config has no ``synthetic``: its
-        catalogue is the user's own.
+        Path of each split. Empty if the config has no ``synthetic``, since its
+        catalogue is then the user's own.
 
     Raises:
-        FileExistsError: ``data_root`` holds a catalogue of another config.
+        FileExistsError: ``data_root`` contains a catalogue of another config.
     """
     if cfg.get('synthetic') is None:
         return {}

@@ -12,9 +12,9 @@ SOURCES = ('merchant', 'comment', 'video')
 
 _SUPERSAMPLE = 2
 _MARK_RADIUS = 0.3
-#: a product counts as visible, and gets a box, from this share of its pixels on
+#: A product gets a box if at least this share of its pixels is visible.
 MIN_VISIBLE = 0.3
-#: the product that the picture belongs to shows at least this share
+#: At least this share of the product that the picture belongs to is visible.
 MIN_TARGET_VISIBLE = 0.6
 
 
@@ -28,7 +28,11 @@ class _Placed:
 
 
 def _render_product(canvas, owner, item: _Placed, index: int):
-    """Draw one product; ``owner`` (H, W) int keeps who is on top of each pixel."""
+    """Draw one product, and note its index in ``owner`` (H, W) int: the top product per pixel.
+
+    Returns:
+        Number of pixels that the product covers, before others hide them.
+    """
     height, width = owner.shape
     cos, sin = polar(item.angle)
     reach = item.half * (abs(cos) + abs(sin))
@@ -52,12 +56,12 @@ def _render_product(canvas, owner, item: _Placed, index: int):
         mark = mark_mask(item.spec.mark, (u - mu) / _MARK_RADIUS, (v - mv) / _MARK_RADIUS)
         colour[mark] = COLOURS[item.spec.mark_colour]
 
-    # integer sums over the s x s samples of a pixel: exact, whatever the order
+    # Integer sums over the s x s samples of a pixel are exact in any order.
     def pool(array):
         h, w = y2 - y1, x2 - x1
         return array.reshape(h, _SUPERSAMPLE, w, _SUPERSAMPLE, -1).sum(axis=(1, 3))
 
-    count = pool(mask.astype(np.int32))  # (h, w, 1) covered samples
+    count = pool(mask.astype(np.int32))  # (h, w, 1) number of covered samples
     paint = pool(colour * mask[..., None])  # (h, w, 3)
     total = _SUPERSAMPLE * _SUPERSAMPLE
     patch = canvas[y1:y2, x1:x2]
@@ -84,7 +88,7 @@ def _background(rng, size, clean):
     elif kind == 2:  # floor tiles
         cells = np.floor(ramp * rng.integers(3, 8))
         canvas += ((cells[:, None] + cells[None, :]) % 2)[..., None] * 16
-    # bits and pieces that are no product: thin strips and grey rectangles
+    # clutter that is no product: thin strips and grey rectangles
     for _ in range(rng.integers(2, 7)):
         x, y = (rng.random(2) * size).astype(int)
         w, h = 1 + (rng.random(2) * size * 0.22).astype(int)
@@ -95,7 +99,7 @@ def _background(rng, size, clean):
 
 
 def _place(rng, size, specs, small, large):
-    """Non-crowded random places for products, drawn in random order."""
+    """Random positions of products that overlap as little as possible, in the given order."""
     placed = []
     for spec in specs:
         best, best_gap = None, -1e9
@@ -106,7 +110,7 @@ def _place(rng, size, specs, small, large):
             item = _Placed(
                 spec, float(x), float(y), float(half), float((rng.random() - 0.5) * 1.4)
             )
-            # gap between the two circles, in units of their radii; negative overlaps
+            # gap to the nearest product in units of both sizes; negative if they overlap
             gap = min(
                 (
                     max(abs(item.x - o.x), abs(item.y - o.y)) / (item.half + o.half) - 1
@@ -130,7 +134,7 @@ def _box_blur(canvas, passes):
 
 
 def _banner(rng, canvas, owner, index):
-    """A caption bar with blocks for letters, as shops lay over their videos."""
+    """Draw a caption bar with blocks for letters, like those that shops put over their videos."""
     size = len(canvas)
     height = int(size * (0.08 + 0.08 * rng.random()))
     top = 0 if rng.random() < 0.5 else size - height
@@ -144,7 +148,7 @@ def _banner(rng, canvas, owner, index):
 
 
 def _draw(rng, target, others, source, size, scale):
-    """One attempt at a picture: uint8 canvas and the boxes of what is seen."""
+    """One attempt at a picture: uint8 pixels and the boxes of the visible products."""
     owner = np.full((size, size), -1, dtype=np.int64)
     canvas = _background(rng, size, clean=source == 'merchant')
     if source == 'merchant':
@@ -156,7 +160,7 @@ def _draw(rng, target, others, source, size, scale):
         placed = _place(rng, size, [specs[k] for k in rng.permutation(len(specs))], *scale)
     areas = [_render_product(canvas, owner, item, k) for k, item in enumerate(placed)]
 
-    if source == 'comment' and rng.random() < 0.4:  # a strap or a hand lies over the scene
+    if source == 'comment' and rng.random() < 0.4:  # a strap or a hand in front of the scene
         at, width = int(rng.random() * size), max(2, int(size * 0.06))
         strip = (slice(None), slice(at, at + width))
         if rng.random() < 0.5:
@@ -202,19 +206,23 @@ def render_picture(
     """A picture of ``target`` as ``source`` would take it.
 
     Args:
-        rng: every choice comes from it.
+        rng: generator of all random choices.
         target: the product that the picture belongs to.
-        others: products that stand around it (not in merchant pictures).
+        others: products around it; merchant pictures do not show them.
         source: one of :data:`SOURCES`.
         size: side of the square picture in pixels.
         object_scale: smallest and largest side of a product in a comment or
             video picture, as a share of the picture's side.
 
     Returns:
-        (size, size, 3) uint8 RGB pixels and the boxes ``{bbox, product_id}``
-        (xyxy pixels, exact bounds of the visible mask) of every product of
-        which at least 30% can be seen. The target and at least two others
-        (all, if fewer are given) are always among them.
+        (size, size, 3) uint8 RGB pixels, and the boxes ``{bbox, product_id}``
+        (xyxy pixels, exact bounds of the visible mask) of every product that is
+        at least 30% visible. The target and at least two others (or all, if
+        fewer are given) are always among them.
+
+    Raises:
+        ValueError: ``source`` is unknown.
+        RuntimeError: ``size`` is too small to show that many products.
     """
     if source not in SOURCES:
         raise ValueError(f'source must be one of {SOURCES}, got {source!r}')
@@ -224,6 +232,6 @@ def render_picture(
         if len(boxes) >= wanted and any(b['product_id'] == target.product_id for b in boxes):
             return pixels, boxes
     raise RuntimeError(
-        f'no scene of {size} pixels shows {target.product_id} and two of '
+        f'found no picture of {size} pixels that shows {target.product_id} and {wanted - 1} of '
         f'{len(others)} other products; use a larger image_size'
     )

@@ -1,8 +1,9 @@
 """Silhouettes, patterns and brand marks as inequalities on coordinate grids.
 
-Only ``+ - * /``, comparisons and ``floor`` touch the pixels: they are exact
-in IEEE 754, so that a picture is the same on every machine. Trigonometry is
-done once per vertex in Python and rounded, see :func:`polar`.
+Pixels are computed with ``+ - * /``, comparisons and ``floor`` only. IEEE 754
+defines their results exactly, so that a picture is the same on every machine.
+Trigonometric functions are evaluated once per vertex and rounded, see
+:func:`polar`.
 """
 
 import math
@@ -13,8 +14,8 @@ import numpy as np
 def polar(angle: float, radius: float = 1.0) -> tuple[float, float]:
     """(radius * cos, radius * sin) rounded to 6 decimals.
 
-    libm may differ by one unit in the last place between machines; the
-    rounding removes that.
+    The rounding removes differences between machines, whose libm may differ in
+    the last place.
     """
     return round(radius * math.cos(angle), 6), round(radius * math.sin(angle), 6)
 
@@ -115,16 +116,16 @@ _PATTERNS = {
 
 
 def silhouette(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Boolean mask of a shape; ``u`` right and ``v`` down, both about [-1, 1]."""
+    """Boolean mask of a shape; ``u`` is right and ``v`` is down, both about [-1, 1]."""
     return _SILHOUETTES[shape](u, v)
 
 
 def pattern_mask(pattern: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Where a pattern shows the product's second colour."""
+    """Boolean mask of the pixels that have the product's second colour."""
     return _PATTERNS[pattern](u, v)
 
 
 def mark_mask(mark: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Where a brand mark lies, in the mark's own coordinates in [-1, 1]."""
+    """Boolean mask of a brand mark, in the mark's own coordinates in [-1, 1]."""
     inside = (np.abs(u) <= 1) & (np.abs(v) <= 1)
     return _MARKS[mark](u, v) & inside

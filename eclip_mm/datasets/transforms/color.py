@@ -1,4 +1,4 @@
-"""Colour augmentation. Put it after cropping, where pictures are small."""
+"""Colour augmentation. It is fastest after cropping, where pictures are small."""
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -11,15 +11,16 @@ from eclip_mm.registry import TRANSFORMS
 class ColorJitter:
     """Change brightness, contrast, saturation and hue of each picture.
 
-    A factor is drawn uniformly from [1 - v, 1 + v] for the first three and a
-    shift from [-v, v] for the hue; they are applied in random order.
+    For a strength v, the first three are multiplied by a factor drawn uniformly
+    from [1 - v, 1 + v], and the hue is shifted by a value drawn from [-v, v].
+    The changes are applied in random order.
 
     Args:
-        brightness: In [0, 1].
-        contrast: In [0, 1].
-        saturation: In [0, 1].
-        hue: In [0, 0.5], as a share of the colour circle. Products are
-            told apart by colour: keep it small.
+        brightness: Strength in [0, 1].
+        contrast: Strength in [0, 1].
+        saturation: Strength in [0, 1].
+        hue: Strength in [0, 0.5], as a share of the colour circle. Keep it
+            small where colour distinguishes products.
         prob: Probability that a picture is changed at all.
     """
 
@@ -73,7 +74,7 @@ _ENHANCERS = dict(
 
 
 def shift_hue(image: Image.Image, shift: float) -> Image.Image:
-    """Turn the hue of an RGB picture by a share of the colour circle."""
+    """Shift the hue of an RGB picture by a share of the colour circle."""
     hue, saturation, value = image.convert('HSV').split()
     step = round(shift * 256)
     hue = hue.point([(h + step) % 256 for h in range(256)])
@@ -82,15 +83,15 @@ def shift_hue(image: Image.Image, shift: float) -> Image.Image:
 
 @TRANSFORMS.register_module()
 class RandomGray:
-    """Take the colour out of each picture with a probability.
+    """Convert each picture to grey with a given probability.
 
     Args:
-        prob: The probability.
+        prob: Probability in [0, 1].
     """
 
     def __init__(self, prob: float = 0.1) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f"RandomGray: 'prob' is {prob}; give a probability")
+            raise ValueError(f"RandomGray: 'prob' is {prob}; give a number from 0 to 1")
         self.prob = prob
 
     def __call__(self, results: dict) -> dict:

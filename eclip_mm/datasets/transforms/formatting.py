@@ -1,4 +1,4 @@
-"""The end of every pipeline: tensors and a data sample."""
+"""The last transform of every pipeline, which makes tensors and a data sample."""
 
 import numpy as np
 import torch
@@ -9,12 +9,16 @@ from eclip_mm.structures import ProductDataSample
 
 @TRANSFORMS.register_module()
 class PackProductInputs:
-    """Pack pictures and token ids to tensors, and the rest to a data sample.
+    """Pack pictures and token ids into tensors, and the rest into a data sample.
 
-    Gives ``inputs`` with ``images`` uint8 (V, 3, H, W) and ``input_ids`` long
-    (M,), and ``data_samples``, a ``ProductDataSample``. The boxes of the first
-    picture become ``gt_bboxes`` and ``object_bboxes`` where the dataset hands
-    out boxes (evaluation), and are left out otherwise.
+    The result has two keys. ``inputs`` contains ``images``, uint8 (V, 3, H, W),
+    and ``input_ids``, int64 (M,). ``data_samples`` is a ``ProductDataSample``.
+    In evaluation, where the dataset provides boxes, those of the first picture
+    become ``gt_bboxes`` (of the product itself) and ``object_bboxes`` (of all
+    objects).
+
+    Raises:
+        ValueError: The pictures of a product differ in size.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -23,7 +27,7 @@ class PackProductInputs:
         if any(a.shape != arrays[0].shape for a in arrays):
             raise ValueError(
                 f"PackProductInputs: the pictures of product '{results['product_id']}' differ in "
-                f'size, {[a.shape[:2] for a in arrays]}; put RandomResizedCrop or Resize before'
+                f'size, {[a.shape[:2] for a in arrays]}; put RandomResizedCrop or Resize before it'
             )
         images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
         data_sample = ProductDataSample(

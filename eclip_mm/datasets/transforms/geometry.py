@@ -1,6 +1,6 @@
-"""Cropping, flipping and resizing; boxes follow the pictures.
+"""Cropping, flipping and resizing of pictures and their boxes.
 
-Every picture of a sample is transformed on its own. All random numbers come
+Each picture of a sample is transformed independently. All random numbers come
 from ``results['rng']``.
 """
 
@@ -22,7 +22,7 @@ _RESAMPLE = {
 
 
 class _Resizing:
-    """Size and interpolation of the transforms that fix the size of pictures."""
+    """Size and interpolation of transforms whose pictures have a fixed size."""
 
     def __init__(self, size: int | Sequence[int], interpolation: str) -> None:
         height, width = (size, size) if isinstance(size, int) else size
@@ -35,7 +35,7 @@ class _Resizing:
         self.interpolation = interpolation
 
     def _resize(self, results: dict, i: int, region: tuple[int, int, int, int]) -> None:
-        """Replace picture i by a region (xyxy, whole pixels) of it, resized."""
+        """Replace picture i by one of its regions (xyxy, whole pixels), resized."""
         x1, y1, x2, y2 = region
         results['images'][i] = self._resample(as_pil(results['images'][i]), region)
         boxes = results['boxes'][i]
@@ -55,15 +55,15 @@ class _Resizing:
             (self.width, self.height),
             _RESAMPLE[self.interpolation],
             box=region,
-            # Shrink by averaging first where there is much to shrink: faster,
-            # and no visible difference (PIL's own advice is 2 to 3).
+            # Large reductions start with averaging, which is faster and makes
+            # no visible difference (PIL recommends values from 2 to 3).
             reducing_gap=3.0,
         )
 
 
 @TRANSFORMS.register_module()
 class Resize(_Resizing):
-    """Resize whole pictures to one size; the aspect ratio is not kept.
+    """Resize whole pictures to a fixed size without keeping the aspect ratio.
 
     Args:
         size: Side in pixels, or (height, width).
@@ -87,17 +87,17 @@ class Resize(_Resizing):
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(_Resizing):
-    """Cut a random region and resize it, with torchvision's way of drawing it.
+    """Crop a random region, drawn as in torchvision, and resize it.
 
-    A share of the area and an aspect ratio (log-uniform) are drawn until the
-    region fits, ten times at most; then the largest central region of an
-    allowed ratio is taken. Boxes are clipped to the region and dropped when
-    nothing of them is left.
+    A share of the area and a log-uniform aspect ratio are drawn until the
+    region fits into the picture. After ten attempts the largest central region
+    with an allowed ratio is used. Boxes are clipped to the region, and dropped
+    if nothing of them is left.
 
     Args:
         size: Side in pixels, or (height, width).
-        scale: Bounds of the share of the area.
-        ratio: Bounds of width / height of the region.
+        scale: Bounds of the region's share of the area.
+        ratio: Bounds of the region's width / height.
         interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
     """
 
@@ -148,15 +148,15 @@ class RandomResizedCrop(_Resizing):
 
 @TRANSFORMS.register_module()
 class RandomFlip:
-    """Mirror each picture left to right with a probability.
+    """Mirror each picture left to right with a given probability.
 
     Args:
-        prob: The probability.
+        prob: Probability in [0, 1].
     """
 
     def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f"RandomFlip: 'prob' is {prob}; give a probability")
+            raise ValueError(f"RandomFlip: 'prob' is {prob}; give a number from 0 to 1")
         self.prob = prob
 
     def __call__(self, results: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Loading and cropping in one step: what the crop does not need is not decoded."""
+"""Loading and cropping in one step, which decodes no more than the crop needs."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from eclip_mm.datasets.transforms.geometry import RandomResizedCrop
 from eclip_mm.datasets.transforms.loading import LoadProductImages
 from eclip_mm.registry import TRANSFORMS
 
-# EXIF orientations from here on exchange width and height.
+# EXIF orientations from this value on swap width and height.
 _FIRST_SIDEWAYS = 5
-# Those that torch has with the same filters as PIL, in vector instructions.
+# Interpolations for which torch has PIL's filters, in vector instructions.
 _TORCH_MODES = ('bilinear', 'bicubic')
 
 
@@ -20,27 +20,28 @@ _TORCH_MODES = ('bilinear', 'bicubic')
 class LoadCroppedImages(LoadProductImages):
     """``LoadProductImages`` and ``RandomResizedCrop`` in one, several times faster.
 
-    The region is drawn first, from the size in the header and with the random
-    numbers of the two. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size
-    where the region keeps ``size`` pixels, and resized by torch.
+    The region is drawn first, from the size in the header and with the same
+    random numbers as in the two transforms. A JPEG is then decoded at 1/2, 1/4
+    or 1/8 of its size if the region keeps at least ``size`` pixels, and torch
+    resizes the region.
 
-    The result is that of the two, but for this: the filter ends at the rim of
-    the region, as torchvision's does, and rounds a little differently. At scale
-    1/s the region begins and ends at whole pixels of the reduced picture, about
-    s/2 pixels of the stored one from where it was drawn, and the decoder has
-    averaged s x s pixels before the filter.
+    The result differs from that of the two transforms in a few ways. The filter
+    ends at the border of the region, as in torchvision, and rounds slightly
+    differently. At scale 1/s, the decoder has averaged s x s pixels before the
+    filter, and the region is rounded to whole pixels of the reduced picture,
+    which moves its borders by up to about s/2 stored pixels.
 
-    ``images`` become uint8 arrays (height, width, 3), where torch has the
-    filter: PIL's pictures are slow to turn into arrays and back. The transforms
-    of this package take both.
+    ``images`` are uint8 arrays (height, width, 3) if torch has the filter,
+    because converting PIL pictures to arrays and back is slow. The transforms
+    of this package accept both.
 
     Args:
         size: Side in pixels, or (height, width).
-        scale: Bounds of the share of the area.
-        ratio: Bounds of width / height of the region.
-        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'; the
-            first and the last are PIL's and slower.
-        max_pixels: As for ``LoadProductImages``.
+        scale: Bounds of the region's share of the area.
+        ratio: Bounds of the region's width / height.
+        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'. For the
+            first and the last PIL is used, which is slower.
+        max_pixels: As in ``LoadProductImages``.
 
     Raises:
         ImageDecodeError: A picture is missing, broken or too large.
@@ -77,7 +78,7 @@ class LoadCroppedImages(LoadProductImages):
         factor = next((f for f in (8, 4, 2) if f <= kept), 1)
         if factor > 1:
             drafted = image.draft('RGB', (image.width // factor, image.height // factor))
-            factor = factor if drafted else 1  # a picture that is not JPEG
+            factor = factor if drafted else 1  # only JPEGs can be drafted
         results['drawn_regions'].append((region, factor))
 
     def __repr__(self) -> str:
@@ -89,8 +90,8 @@ def _reduced(
 ) -> tuple[int, int, int, int]:
     """A region in the nearest whole pixels of a picture reduced to ``size``.
 
-    A reduced pixel stands for ``factor`` x ``factor`` stored ones, the last one
-    of a row for fewer.
+    A reduced pixel represents ``factor`` x ``factor`` stored pixels, or fewer
+    at the end of a row or column.
     """
     x1, y1, x2, y2 = (round(value / factor) for value in region)
     x2, y2 = min(x2, size[0]), min(y2, size[1])
@@ -98,7 +99,7 @@ def _reduced(
 
 
 class _TorchCrop(RandomResizedCrop):
-    """Resizes with torch: PIL's filters in vector instructions."""
+    """Crop that resizes with torch, which has PIL's filters in vector instructions."""
 
     def apply(self, results: dict, i: int, region: tuple[int, int, int, int]) -> None:
         self._resize(results, i, region)
@@ -110,7 +111,7 @@ class _TorchCrop(RandomResizedCrop):
             return super()._resample(image, region)
         pixels = torch.from_numpy(np.array(image.crop(region)))
         resized = torch.nn.functional.interpolate(
-            pixels.permute(2, 0, 1)[None],  # channels last: the fast way
+            pixels.permute(2, 0, 1)[None],  # channels last is faster
             (self.height, self.width),
             mode=self.interpolation,
             antialias=True,

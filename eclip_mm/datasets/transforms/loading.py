@@ -1,4 +1,4 @@
-"""Decoding the pictures of a sample."""
+"""Decoding of a sample's pictures."""
 
 import io
 import warnings
@@ -12,10 +12,10 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class ImageDecodeError(RuntimeError):
-    """A picture cannot be decoded; names its file, product and place in the row.
+    """A picture cannot be decoded. The message names its file, product and picture id.
 
     Attributes:
-        image_index: Which of the sample's ``image_records`` it is.
+        image_index: Index of the picture among the sample's ``image_records``.
     """
 
     def __init__(self, message: str, image_index: int = 0) -> None:
@@ -23,28 +23,29 @@ class ImageDecodeError(RuntimeError):
         self.image_index = image_index
 
     def __reduce__(self):
-        # So that the attribute survives the way out of a DataLoader worker.
+        # Pickling out of a DataLoader worker would otherwise lose the attribute.
         return type(self), (str(self), self.image_index)
 
 
 @TRANSFORMS.register_module()
 class LoadProductImages:
-    """Decode ``image_records`` to RGB pictures, with their boxes.
+    """Decode ``image_records`` to RGB pictures with boxes.
 
-    Transparent pictures are put on white. The EXIF orientation is applied, to
-    the boxes as well.
+    Transparent pictures get a white background. The EXIF orientation is applied
+    to pictures and boxes.
 
-    Reads ``image_records``; adds ``images`` (list of V PIL RGB images),
+    Reads ``image_records``. Adds ``images`` (list of V PIL RGB images),
     ``boxes`` (list of V float32 arrays (K, 4), xyxy in pixels of the loaded
-    picture), ``box_product_ids`` (list of V lists of K str), ``ori_shape``
+    picture), ``box_product_ids`` (list of V lists of K str), and ``ori_shape``
     ((height, width) of the first picture as stored).
 
     Args:
-        draft_size: Let the JPEG decoder shrink a picture by 2,
-            4 or 8 as long as both sides stay at least this long: several
-            times faster for large photos. Boxes follow.
-        max_pixels: Pictures larger than this are refused before they
-            are decoded (decompression bombs).
+        draft_size: Smallest side, in pixels, down to which the JPEG decoder may
+            reduce a picture by 2, 4 or 8, which is several times faster for
+            large photos. Boxes are scaled with the picture. None decodes the
+            full size.
+        max_pixels: Largest number of pixels of a picture. Larger ones are
+            refused before they are decoded (decompression bombs).
 
     Raises:
         ImageDecodeError: A picture is missing, broken or too large.
@@ -102,7 +103,7 @@ class LoadProductImages:
         return rgb, stored_size, xyxy
 
     def _draft(self, image: Image.Image, orientation: int, results: dict) -> None:
-        """Say at which scale a picture, of which the header is read, will be decoded."""
+        """Choose the scale at which a picture is decoded, after its header has been read."""
         if self.draft_size is not None:
             image.draft('RGB', (self.draft_size, self.draft_size))
 
@@ -111,12 +112,12 @@ class LoadProductImages:
 
 
 def as_pil(image: Image.Image | np.ndarray) -> Image.Image:
-    """A picture that may be an array (``LoadCroppedImages``), as PIL's."""
+    """The picture as a PIL image; ``LoadCroppedImages`` makes arrays."""
     return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
 
 def _open_image(source, max_pixels: int) -> Image.Image:
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours, not PIL's global one
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # our limit replaces PIL's
     try:
         image = Image.open(source)
     finally:
@@ -126,19 +127,19 @@ def _open_image(source, max_pixels: int) -> Image.Image:
         image.close()
         raise ValueError(
             f'it has {size} pixels, more than {max_pixels}; store it smaller, or '
-            'raise `max_pixels` of LoadProductImages'
+            'raise `max_pixels` of the loading transform'
         )
     return image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # palette transparency given as bytes: handled here
+        warnings.simplefilter('ignore')  # on palette transparency, handled here
         if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
             image = image.convert('RGBA')
             white = Image.new('RGBA', image.size, (255, 255, 255, 255))
             return Image.alpha_composite(white, image).convert('RGB')
-    if image.mode.startswith('I'):  # 16 bits a pixel, which PIL would clip at 255
+    if image.mode.startswith('I'):  # 16 bits per pixel, which PIL would clip at 255
         high = np.asarray(image).astype(np.int64)
         return Image.fromarray((high >> 8).clip(0, 255).astype(np.uint8)).convert('RGB')
     if image.mode == 'RGB':  # `convert` would copy it
@@ -160,7 +161,7 @@ _TRANSPOSITIONS = {
 
 
 def _orient_boxes(xyxy: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Boxes after the transposition of an EXIF orientation; sizes are before it."""
+    """Boxes after the transposition of an EXIF orientation; width and height are before it."""
     x1, y1, x2, y2 = xyxy.T
     left, right, top, bottom = width - x2, width - x1, height - y2, height - y1
     columns = {

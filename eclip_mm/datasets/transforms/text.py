@@ -1,4 +1,4 @@
-"""Turning the text of a product into token ids."""
+"""Tokenisation of a product's text."""
 
 from eclip_mm.datasets.tokenizers import build_tokenizer
 from eclip_mm.registry import TRANSFORMS
@@ -6,21 +6,21 @@ from eclip_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class TokenizeText:
-    """Reads ``text``; adds ``input_ids``, list[int] with the special tokens.
+    """Turn ``text`` into ``input_ids``, a list of ints with the special tokens.
 
     Args:
         tokenizer: Config for
-            :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a
-            tokenizer that is ready.
-        max_length: Most tokens, [CLS] and [SEP] counted. Defaults to 55,
-            the paper's.
+            :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a built
+            tokenizer.
+        max_length: Largest number of tokens, including [CLS] and [SEP].
+            Defaults to 55, as in the paper.
     """
 
     def __init__(self, tokenizer, max_length: int = 55) -> None:
         if max_length < 3:
             raise ValueError(
-                f"TokenizeText: 'max_length' is {max_length}; give at least 3, "
-                'two of them are the special tokens'
+                f"TokenizeText: 'max_length' is {max_length}; give at least 3, since two "
+                'are the special tokens'
             )
         self.tokenizer = build_tokenizer(tokenizer)
         self.max_length = max_length
