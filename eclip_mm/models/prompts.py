@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from eclip_mm.models.decoders import IMAGE, TEXT
+from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
 
@@ -18,13 +19,50 @@ class PromptPlan:
         sources: (B, T) int64, the product whose prompt a query gets.
         modality: (B, T) int64, text or image.
         positive_index: (B,) int64, r.
-        uniform: (B,) float32 in [0, 1), for heads that sample.
+        random_draws: (B,) float32 in [0, 1), for heads that sample.
     """
 
     sources: Tensor
     modality: Tensor
     positive_index: Tensor
-    uniform: Tensor
+    random_draws: Tensor
+
+
+@dataclass
+class PromptPool:
+    """Features of the global batch that prompts are taken from.
+
+    Negative prompts are conditions, not targets: the pool carries no gradient.
+
+    Attributes:
+        text: (G, D) of the products' texts.
+        image: (G, D) of the products' other pictures, by the momentum model;
+            None if no prompt is an image.
+    """
+
+    text: Tensor
+    image: Tensor | None = None
+
+    def prompts(
+        self, text_feats: Tensor, sources: Tensor, modality: Tensor, positive_index: Tensor
+    ) -> Tensor:
+        """The prompts that a :class:`PromptPlan` chose.
+
+        Args:
+            text_feats: (B, D) of the rows' own texts. Through these alone a
+                prompt carries gradient into the text encoder.
+            sources, modality, positive_index: rows of the plan.
+
+        Returns:
+            (B, T, D) scaled prompts.
+        """
+        prompts = self.text[sources]
+        own = F.one_hot(positive_index, prompts.shape[1]).bool()[..., None]
+        prompts = torch.where(own, text_feats[:, None], prompts)
+        if self.image is not None:
+            is_text = (modality == TEXT)[..., None]
+            prompts = torch.where(is_text, prompts, self.image[sources])
+        return scale_prompts(prompts)
 
 
 @MODELS.register_module()
@@ -104,7 +142,7 @@ class PromptSampler:
         else:
             positive = torch.zeros(num_rows, dtype=torch.int64)
         is_image = torch.rand(num_rows, num_queries, generator=generator) < self.image_prob
-        uniform = torch.rand(num_rows, generator=generator)
+        random_draws = torch.rand(num_rows, generator=generator)
 
         # negatives fill the columns from the left, then the positive swaps in at r
         sources = torch.empty(num_rows, num_queries, dtype=torch.int64)
@@ -119,6 +157,6 @@ class PromptSampler:
         return PromptPlan(
             *(
                 x[rows].to(device, non_blocking=True)
-                for x in (sources, modality, positive, uniform)
+                for x in (sources, modality, positive, random_draws)
             )
         )

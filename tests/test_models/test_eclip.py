@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eclip_mm.models.decoders import IMAGE
-from eclip_mm.models.eclip import with_distractors
+from eclip_mm.models.distractors import with_distractors
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 from eclip_mm.utils.finite import NonFiniteLossError

@@ -40,7 +40,7 @@ def test_ranks_get_the_rows_of_the_global_plan():
     ids, sampler = torch.arange(24), PromptSampler(num_queries=5, seed=1)
     whole = sampler(ids, slice(0, 24), step=7)
     parts = [sampler(ids, slice(k, k + 8), step=7) for k in (0, 8, 16)]
-    for name in ('sources', 'modality', 'positive_index', 'uniform'):
+    for name in ('sources', 'modality', 'positive_index', 'random_draws'):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(p, name) for p in parts]))
 
 
