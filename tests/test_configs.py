@@ -173,8 +173,6 @@ def shrink(model):
     model.embed_dims = 32
     model.queries.num_queries = 4
     model.decoder.update(num_blocks=2, num_heads=4)
-    if model.pretext_heads.itm is not None:
-        model.pretext_heads.itm.embed_dims = 32
     return model
 
 

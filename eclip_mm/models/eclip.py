@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from eclip_mm.models.chunked import check_chunk_size, in_chunks
 from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
+from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.heads import PretextHeads
 from eclip_mm.models.instance_network import InstanceNetwork
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
@@ -45,7 +46,7 @@ class ECLIP(BaseModel):
         negative_queries: the T-1 negatives of the transfer stage.
         momentum: the EMA teacher.
         pretext_heads: name -> head config; a name set to None is off.
-        embed_dims: joint width D.
+        embed_dims: joint width D of all parts; none of their configs needs it.
         init_logit_scale: 1 / tau at the start; learned as a log, at most
             ``max_logit_scale``.
         score_map_blocks: decoder blocks whose assignments make the score map:
@@ -86,7 +87,7 @@ class ECLIP(BaseModel):
         super().__init__(
             MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg
         )
-        self.heads = PretextHeads(pretext_heads)
+        self.heads = PretextHeads(pretext_heads, embed_dims)
         self.with_decoder = any(head.needs_decoder for head in self.heads.values())
         self.network = self.network_type(
             image_encoder,
@@ -103,7 +104,9 @@ class ECLIP(BaseModel):
             self.prompts = MODELS.build(
                 dict(prompts, num_queries=self.network.queries.num_queries)
             )
-            self.negative_queries = MODELS.build(dict(negative_queries, embed_dims=embed_dims))
+            self.negative_queries = MODELS.build(
+                with_embed_dims(negative_queries, embed_dims, 'negative_queries')
+            )
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())

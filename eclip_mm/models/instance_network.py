@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.distractors import with_distractors
+from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
@@ -32,8 +33,11 @@ class InstanceNetwork(nn.Module):
         self.text_encoder = MODELS.build(text_encoder)
         self.image_proj = nn.Linear(self.image_encoder.embed_dims, embed_dims)  # g_I
         self.text_proj = nn.Linear(self.text_encoder.embed_dims, embed_dims)  # g_T
-        self.queries = MODELS.build(dict(queries, embed_dims=embed_dims)) if queries else None
-        self.decoder = MODELS.build(dict(decoder, embed_dims=embed_dims)) if decoder else None
+        self.queries = self.decoder = None
+        if queries:
+            self.queries = MODELS.build(with_embed_dims(queries, embed_dims, 'queries'))
+        if decoder:
+            self.decoder = MODELS.build(with_embed_dims(decoder, embed_dims, 'decoder'))
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """

@@ -47,7 +47,7 @@ def config(
         model['pretext_heads'].update(itm=None, intra=None)
     if small or 'runner_type' in case:
         model['text_encoder']['length_groups'] = 1
-    model['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=6, embed_dims=16)
+    model['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=6)
     if compile:
         case['hooks'] = [dict(type='CompileHook', enabled=True, **compile), *case.get('hooks', ())]
     cfg = Config(runner_config(work_dir, model=model, **case))

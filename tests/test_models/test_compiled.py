@@ -39,7 +39,7 @@ def terms_and_grads(model, batch):
     return terms, dict(zip(params, grads, strict=True))
 
 
-QUEUE = dict(type='MomentumQueue', size=16, embed_dims=32)
+QUEUE = dict(type='MomentumQueue', size=16)
 
 
 @pytest.mark.slow

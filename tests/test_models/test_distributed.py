@@ -16,7 +16,7 @@ from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
 
 BATCH, STEPS = 8, 3
-QUEUE = dict(type='MomentumQueue', size=12, embed_dims=32)  # a batch and a half
+QUEUE = dict(type='MomentumQueue', size=12)  # a batch and a half
 
 
 def _build(chunk_size=None):

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.decoders.instance_queries import scale_prompts
+from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.ring import write_ring
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
@@ -193,7 +194,9 @@ class SwitchableNegatives(NegativeQueries):
         self.use = use
         self.options = nn.ModuleDict(
             {
-                name: MODELS.build({'seed': seed, **cfg, 'embed_dims': embed_dims})
+                name: MODELS.build(
+                    with_embed_dims({'seed': seed, **cfg}, embed_dims, f'options.{name}')
+                )
                 for name, cfg in options.items()
             }
         )

@@ -4,6 +4,7 @@ import difflib
 
 from torch import Tensor, nn
 
+from eclip_mm.models.embed_dims import takes_embed_dims, with_embed_dims
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
@@ -17,17 +18,24 @@ class PretextHeads(nn.ModuleDict):
     Args:
         pretext_heads: name -> config of a head, or None for a task that is
             switched off.
+        embed_dims: joint width D of the model, which heads with an argument of
+            this name get.
 
     Raises:
         KeyError: A name set to None looks like a misspelt task.
-        ValueError: All tasks are switched off.
+        ValueError: All tasks are switched off, or the config of a head has
+            another width.
     """
 
-    def __init__(self, pretext_heads: dict):
+    def __init__(self, pretext_heads: dict, embed_dims: int):
         check_head_names(pretext_heads)
-        super().__init__(
-            {name: MODELS.build(cfg) for name, cfg in pretext_heads.items() if cfg is not None}
-        )
+        super().__init__()
+        for name, cfg in pretext_heads.items():
+            if cfg is None:
+                continue
+            if takes_embed_dims(cfg):
+                cfg = with_embed_dims(cfg, embed_dims, f'pretext_heads.{name}')
+            self[name] = MODELS.build(cfg)
         if not len(self):
             raise ValueError('pretext_heads switches every task off: nothing would be trained')
 

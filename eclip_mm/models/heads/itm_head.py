@@ -52,9 +52,7 @@ class ITMHead(PretextHead):
 
     needs_decoder = True
 
-    def __init__(
-        self, embed_dims: int = 512, loss_weight: float = 1.0, max_elements: int = MAX_LOGITS
-    ):
+    def __init__(self, embed_dims: int, loss_weight: float = 1.0, max_elements: int = MAX_LOGITS):
         super().__init__()
         self.loss_weight = loss_weight
         self.max_elements = max_elements
