@@ -1,4 +1,4 @@
-"""Which prompts a training sample gets: one of its own, T-1 of other products."""
+"""Which prompts a training sample gets: one of its own, T-1 of different other products."""
 
 from dataclasses import dataclass
 
@@ -69,12 +69,13 @@ class PromptPool:
 class PromptSampler:
     """Draws prompts for the global batch, the same on every rank.
 
-    Every choice follows from (seed, step): neither the number of ranks nor
-    what else draws random numbers matters, and a resumed run goes on as if it
-    had never stopped.
+    Every choice follows from (seed, step): it depends neither on the number of
+    ranks nor on what else draws random numbers, and a resumed run continues as
+    if it had never stopped.
 
     Args:
-        num_queries: T; T - 1 other products are needed in the global batch.
+        num_queries: T. The global batch needs T - 1 different products beside
+            that of the row.
         image_prob: probability that a prompt is an image (of the product's
             *other* picture, from the momentum encoder) instead of its text.
         positive_index: where the positive query stands, ``random`` or
@@ -99,31 +100,40 @@ class PromptSampler:
         self.seed = seed
 
     def _draw_negatives(self, ids: Tensor, generator: torch.Generator) -> Tensor:
-        """(G, T-1) rows of other products, without replacement within a row.
+        """(G, T-1) rows of T-1 different other products for each row.
 
         A random order of the batch and random distinct offsets in it: each
-        row's negatives are a uniform draw, at O(G T) instead of O(G^2). A few
-        more offsets are drawn than needed, for batches that hold a product
-        twice.
+        row's negatives are a uniform draw, at O(G T) instead of O(G^2). A row
+        takes the first T-1 offsets that lead to products that are new to it.
+        A product with several rows in the batch is drawn more often, but never
+        twice for one row.
         """
         num_rows, wanted = len(ids), self.num_queries - 1
+        products, ids = ids.unique(return_inverse=True)
+        if len(products) - 1 < wanted:
+            raise ValueError(
+                f'{self.num_queries} queries need {wanted} different other products in the global '
+                f'batch, but for each of its {num_rows} rows it has {len(products) - 1}; raise '
+                '`batch_size` or lower `num_queries`'
+            )
         offsets = 1 + torch.randperm(num_rows - 1, generator=generator)
         order = torch.randperm(num_rows, generator=generator)
         place = torch.empty_like(order)
         place[order] = torch.arange(num_rows)
-        for spare in (8, len(offsets)):
-            tried = offsets[: wanted + spare]
-            candidates = order[(place[:, None] + tried) % num_rows]
-            other = ids[candidates] != ids[:, None]
-            # stable sort: products other than the row's own first, order kept
-            first = (~other).to(torch.uint8).sort(dim=1, stable=True).indices[:, :wanted]
-            if first.shape[1] == wanted and other.gather(1, first).all():
-                return candidates.gather(1, first)
-        raise ValueError(
-            f'{self.num_queries} queries need {wanted} other products in the global batch, but it '
-            f'has {num_rows} rows of {len(ids.unique())} products; raise `batch_size` or lower '
-            '`num_queries`'
-        )
+        if len(products) == num_rows:
+            return order[(place[:, None] + offsets[:wanted]) % num_rows]
+        negatives = torch.empty(num_rows, wanted, dtype=torch.int64)
+        left, tried = torch.arange(num_rows), wanted + 8
+        while len(left):  # few rows need a second round, with more offsets
+            candidates = order[(place[left, None] + offsets[:tried]) % num_rows]
+            found = ids[candidates]
+            new = first_in_row(found) & (found != ids[left, None])
+            count = new.cumsum(dim=1)
+            done = count[:, -1] >= wanted
+            taken = new & (count <= wanted) & done[:, None]
+            negatives[left[done]] = candidates[taken].view(-1, wanted)
+            left, tried = left[~done], 2 * tried
+        return negatives
 
     def __call__(self, ids: Tensor, rows: slice, step: int) -> PromptPlan:
         """
@@ -135,8 +145,6 @@ class PromptSampler:
         device, ids = ids.device, ids.cpu()
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step))
         num_rows, num_queries = len(ids), self.num_queries
-        if num_rows < 2 and num_queries > 1:
-            raise ValueError('negative prompts need at least 2 products in the global batch')
         if self.positive_index == 'random':
             positive = torch.randint(num_queries, (num_rows,), generator=generator)
         else:
@@ -160,3 +168,11 @@ class PromptSampler:
                 for x in (sources, modality, positive, random_draws)
             )
         )
+
+
+def first_in_row(values: Tensor) -> Tensor:
+    """(R, K) bool: True where a value stands for the first time in its row."""
+    in_order, places = values.sort(dim=1, stable=True)
+    first = torch.ones_like(values, dtype=torch.bool)
+    first[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
+    return torch.empty_like(first).scatter_(1, places, first)
