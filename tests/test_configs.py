@@ -141,7 +141,7 @@ def test_table_6_has_its_three_kinds_of_negatives(name, kind):
         assert set(source.options) == {'gaussian', 'text', 'ema'}
         source = source.options[source.use]
     assert type(source).__name__ == kind
-    if kind == 'EMANegatives':  # as many averages as queries: one is always the product's own
+    if kind == 'EMANegatives':  # as many averages as queries: one more than there are negatives
         assert len(source.averages) == cfg.model.queries.num_queries
 
 

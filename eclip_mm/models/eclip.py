@@ -265,8 +265,7 @@ class ECLIP(BaseModel):
         """
         image_feats, patch_tokens, grid = self.network.encode_image(inputs['images'][:, 0])
         text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
-        product_ids = [s.product_id for s in data_samples]
-        instance_feats, score_maps = self.locate(patch_tokens, grid, text_feats, product_ids)
+        instance_feats, score_maps = self.locate(patch_tokens, grid, text_feats)
         if instance_feats is None:
             instance_feats = image_feats
         fields = dict(
@@ -279,7 +278,7 @@ class ECLIP(BaseModel):
             network = self.network if self.teacher is None else self.teacher.network
             prompt_feats = network.encode_image(inputs['images'][:, 1])[0]
             fields['pred_image_prompt_map'] = self.locate(
-                patch_tokens, grid, prompt_feats, product_ids, modality=IMAGE
+                patch_tokens, grid, prompt_feats, modality=IMAGE
             )[1]
         fields = {name: value.float().cpu() for name, value in fields.items()}
         for k, sample in enumerate(data_samples):
@@ -291,7 +290,6 @@ class ECLIP(BaseModel):
         patch_tokens: Tensor,
         grid: tuple[int, int],
         prompt_feats: Tensor,
-        product_ids: list[str],
         modality: int = TEXT,
     ) -> tuple[Tensor | None, Tensor]:
         """Where is the prompted product, and what does it look like?
@@ -300,9 +298,8 @@ class ECLIP(BaseModel):
             patch_tokens: Z (B, N, D).
             grid: (h, w) with N = h * w.
             prompt_feats: (B, D) features of the positive prompts.
-            product_ids: seed the negative queries.
-            modality: of the positive prompts, text or image; the negatives
-                count as text.
+            modality: of the positive prompts, text or image. The negative
+                prompts are the same for all rows and count as text.
 
         Returns:
             L2-normalised h_0^L (B, D), None without a decoder; score map S
@@ -311,13 +308,9 @@ class ECLIP(BaseModel):
         """
         if not self.with_decoder:
             return None, similarity_score_map(patch_tokens, prompt_feats, grid)
-        id_hash = hash_product_ids(product_ids, prompt_feats.device)
-        negatives = self.negative_queries(
-            product_ids, id_hash, self.network.queries.num_queries - 1
-        )
-        prompts = torch.cat(
-            [scale_prompts(prompt_feats)[:, None], negatives.to(prompt_feats)], dim=1
-        )
+        negatives = self.negative_queries(self.network.queries.num_queries - 1)
+        negatives = negatives.to(prompt_feats).expand(len(prompt_feats), -1, -1)
+        prompts = torch.cat([scale_prompts(prompt_feats)[:, None], negatives], dim=1)
         modalities = torch.full(prompts.shape[:2], TEXT, device=prompts.device)
         modalities[:, 0] = modality
         feats, assign_maps = self.network.decode(patch_tokens, prompts, modalities)

@@ -132,8 +132,8 @@ def test_a_second_picture_is_an_image_prompt(tasks):
     with torch.no_grad():
         _, tokens, grid = model.network.encode_image(inputs['images'][:, 0])
         prompts, _, _ = network.encode_image(inputs['images'][:, 1])
-        _, wanted = model.locate(tokens, grid, prompts, [s.product_id for s in samples], IMAGE)
-        _, as_text = model.locate(tokens, grid, prompts, [s.product_id for s in samples])
+        _, wanted = model.locate(tokens, grid, prompts, IMAGE)
+        _, as_text = model.locate(tokens, grid, prompts)
     found = torch.stack([s.pred_image_prompt_map for s in samples])
     torch.testing.assert_close(found, wanted)
     assert torch.equal(as_text, wanted) == (tasks == ('itc',)), (
