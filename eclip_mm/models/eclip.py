@@ -1,11 +1,11 @@
 """ECLIP: instance-centric vision-language pretraining (CVPR 2023)."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from eclip_mm.models.chunked import check_chunk_size, in_chunks
@@ -18,6 +18,7 @@ from eclip_mm.models.product_ids import hash_product_ids
 from eclip_mm.models.prompts import PromptPool
 from eclip_mm.models.score_map import assignment_score_map, check_blocks, similarity_score_map
 from eclip_mm.models.slot_health import slot_health
+from eclip_mm.models.stepwise import StepwiseModel
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.utils.dist import gather, local_rows
@@ -25,7 +26,7 @@ from eclip_mm.utils.finite import check_finite
 
 
 @MODELS.register_module()
-class ECLIP(BaseModel):
+class ECLIP(StepwiseModel):
     """Image and text encoder, instance decoder, pretext tasks.
 
     Training, per product with pictures x, x' from two sources and a text::
@@ -120,15 +121,7 @@ class ECLIP(BaseModel):
                 f'chunk_size={chunk_size} has a part in memory: set one of them'
             )
         self.num_distractors = num_distractors
-        self._step = 0  # of training; the prompts of a step follow from it
         self.compiled = False  # `compile_parts` sets it
-
-    # the step travels with the weights, as a tensor: safe to load
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(self._step)
-
-    def set_extra_state(self, state: Tensor):
-        self._step = int(state)
 
     def forward(
         self,
@@ -157,6 +150,7 @@ class ECLIP(BaseModel):
 
     def loss(self, inputs: dict, data_samples: list[ProductDataSample]) -> dict[str, Tensor]:
         """All terms of the objective, and the figures that are logged beside them."""
+        self.finish_step()  # the one before, if no hook has done so
         with torch.no_grad():  # the parameter itself: past a clamp no gradient would lead back
             self.logit_scale.clamp_(max=math.log(self.max_logit_scale))
         outputs = self.extract(inputs, data_samples)
@@ -164,12 +158,7 @@ class ECLIP(BaseModel):
             outputs.derive()
         terms = self.heads(outputs)
         check_finite(terms, data_samples)
-        # from here on the step counts: what a stopped run saved does not hold half of it
-        self._step += 1
-        for head in self.heads.values():
-            head.observe(outputs)
-        if self.with_decoder:
-            self.negative_queries.observe(outputs.all_text_feats.detach(), outputs.all_id_hash)
+        self.leave_step_open(self.effects_of(outputs))
         terms['logit_scale'] = outputs.logit_scale.detach()
         if outputs.assign_maps is not None:
             terms.update(slot_health(outputs.assign_maps[-1], outputs.positive_index))
@@ -189,7 +178,7 @@ class ECLIP(BaseModel):
         # Before the encoders: prompts are drawn on the CPU, where the gathered identities would
         # have to wait for everything that a GPU was given before.
         all_id_hash = gather(id_hash)
-        plan = self.prompts(all_id_hash, local_rows(len(images)), self._step)
+        plan = self.prompts(all_id_hash, local_rows(len(images)), self.num_steps)
 
         text_feats = self.in_chunks(self.network.encode_text, *text)
         all_text_feats = gather(text_feats)
@@ -245,6 +234,23 @@ class ECLIP(BaseModel):
     def in_chunks(self, function, *inputs: Tensor):
         """:func:`in_chunks` with this model's ``chunk_size``."""
         return in_chunks(function, self.chunk_size, *inputs)
+
+    def effects_of(self, outputs: PretrainOutputs) -> list[Callable[[], None]]:
+        """What the step leaves for later ones: rows of queues, texts for negative queries."""
+        effects = [head.remember(outputs) for head in self.heads.values()]
+        if self.with_decoder:
+            texts = outputs.all_text_feats.detach()
+            effects.append(partial(self.negative_queries.observe, texts, outputs.all_id_hash))
+        return [effect for effect in effects if effect is not None]
+
+    def begin_training(self) -> None:
+        super().begin_training()
+        for head in self.heads.values():
+            head.forget()
+        if self.with_decoder:
+            self.negative_queries.forget()
+        if self.teacher is not None:
+            self.teacher.network.load_state_dict(self.network.state_dict())
 
     @torch.no_grad()
     def update_teacher(self, progress: float):

@@ -36,6 +36,11 @@ class MomentumQueue(nn.Module):
             torch.cat([ids, self.ids[:filled]]),
         )
 
+    def clear(self) -> None:
+        """Empty the queue."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
     def push(self, feats: Tensor, ids: Tensor) -> None:
         """Take the (G, D) features and (G,) identities of a step, drop the oldest."""
         write_ring(self.feats, self.ids, self.num_seen, feats, ids)

@@ -53,6 +53,7 @@ def _train(model, inner, rows):
         data['inputs']['images'] = data['inputs']['images'].double()
         terms = model(**data, mode='loss')
         sum(v for k, v in terms.items() if 'loss' in k).backward()
+        inner.finish_step()
         values.append(torch.stack([v.detach().double() for v in terms.values()]))
     return list(terms), torch.stack(values)
 

@@ -191,6 +191,7 @@ def test_prompts_follow_the_step_and_the_step_is_saved():
     batch = fake_batch()
     first, second = losses(model, batch), losses(model, batch)
     assert first['loss_intra'] != second['loss_intra']
+    model.finish_step()
     fresh = build()
     fresh.load_state_dict(model.state_dict())
     torch.testing.assert_close(

@@ -74,6 +74,7 @@ def build():
 def step(model, seed):
     terms = model(**model.data_preprocessor(fake_batch(seed=seed)), mode='loss')
     terms['loss_inter'].backward()
+    model.finish_step()
     return terms['loss_inter'].detach()
 
 

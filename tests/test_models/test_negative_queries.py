@@ -175,6 +175,7 @@ def test_a_model_trains_them_all_and_predicts_with_the_chosen():
     model = MODELS.build(cfg)
     batch = model.data_preprocessor(fake_batch())
     model(**batch, mode='loss')
+    model.finish_step()
     feats = {}
     for name in OPTIONS:
         cfg['negative_queries']['use'] = name
@@ -204,6 +205,7 @@ def trained_model(use):
     model = MODELS.build(cfg)
     for seed in range(2):
         model(**model.data_preprocessor(fake_batch(seed=seed)), mode='loss')
+        model.finish_step()
     return model.eval()
 
 

@@ -36,6 +36,9 @@ class NegativeQueries(nn.Module):
             id_hash: (G,) int64 identity of each product.
         """
 
+    def forget(self) -> None:
+        """Forget what an earlier training has left."""
+
     def forward(self, num_negatives: int) -> Tensor:
         """
         Args:
@@ -82,6 +85,10 @@ class TextNegatives(NegativeQueries):
 
     def observe(self, text_feats, id_hash):
         write_ring(self.ring_feats, self.ring_ids, self.num_seen, text_feats, id_hash)
+
+    def forget(self):
+        for buffer in self.buffers():
+            buffer.zero_()
 
     def forward(self, num_negatives):
         filled, generator = min(int(self.num_seen), len(self.ring_ids)), self._generator()
@@ -143,6 +150,10 @@ class EMANegatives(NegativeQueries):
         self.averages.copy_(torch.where(counts[:, None] > 0, moved, self.averages))
         self.num_seen += counts
 
+    def forget(self):
+        for buffer in self.buffers():
+            buffer.zero_()
+
     def forward(self, num_negatives):
         if num_negatives > len(self.averages):
             raise ValueError(
@@ -191,6 +202,10 @@ class SwitchableNegatives(NegativeQueries):
     def observe(self, text_feats, id_hash):
         for source in self.options.values():
             source.observe(text_feats, id_hash)
+
+    def forget(self):
+        for source in self.options.values():
+            source.forget()
 
     def forward(self, num_negatives):
         return self.options[self.use](num_negatives)

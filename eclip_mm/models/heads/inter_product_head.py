@@ -1,5 +1,8 @@
 """Inter-product contrastive learning (Eq. 8)."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -60,6 +63,12 @@ class InterProductHead(PretextHead):
         loss, acc = contrast(self.criterion, outputs, h, keys, ids, self.max_elements)
         return dict(loss_inter=loss, inter_acc=acc)
 
-    def observe(self, outputs: PretrainOutputs) -> None:
+    def remember(self, outputs: PretrainOutputs) -> Callable[[], None] | None:
+        """Push the step's momentum features into the queue."""
+        if self.queue is None:
+            return None
+        return partial(self.queue.push, outputs.all_teacher_feats, outputs.all_id_hash)
+
+    def forget(self) -> None:
         if self.queue is not None:
-            self.queue.push(outputs.all_teacher_feats, outputs.all_id_hash)
+            self.queue.clear()
