@@ -10,6 +10,7 @@ from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDual
 
 from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
+from eclip_mm.models.compiled import compile_parts
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
 
@@ -72,9 +73,9 @@ class Ours:
     def __init__(self, cfg, device: str, clip: bool, compiled: bool):
         if clip:
             cfg.model.pretext_heads.update(inter=None, itm=None, intra=None)
-        if compiled:
-            cfg.model.compile = True
         self.model = MODELS.build(cfg.model).to(device).train()
+        if compiled:
+            compile_parts(self.model)
         self.optim = build_optimizer(cfg, self.model)
 
     def step(self, batch: dict) -> None:

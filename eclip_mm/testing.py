@@ -57,7 +57,7 @@ def tiny_model_config(
         pretext_heads=dict(
             itc=dict(type='ITCHead'),
             inter=dict(type='InterProductHead'),
-            itm=dict(type='ITMHead', embed_dims=embed_dims),
+            itm=dict(type='ITMHead'),
             intra=dict(type='IntraProductHead', entropy=dict(type='AssignmentEntropyLoss')),
         ),
     )

@@ -24,8 +24,7 @@ model = dict(
         config=dict(**tower, vocab_size=300, max_position_embeddings=64,
                     hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.1)),
     queries=dict(num_queries=4),
-    decoder=dict(num_blocks=1, num_heads=2, dropout=0.1),
-    pretext_heads=dict(itm=dict(embed_dims=32)))
+    decoder=dict(num_blocks=1, num_heads=2, dropout=0.1))
 
 train_pipeline = [
     dict(type='LoadProductImages'),

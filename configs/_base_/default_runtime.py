@@ -16,6 +16,8 @@ default_hooks = dict(
     teacher=dict(type='TeacherUpdateHook'),
     step_seed=dict(type='StepSeedHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
+    # --cfg-options default_hooks.compile.enabled=True compiles the training step
+    compile=dict(type='CompileHook', enabled=False),
 )
 
 env_cfg = dict(

@@ -61,7 +61,7 @@ model = dict(
     pretext_heads=dict(
         itc=dict(type='ITCHead'),
         inter=dict(type='InterProductHead'),
-        itm=dict(type='ITMHead', embed_dims=embed_dims),
+        itm=dict(type='ITMHead'),
         intra=dict(
             type='IntraProductHead',
             entropy=dict(type='AssignmentEntropyLoss', loss_weight=0.2, reduce_negatives='mean'),

@@ -31,8 +31,9 @@ class BlockFeatures:
 class ProductEmbedder:
     """The features of ``ECLIP.predict`` for products with any number of pictures.
 
-    Negative queries are seeded per product_id: a feature depends neither on
-    its batch nor on the order of the rows.
+    Negative queries are the same for all products and pictures: a feature
+    depends neither on its batch, nor on the order of the rows, nor on the
+    product_id.
 
     Args:
         model: an ``ECLIP`` in evaluation mode.
@@ -88,10 +89,7 @@ class ProductEmbedder:
             image_feats, patch_tokens, grid = self.model.network.encode_image(images[:, 0])
             feats.append(image_feats)
             if 'instance' in self.features:
-                product_ids = [block.products[k].product_id for k in owners[rows]]
-                found, _ = self.model.locate(
-                    patch_tokens, grid, text_feats[owners[rows]], product_ids
-                )
+                found, _ = self.model.locate(patch_tokens, grid, text_feats[owners[rows]])
                 instances.append(image_feats if found is None else found)  # as in `predict`
         return torch.cat(feats), torch.cat(instances) if instances else None
 

@@ -1,4 +1,5 @@
 from eclip_mm.engine.checkpoint_hooks import KeepingCheckpointHook, PlainCheckpointHook
+from eclip_mm.engine.compile_hook import CompileHook
 from eclip_mm.engine.evaluation_loops import ProductTestLoop, ProductValLoop
 from eclip_mm.engine.hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
 from eclip_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
@@ -10,6 +11,7 @@ from eclip_mm.engine.worker_death import WorkerDiedError
 __all__ = [
     'BF16OptimWrapper',
     'ClassPromptHook',
+    'CompileHook',
     'KeepingCheckpointHook',
     'LayerDecayOptimWrapperConstructor',
     'PlainCheckpointHook',

@@ -18,20 +18,23 @@ from eclip_mm.utils.seeding import derive_seed
 
 @HOOKS.register_module()
 class TeacherUpdateHook(Hook):
-    """Moves the momentum model after each optimiser step."""
+    """Completes each step and moves the momentum model after the optimiser.
+
+    A training that is not resumed begins at step 0, with empty queues and with
+    a momentum model that equals the model, whatever ``load_from`` has brought.
+    """
 
     # before checkpoints are written, so that they hold both sides of a step
     priority = 'NORMAL'
 
     def before_train(self, runner) -> None:
-        model = unwrap_model(runner.model)
-        if runner.iter == 0 and model.teacher is not None:
-            # weights may have come from `load_from` since the model was built
-            model.teacher.network.load_state_dict(model.network.state_dict())
+        if runner.iter == 0:
+            unwrap_model(runner.model).begin_training()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        model = unwrap_model(runner.model)
+        model.finish_step()
         if runner.optim_wrapper.should_update():  # not while gradients accumulate
-            model = unwrap_model(runner.model)
             model.update_teacher(progress=(runner.iter + 1) / runner.max_iters)
 
 

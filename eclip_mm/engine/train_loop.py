@@ -15,7 +15,9 @@ from eclip_mm.engine.worker_death import (
     deaths_wait,
     is_worker_death,
 )
+from eclip_mm.models.stepwise import StepwiseModel
 from eclip_mm.registry import LOOPS
+from eclip_mm.utils.dist import unwrap_model
 from eclip_mm.utils.finite import (
     NonFiniteGradientError,
     NonFiniteLossError,
@@ -143,6 +145,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             if isinstance(error, NonFiniteGradientError):
                 ids = [s.product_id for s in data_batch['data_samples']]
                 error = NonFiniteLossError(f'{error}; product_ids: {ids}')
+                model = unwrap_model(self.runner.model)
+                if isinstance(model, StepwiseModel):
+                    model.discard_step()
             name = f'nonfinite_iter_{self._iter}.pth'
             self._save(name)
             if get_dist_info()[1] > 1:

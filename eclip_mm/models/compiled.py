@@ -1,31 +1,32 @@
-"""``torch.compile`` for the parts of a training step that are tensor arithmetic alone."""
+"""``torch.compile`` for those parts of a training step that are pure tensor arithmetic."""
 
 import torch
 from torch import nn
 
 
 def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
-    """Encoders, decoders and heads compile at their first call, each as one graph.
+    """Let encoders, decoders and heads compile at their first call, each as one graph.
 
-    Between them the step stays Python: which prompts a product gets is drawn
-    on the CPU, texts are grouped by their lengths, features are gathered from
-    other ranks, and a loss that is not finite stops the run. Weights keep
-    their names, so that a checkpoint fits both ways; gradients of DDP leave as
-    soon as a part has them.
+    Between these parts the step stays Python: prompts are drawn on the CPU,
+    texts are grouped by length, features are gathered from other ranks, and a
+    loss that is not finite stops the run. Weights keep their names, so that
+    compiled and plain models read each other's checkpoints. DDP sends the
+    gradients of a part as soon as they are there.
 
-    Of a divided model (``ShardedRunner``) the layers of encoders and decoder
-    are a graph each, since weights are gathered before each of them.
+    In a model that is divided over the ranks (``ShardedRunner``), each layer
+    of encoders and decoder is a graph of its own, since weights are gathered
+    before each of them.
 
     Args:
-        model: an ECLIP; in place. A copy of it is a plain one.
-        fullgraph: a part that cannot be one graph is an error, instead of
-            being slow.
-        options: of ``torch.compile``, such as ``mode='max-autotune'``.
+        model: An ECLIP, changed in place. A copy of it is a plain model.
+        fullgraph: Whether a part that cannot be one graph is an error. If not,
+            it runs as several graphs, which is slow.
+        options: Of ``torch.compile``, such as ``mode='max-autotune'``.
     """
     from torch import _dynamo  # here: importing it takes a while
 
-    # all modules' compilations count together, by the code of nn.Module's call: two networks,
-    # heads, training and evaluation, lengths of texts
+    # The limit counts the compilations of all modules together (they share the code of
+    # nn.Module's call): two networks, heads, training and evaluation, lengths of texts.
     _dynamo.config.cache_size_limit = max(_dynamo.config.cache_size_limit, 64)
     networks = [model.network] if model.teacher is None else [model.network, model.teacher.network]
     for network in networks:
@@ -33,15 +34,16 @@ def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
             if part is None:
                 continue
             layers = divided_layers(part)
-            for layer in layers:  # inside of FSDP's hooks, which cannot be in a graph
+            for layer in layers:  # inside FSDP's hooks, which cannot be part of a graph
                 layer.forward = torch.compile(layer.forward, fullgraph=fullgraph, **options)
             if not layers:
                 part.compile(fullgraph=fullgraph, **options)
     for head in model.heads.values():
         head.compile(fullgraph=fullgraph, **options)
+    model.compiled = True
 
 
 def divided_layers(part: nn.Module) -> list[nn.Module]:
-    """The innermost modules in it whose weights FSDP2 gathers by themselves."""
+    """The innermost modules of ``part`` that FSDP2 gathers the weights of one by one."""
     divided = [m for m in part.modules() if hasattr(m, 'unshard')]
     return [m for m in divided if sum(hasattr(inner, 'unshard') for inner in m.modules()) == 1]

@@ -1,33 +1,32 @@
 """ECLIP: instance-centric vision-language pretraining (CVPR 2023)."""
 
-import difflib
 import math
-import zlib
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from eclip_mm.models.chunked import check_chunk_size, in_chunks
-from eclip_mm.models.compiled import compile_parts
 from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
+from eclip_mm.models.embed_dims import with_embed_dims
+from eclip_mm.models.heads import PretextHeads
 from eclip_mm.models.instance_network import InstanceNetwork
-from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
+from eclip_mm.models.product_ids import hash_product_ids
+from eclip_mm.models.prompts import PromptPool
 from eclip_mm.models.score_map import assignment_score_map, check_blocks, similarity_score_map
 from eclip_mm.models.slot_health import slot_health
+from eclip_mm.models.stepwise import StepwiseModel
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.utils.dist import gather, local_rows
 from eclip_mm.utils.finite import check_finite
 
-#: the names that the base configs give to the paper's tasks
-TASKS = ('itc', 'inter', 'itm', 'intra')
-
 
 @MODELS.register_module()
-class ECLIP(BaseModel):
+class ECLIP(StepwiseModel):
     """Image and text encoder, instance decoder, pretext tasks.
 
     Training, per product with pictures x, x' from two sources and a text::
@@ -48,7 +47,7 @@ class ECLIP(BaseModel):
         negative_queries: the T-1 negatives of the transfer stage.
         momentum: the EMA teacher.
         pretext_heads: name -> head config; a name set to None is off.
-        embed_dims: joint width D.
+        embed_dims: joint width D of all parts; none of their configs needs it.
         init_logit_scale: 1 / tau at the start; learned as a log, at most
             ``max_logit_scale``.
         score_map_blocks: decoder blocks whose assignments make the score map:
@@ -62,8 +61,6 @@ class ECLIP(BaseModel):
             tells what the picture is, and the decoder need not learn where to
             look. They come from this rank's batch: the losses then depend on
             the number of ranks. 0 for photos of several products.
-        compile: True, or options of ``torch.compile``: training compiles
-            encoders, decoder and heads, see :func:`compile_parts`.
     """
 
     #: encodes and decodes; for subclasses whose features are others
@@ -85,19 +82,13 @@ class ECLIP(BaseModel):
         score_map_blocks: str | list[int] = 'last',
         chunk_size: int | None = None,
         num_distractors: int = 0,
-        compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(
             MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg
         )
-        check_head_names(pretext_heads)
-        self.heads = nn.ModuleDict(
-            {name: MODELS.build(cfg) for name, cfg in pretext_heads.items() if cfg is not None}
-        )
-        if not self.heads:
-            raise ValueError('pretext_heads switches every task off: nothing would be trained')
+        self.heads = PretextHeads(pretext_heads, embed_dims)
         self.with_decoder = any(head.needs_decoder for head in self.heads.values())
         self.network = self.network_type(
             image_encoder,
@@ -114,7 +105,9 @@ class ECLIP(BaseModel):
             self.prompts = MODELS.build(
                 dict(prompts, num_queries=self.network.queries.num_queries)
             )
-            self.negative_queries = MODELS.build(dict(negative_queries, embed_dims=embed_dims))
+            self.negative_queries = MODELS.build(
+                with_embed_dims(negative_queries, embed_dims, 'negative_queries')
+            )
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
@@ -128,16 +121,7 @@ class ECLIP(BaseModel):
                 f'chunk_size={chunk_size} has a part in memory: set one of them'
             )
         self.num_distractors = num_distractors
-        self._step = 0  # of training; the prompts of a step follow from it
-        self.compile_options = {} if compile is True else compile or None
-        self.compiled = False  # by the first `loss`: whoever only predicts needs no compiler
-
-    # the step travels with the weights, as a tensor: safe to load
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(self._step)
-
-    def set_extra_state(self, state: Tensor):
-        self._step = int(state)
+        self.compiled = False  # `compile_parts` sets it
 
     def forward(
         self,
@@ -165,31 +149,16 @@ class ECLIP(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: dict, data_samples: list[ProductDataSample]) -> dict[str, Tensor]:
-        """All terms of the objective and the figures logged beside them."""
+        """All terms of the objective, and the figures that are logged beside them."""
+        self.finish_step()  # the one before, if no hook has done so
         with torch.no_grad():  # the parameter itself: past a clamp no gradient would lead back
             self.logit_scale.clamp_(max=math.log(self.max_logit_scale))
-        if self.compile_options is not None and not self.compiled:
-            self.compiled = True
-            compile_parts(self, **self.compile_options)
         outputs = self.extract(inputs, data_samples)
         if self.compiled:
             outputs.derive()
-        terms = {}
-        for name, head in self.heads.items():
-            found = head(outputs)
-            if terms.keys() & found.keys():
-                raise KeyError(
-                    f'pretext_heads.{name} returns {sorted(terms.keys() & found.keys())}'
-                    ', which another head returns, too; rename them'
-                )
-            terms.update(found)
+        terms = self.heads(outputs)
         check_finite(terms, data_samples)
-        # from here on the step counts: what a stopped run saved does not hold half of it
-        self._step += 1
-        for head in self.heads.values():
-            head.observe(outputs)
-        if self.with_decoder:
-            self.negative_queries.observe(outputs.all_text_feats.detach(), outputs.all_id_hash)
+        self.leave_step_open(self.effects_of(outputs))
         terms['logit_scale'] = outputs.logit_scale.detach()
         if outputs.assign_maps is not None:
             terms.update(slot_health(outputs.assign_maps[-1], outputs.positive_index))
@@ -198,84 +167,90 @@ class ECLIP(BaseModel):
     def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> PretrainOutputs:
         """Encoders and decoder on one training batch."""
         images, text = inputs['images'], (inputs['input_ids'], inputs['attention_mask'])
-        outputs = PretrainOutputs(
-            image_feats=None,  # below, as the texts'
-            text_feats=None,
-            id_hash=hash_product_ids([s.product_id for s in data_samples], images.device),
-            logit_scale=self.logit_scale.exp(),
-        )
-        if self.with_decoder:
-            # before the encoders: prompts are drawn on the CPU, where the gathered identities
-            # would have to wait for all that a GPU was given before
-            plan = self.prompts(outputs.all_id_hash, local_rows(len(images)), self._step)
-            outputs.uniform, outputs.positive_index = plan.uniform, plan.positive_index
-        outputs.text_feats = self.in_chunks(self.network.encode_text, *text)
+        id_hash = hash_product_ids([s.product_id for s in data_samples], images.device)
         if not self.with_decoder:
-            outputs.image_feats = self.in_chunks(
-                lambda images: self.network.encode_image(images)[0], images[:, 0]
+            return PretrainOutputs(
+                text_feats=self.in_chunks(self.network.encode_text, *text),
+                image_feats=self.in_chunks(self.network.encode_picture, images[:, 0]),
+                id_hash=id_hash,
+                logit_scale=self.logit_scale.exp(),
             )
-            return outputs
+        # Before the encoders: prompts are drawn on the CPU, where the gathered identities would
+        # have to wait for everything that a GPU was given before.
+        all_id_hash = gather(id_hash)
+        plan = self.prompts(all_id_hash, local_rows(len(images)), self.num_steps)
 
-        # negative prompts are conditions, not targets: only the sample's own
-        # text carries gradient into the text encoder
-        pool = outputs.all_text_feats.detach()
-        image_pool = None
-        if self.teacher is not None:
-            other_feats, outputs.teacher_instance_feats = self._run_teacher(
-                images[:, 1], text, plan
+        text_feats = self.in_chunks(self.network.encode_text, *text)
+        all_text_feats = gather(text_feats)
+        other_image_feats = teacher_instance_feats = None
+        if self.teacher_decodes:
+            other_image_feats, teacher_instance_feats = self.teacher.encode_instances(
+                images[:, 1], text, plan, self.chunk_size
             )
-            image_pool = gather(other_feats) if self.prompts.image_prob > 0 else None
-
-        def encode_and_decode(images, text_feats, sources, modality, positive_index):
-            image_feats, patch_tokens, _ = self.network.encode_image(images)
-            prompts = pool[sources]
-            own = F.one_hot(positive_index, prompts.shape[1]).bool()[..., None]
-            prompts = torch.where(own, text_feats[:, None], prompts)
-            if image_pool is not None:
-                is_text = (modality == TEXT)[..., None]
-                prompts = torch.where(is_text, prompts, image_pool[sources])
-            instance_feats, assign_maps = self.network.decode(
-                with_distractors(patch_tokens, self.num_distractors),
-                scale_prompts(prompts),
-                modality,
-            )
-            return image_feats, instance_feats, *assign_maps
-
-        outputs.image_feats, outputs.instance_feats, *outputs.assign_maps = self.in_chunks(
-            encode_and_decode,
+        elif self.teacher is not None:
+            other_image_feats = self.teacher.encode_images(images[:, 1], self.chunk_size)
+        pool = PromptPool(
+            text=all_text_feats.detach(),
+            image=gather(other_image_feats) if self.prompts.image_prob > 0 else None,
+        )
+        image_feats, instance_feats, *assign_maps = self.in_chunks(
+            partial(self.encode_and_decode, pool),
             images[:, 0],
-            outputs.text_feats,
+            text_feats,
             plan.sources,
             plan.modality,
             plan.positive_index,
         )
-        return outputs
+        return PretrainOutputs(
+            image_feats=image_feats,
+            text_feats=text_feats,
+            id_hash=id_hash,
+            logit_scale=self.logit_scale.exp(),
+            all_text_feats=all_text_feats,
+            all_id_hash=all_id_hash,
+            random_draws=plan.random_draws,
+            instance_feats=instance_feats,
+            assign_maps=assign_maps,
+            positive_index=plan.positive_index,
+            teacher_instance_feats=teacher_instance_feats,
+        )
 
-    @torch.no_grad()
-    def _run_teacher(self, images, text, plan):
-        """(B, D) features of the other pictures; (B, D) h_xi, None if no head needs it.
-
-        Always prompted by text: an image prompt for the other picture would
-        have to come from the first, one more pass of the momentum encoder.
-        """
-        teacher = self.teacher.network
-        if not self.teacher_decodes:
-            return self.in_chunks(lambda images: teacher.encode_image(images)[0], images), None
-        pool = gather(self.in_chunks(teacher.encode_text, *text))
-
-        def encode_and_decode(images, sources, positive_index):
-            image_feats, patch_tokens, _ = teacher.encode_image(images)
-            feats, _ = teacher.decode(
-                patch_tokens, scale_prompts(pool[sources]), torch.full_like(sources, TEXT)
-            )
-            rows = torch.arange(len(feats), device=feats.device)
-            return image_feats, F.normalize(at_least_float32(feats[rows, positive_index]), dim=-1)
-
-        return self.in_chunks(encode_and_decode, images, plan.sources, plan.positive_index)
+    def encode_and_decode(
+        self,
+        pool: PromptPool,
+        images: Tensor,
+        text_feats: Tensor,
+        sources: Tensor,
+        modality: Tensor,
+        positive_index: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """x, prompts -> g_I(v_cls), H^L and the M of all blocks, for some rows of the batch."""
+        prompts = pool.prompts(text_feats, sources, modality, positive_index)
+        image_feats, instance_feats, assign_maps = self.network.encode_and_decode(
+            images, prompts, modality, self.num_distractors
+        )
+        return image_feats, instance_feats, *assign_maps
 
     def in_chunks(self, function, *inputs: Tensor):
         """:func:`in_chunks` with this model's ``chunk_size``."""
         return in_chunks(function, self.chunk_size, *inputs)
+
+    def effects_of(self, outputs: PretrainOutputs) -> list[Callable[[], None]]:
+        """What the step leaves for later ones: rows of queues, texts for negative queries."""
+        effects = [head.remember(outputs) for head in self.heads.values()]
+        if self.with_decoder:
+            texts = outputs.all_text_feats.detach()
+            effects.append(partial(self.negative_queries.observe, texts, outputs.all_id_hash))
+        return [effect for effect in effects if effect is not None]
+
+    def begin_training(self) -> None:
+        super().begin_training()
+        for head in self.heads.values():
+            head.forget()
+        if self.with_decoder:
+            self.negative_queries.forget()
+        if self.teacher is not None:
+            self.teacher.network.load_state_dict(self.network.state_dict())
 
     @torch.no_grad()
     def update_teacher(self, progress: float):
@@ -296,8 +271,7 @@ class ECLIP(BaseModel):
         """
         image_feats, patch_tokens, grid = self.network.encode_image(inputs['images'][:, 0])
         text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
-        product_ids = [s.product_id for s in data_samples]
-        instance_feats, score_maps = self.locate(patch_tokens, grid, text_feats, product_ids)
+        instance_feats, score_maps = self.locate(patch_tokens, grid, text_feats)
         if instance_feats is None:
             instance_feats = image_feats
         fields = dict(
@@ -310,7 +284,7 @@ class ECLIP(BaseModel):
             network = self.network if self.teacher is None else self.teacher.network
             prompt_feats = network.encode_image(inputs['images'][:, 1])[0]
             fields['pred_image_prompt_map'] = self.locate(
-                patch_tokens, grid, prompt_feats, product_ids, modality=IMAGE
+                patch_tokens, grid, prompt_feats, modality=IMAGE
             )[1]
         fields = {name: value.float().cpu() for name, value in fields.items()}
         for k, sample in enumerate(data_samples):
@@ -322,7 +296,6 @@ class ECLIP(BaseModel):
         patch_tokens: Tensor,
         grid: tuple[int, int],
         prompt_feats: Tensor,
-        product_ids: list[str],
         modality: int = TEXT,
     ) -> tuple[Tensor | None, Tensor]:
         """Where is the prompted product, and what does it look like?
@@ -331,9 +304,8 @@ class ECLIP(BaseModel):
             patch_tokens: Z (B, N, D).
             grid: (h, w) with N = h * w.
             prompt_feats: (B, D) features of the positive prompts.
-            product_ids: seed the negative queries.
-            modality: of the positive prompts, text or image; the negatives
-                count as text.
+            modality: of the positive prompts, text or image. The negative
+                prompts are the same for all rows and count as text.
 
         Returns:
             L2-normalised h_0^L (B, D), None without a decoder; score map S
@@ -342,13 +314,9 @@ class ECLIP(BaseModel):
         """
         if not self.with_decoder:
             return None, similarity_score_map(patch_tokens, prompt_feats, grid)
-        id_hash = hash_product_ids(product_ids, prompt_feats.device)
-        negatives = self.negative_queries(
-            product_ids, id_hash, self.network.queries.num_queries - 1
-        )
-        prompts = torch.cat(
-            [scale_prompts(prompt_feats)[:, None], negatives.to(prompt_feats)], dim=1
-        )
+        negatives = self.negative_queries(self.network.queries.num_queries - 1)
+        negatives = negatives.to(prompt_feats).expand(len(prompt_feats), -1, -1)
+        prompts = torch.cat([scale_prompts(prompt_feats)[:, None], negatives], dim=1)
         modalities = torch.full(prompts.shape[:2], TEXT, device=prompts.device)
         modalities[:, 0] = modality
         feats, assign_maps = self.network.decode(patch_tokens, prompts, modalities)
@@ -356,37 +324,3 @@ class ECLIP(BaseModel):
             F.normalize(feats[:, 0].float(), dim=-1),
             assignment_score_map(assign_maps, grid, self.score_map_blocks),
         )
-
-
-def with_distractors(patch_tokens: Tensor, count: int) -> Tensor:
-    """(B, N, D) -> (B, (1 + count) N, D): behind a picture's own tokens those of the next ones.
-
-    Raises:
-        ValueError: The batch has no ``count`` other pictures.
-    """
-    if count >= len(patch_tokens):
-        raise ValueError(
-            f'num_distractors={count} needs more pictures than the {len(patch_tokens)} of the '
-            'batch; lower it or raise train_dataloader.batch_size'
-        )
-    return torch.cat([patch_tokens.roll(-k, dims=0) for k in range(count + 1)], dim=1)
-
-
-def check_head_names(pretext_heads: dict) -> None:
-    """``intr=None`` would switch nothing off, silently.
-
-    Raises:
-        KeyError: a name set to None that looks like a misspelt task.
-    """
-    for name, cfg in pretext_heads.items():
-        close = difflib.get_close_matches(name, TASKS, n=1)
-        if cfg is None and name not in TASKS and close:
-            raise KeyError(
-                f'pretext_heads.{name}=None switches nothing off: did you mean {close[0]!r}?'
-            )
-
-
-def hash_product_ids(product_ids: list[str], device) -> Tensor:
-    """(B,) int64, equal for equal product_ids, the same in every process."""
-    ids = [i.encode() for i in product_ids]
-    return torch.tensor([zlib.crc32(i) << 31 ^ zlib.adler32(i) for i in ids], device=device)

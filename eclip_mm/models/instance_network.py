@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.models.distractors import with_distractors
+from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
@@ -31,8 +33,11 @@ class InstanceNetwork(nn.Module):
         self.text_encoder = MODELS.build(text_encoder)
         self.image_proj = nn.Linear(self.image_encoder.embed_dims, embed_dims)  # g_I
         self.text_proj = nn.Linear(self.text_encoder.embed_dims, embed_dims)  # g_T
-        self.queries = MODELS.build(dict(queries, embed_dims=embed_dims)) if queries else None
-        self.decoder = MODELS.build(dict(decoder, embed_dims=embed_dims)) if decoder else None
+        self.queries = self.decoder = None
+        if queries:
+            self.queries = MODELS.build(with_embed_dims(queries, embed_dims, 'queries'))
+        if decoder:
+            self.decoder = MODELS.build(with_embed_dims(decoder, embed_dims, 'decoder'))
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """
@@ -46,6 +51,10 @@ class InstanceNetwork(nn.Module):
         class_token, patch_tokens, grid = self.image_encoder(images)
         feats = F.normalize(at_least_float32(self.image_proj(class_token)), dim=-1)
         return feats, self.image_proj(patch_tokens), grid
+
+    def encode_picture(self, images: Tensor) -> Tensor:
+        """(B, D) L2-normalised g_I(v_cls) of (B, 3, H, W) pictures."""
+        return self.encode_image(images)[0]
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """
@@ -71,3 +80,23 @@ class InstanceNetwork(nn.Module):
             H^L (B, T, D) and the L assignments (B, N, T).
         """
         return self.decoder(patch_tokens, self.queries(prompts, modality))
+
+    def encode_and_decode(
+        self, images: Tensor, prompts: Tensor, modality: Tensor, num_distractors: int = 0
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """From pictures and prompts to instances.
+
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+            prompts: (B, T, D) scaled prompts.
+            modality: (B, T) int64, text or image.
+            num_distractors: other pictures whose tokens the decoder gets as
+                well, see :func:`with_distractors`.
+
+        Returns:
+            L2-normalised g_I(v_cls) (B, D); H^L (B, T, D); the L assignments
+            (B, N, T).
+        """
+        image_feats, patch_tokens, _ = self.encode_image(images)
+        patch_tokens = with_distractors(patch_tokens, num_distractors)
+        return image_feats, *self.decode(patch_tokens, prompts, modality)

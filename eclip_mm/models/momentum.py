@@ -2,12 +2,18 @@
 
 import copy
 import math
+from functools import partial
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from eclip_mm.models.chunked import in_chunks
+from eclip_mm.models.decoders import TEXT, scale_prompts
+from eclip_mm.models.precision import at_least_float32
+from eclip_mm.models.prompts import PromptPlan
 from eclip_mm.registry import MODELS
-from eclip_mm.utils.dist import local_part
+from eclip_mm.utils.dist import gather, local_part
 
 
 @MODELS.register_module()
@@ -37,6 +43,54 @@ class MomentumTeacher(nn.Module):
     def train(self, mode: bool = True):
         """The teacher never drops anything out."""
         return super().train(False)
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor, chunk_size: int | None = None) -> Tensor:
+        """(B, D) L2-normalised g_I(v_cls) of (B, 3, H, W) pictures."""
+        return in_chunks(self.network.encode_picture, chunk_size, images)
+
+    @torch.no_grad()
+    def encode_instances(
+        self,
+        images: Tensor,
+        text: tuple[Tensor, Tensor],
+        plan: PromptPlan,
+        chunk_size: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Features and positive instances of the products' other pictures.
+
+        All prompts are texts: an image prompt for the other picture would have
+        to come from the first, by one more pass of the momentum encoder.
+
+        Args:
+            images: x' (B, 3, H, W) normalised pictures.
+            text: ``input_ids`` and ``attention_mask`` (B, M).
+            plan: which products' texts the queries get.
+            chunk_size: rows at a time, see :func:`in_chunks`.
+
+        Returns:
+            L2-normalised g_I(v_cls) of x' (B, D); h_xi (B, D) of Eq. 8,
+            L2-normalised.
+        """
+        text_feats = gather(in_chunks(self.network.encode_text, chunk_size, *text))
+        return in_chunks(
+            partial(self._encode_and_decode, text_feats),
+            chunk_size,
+            images,
+            plan.sources,
+            plan.positive_index,
+        )
+
+    def _encode_and_decode(
+        self, text_feats: Tensor, images: Tensor, sources: Tensor, positive_index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`encode_instances` for some rows; ``text_feats`` (G, D) of the global batch."""
+        image_feats, instance_feats, _ = self.network.encode_and_decode(
+            images, scale_prompts(text_feats[sources]), torch.full_like(sources, TEXT)
+        )
+        rows = torch.arange(len(instance_feats), device=instance_feats.device)
+        positive_feats = at_least_float32(instance_feats[rows, positive_index])
+        return image_feats, F.normalize(positive_feats, dim=-1)
 
     def momentum_at(self, progress: float) -> float:
         """m at a share ``progress`` in [0, 1] of the training."""

@@ -19,7 +19,7 @@ class MomentumQueue(nn.Module):
         embed_dims: joint width D.
     """
 
-    def __init__(self, size: int, embed_dims: int = 512):
+    def __init__(self, size: int, embed_dims: int):
         super().__init__()
         if size < 1:
             raise ValueError(f'a queue holds at least 1 feature, got size={size}')
@@ -29,17 +29,17 @@ class MomentumQueue(nn.Module):
 
     def extend(self, feats: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The global batch's (G, D) and (G,), then what the queue holds so far."""
-        if feats.shape[1] != self.feats.shape[1]:
-            raise ValueError(
-                f'the queue holds features of {self.feats.shape[1]} dimensions, the model gives '
-                f'{feats.shape[1]}; set pretext_heads.inter.queue.embed_dims={feats.shape[1]}'
-            )
         filled = min(int(self.num_seen), len(self.ids))
         # copies: the next step overwrites rows that the backward pass of this one may read
         return (
             torch.cat([feats, self.feats[:filled].to(feats.dtype)]),
             torch.cat([ids, self.ids[:filled]]),
         )
+
+    def clear(self) -> None:
+        """Empty the queue."""
+        for buffer in self.buffers():
+            buffer.zero_()
 
     def push(self, feats: Tensor, ids: Tensor) -> None:
         """Take the (G, D) features and (G,) identities of a step, drop the oldest."""

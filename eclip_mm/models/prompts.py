@@ -1,11 +1,12 @@
-"""Which prompts a training sample gets: one of its own, T-1 of other products."""
+"""Which prompts a training sample gets: one of its own, T-1 of different other products."""
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from eclip_mm.models.decoders import IMAGE, TEXT
+from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
 
@@ -18,25 +19,63 @@ class PromptPlan:
         sources: (B, T) int64, the product whose prompt a query gets.
         modality: (B, T) int64, text or image.
         positive_index: (B,) int64, r.
-        uniform: (B,) float32 in [0, 1), for heads that sample.
+        random_draws: (B,) float32 in [0, 1), for heads that sample.
     """
 
     sources: Tensor
     modality: Tensor
     positive_index: Tensor
-    uniform: Tensor
+    random_draws: Tensor
+
+
+@dataclass
+class PromptPool:
+    """Features of the global batch that prompts are taken from.
+
+    Negative prompts are conditions, not targets: the pool carries no gradient.
+
+    Attributes:
+        text: (G, D) of the products' texts.
+        image: (G, D) of the products' other pictures, by the momentum model;
+            None if no prompt is an image.
+    """
+
+    text: Tensor
+    image: Tensor | None = None
+
+    def prompts(
+        self, text_feats: Tensor, sources: Tensor, modality: Tensor, positive_index: Tensor
+    ) -> Tensor:
+        """The prompts that a :class:`PromptPlan` chose.
+
+        Args:
+            text_feats: (B, D) of the rows' own texts. Through these alone a
+                prompt carries gradient into the text encoder.
+            sources, modality, positive_index: rows of the plan.
+
+        Returns:
+            (B, T, D) scaled prompts.
+        """
+        prompts = self.text[sources]
+        own = F.one_hot(positive_index, prompts.shape[1]).bool()[..., None]
+        prompts = torch.where(own, text_feats[:, None], prompts)
+        if self.image is not None:
+            is_text = (modality == TEXT)[..., None]
+            prompts = torch.where(is_text, prompts, self.image[sources])
+        return scale_prompts(prompts)
 
 
 @MODELS.register_module()
 class PromptSampler:
     """Draws prompts for the global batch, the same on every rank.
 
-    Every choice follows from (seed, step): neither the number of ranks nor
-    what else draws random numbers matters, and a resumed run goes on as if it
-    had never stopped.
+    Every choice follows from (seed, step): it depends neither on the number of
+    ranks nor on what else draws random numbers, and a resumed run continues as
+    if it had never stopped.
 
     Args:
-        num_queries: T; T - 1 other products are needed in the global batch.
+        num_queries: T. The global batch needs T - 1 different products beside
+            that of the row.
         image_prob: probability that a prompt is an image (of the product's
             *other* picture, from the momentum encoder) instead of its text.
         positive_index: where the positive query stands, ``random`` or
@@ -61,31 +100,40 @@ class PromptSampler:
         self.seed = seed
 
     def _draw_negatives(self, ids: Tensor, generator: torch.Generator) -> Tensor:
-        """(G, T-1) rows of other products, without replacement within a row.
+        """(G, T-1) rows of T-1 different other products for each row.
 
         A random order of the batch and random distinct offsets in it: each
-        row's negatives are a uniform draw, at O(G T) instead of O(G^2). A few
-        more offsets are drawn than needed, for batches that hold a product
-        twice.
+        row's negatives are a uniform draw, at O(G T) instead of O(G^2). A row
+        takes the first T-1 offsets that lead to products that are new to it.
+        A product with several rows in the batch is drawn more often, but never
+        twice for one row.
         """
         num_rows, wanted = len(ids), self.num_queries - 1
+        products, ids = ids.unique(return_inverse=True)
+        if len(products) - 1 < wanted:
+            raise ValueError(
+                f'{self.num_queries} queries need {wanted} different other products in the global '
+                f'batch, but for each of its {num_rows} rows it has {len(products) - 1}; raise '
+                '`batch_size` or lower `num_queries`'
+            )
         offsets = 1 + torch.randperm(num_rows - 1, generator=generator)
         order = torch.randperm(num_rows, generator=generator)
         place = torch.empty_like(order)
         place[order] = torch.arange(num_rows)
-        for spare in (8, len(offsets)):
-            tried = offsets[: wanted + spare]
-            candidates = order[(place[:, None] + tried) % num_rows]
-            other = ids[candidates] != ids[:, None]
-            # stable sort: products other than the row's own first, order kept
-            first = (~other).to(torch.uint8).sort(dim=1, stable=True).indices[:, :wanted]
-            if first.shape[1] == wanted and other.gather(1, first).all():
-                return candidates.gather(1, first)
-        raise ValueError(
-            f'{self.num_queries} queries need {wanted} other products in the global batch, but it '
-            f'has {num_rows} rows of {len(ids.unique())} products; raise `batch_size` or lower '
-            '`num_queries`'
-        )
+        if len(products) == num_rows:
+            return order[(place[:, None] + offsets[:wanted]) % num_rows]
+        negatives = torch.empty(num_rows, wanted, dtype=torch.int64)
+        left, tried = torch.arange(num_rows), wanted + 8
+        while len(left):  # few rows need a second round, with more offsets
+            candidates = order[(place[left, None] + offsets[:tried]) % num_rows]
+            found = ids[candidates]
+            new = first_in_row(found) & (found != ids[left, None])
+            count = new.cumsum(dim=1)
+            done = count[:, -1] >= wanted
+            taken = new & (count <= wanted) & done[:, None]
+            negatives[left[done]] = candidates[taken].view(-1, wanted)
+            left, tried = left[~done], 2 * tried
+        return negatives
 
     def __call__(self, ids: Tensor, rows: slice, step: int) -> PromptPlan:
         """
@@ -97,14 +145,12 @@ class PromptSampler:
         device, ids = ids.device, ids.cpu()
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step))
         num_rows, num_queries = len(ids), self.num_queries
-        if num_rows < 2 and num_queries > 1:
-            raise ValueError('negative prompts need at least 2 products in the global batch')
         if self.positive_index == 'random':
             positive = torch.randint(num_queries, (num_rows,), generator=generator)
         else:
             positive = torch.zeros(num_rows, dtype=torch.int64)
         is_image = torch.rand(num_rows, num_queries, generator=generator) < self.image_prob
-        uniform = torch.rand(num_rows, generator=generator)
+        random_draws = torch.rand(num_rows, generator=generator)
 
         # negatives fill the columns from the left, then the positive swaps in at r
         sources = torch.empty(num_rows, num_queries, dtype=torch.int64)
@@ -119,6 +165,14 @@ class PromptSampler:
         return PromptPlan(
             *(
                 x[rows].to(device, non_blocking=True)
-                for x in (sources, modality, positive, uniform)
+                for x in (sources, modality, positive, random_draws)
             )
         )
+
+
+def first_in_row(values: Tensor) -> Tensor:
+    """(R, K) bool: True where a value stands for the first time in its row."""
+    in_order, places = values.sort(dim=1, stable=True)
+    first = torch.ones_like(values, dtype=torch.bool)
+    first[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
+    return torch.empty_like(first).scatter_(1, places, first)

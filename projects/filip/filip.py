@@ -3,9 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from eclip_mm.models.eclip import ECLIP, hash_product_ids
+from eclip_mm.models.eclip import ECLIP
 from eclip_mm.models.instance_network import InstanceNetwork
 from eclip_mm.models.precision import at_least_float32
+from eclip_mm.models.product_ids import hash_product_ids
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 from projects.filip.filip_head import FILIPOutputs

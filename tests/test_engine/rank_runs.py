@@ -30,7 +30,7 @@ def config(
     recompute=False,
     accumulate=1,
     chunk_size=None,
-    compile=False,
+    compile=None,
     small=False,
     **case,
 ) -> Config:
@@ -39,9 +39,7 @@ def config(
     ``small`` is for compilation, which takes its time for each part.
     """
     layers = 1 if small else 2
-    model = tiny_model_config(
-        embed_dims=16, num_blocks=layers, chunk_size=chunk_size, compile=compile
-    )
+    model = tiny_model_config(embed_dims=16, num_blocks=layers, chunk_size=chunk_size)
     for name in ('image_encoder', 'text_encoder'):
         model[name]['config']['num_hidden_layers'] = layers
         model[name]['gradient_checkpointing'] = recompute
@@ -49,7 +47,9 @@ def config(
         model['pretext_heads'].update(itm=None, intra=None)
     if small or 'runner_type' in case:
         model['text_encoder']['length_groups'] = 1
-    model['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=6, embed_dims=16)
+    model['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=6)
+    if compile:
+        case['hooks'] = [dict(type='CompileHook', enabled=True, **compile), *case.get('hooks', ())]
     cfg = Config(runner_config(work_dir, model=model, **case))
     cfg.train_dataloader.batch_size = BATCH // ranks
     cfg.optim_wrapper.update(

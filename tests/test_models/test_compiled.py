@@ -1,26 +1,32 @@
 """A compiled model trains on the plain one's losses and gradients, without a graph break."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from eclip_mm.engine import PretrainOptimWrapperConstructor
+from eclip_mm.config.loading import load_config
+from eclip_mm.engine import CompileHook, PretrainOptimWrapperConstructor
 from eclip_mm.models.compiled import compile_parts
-from eclip_mm.registry import MODELS
+from eclip_mm.registry import HOOKS, MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 
 #: dynamo's and autograd's part, without a compiler for the result
 AOT = dict(backend='aot_eager')
 
 
-def build(recompute=False, **overrides):
+def build(recompute=False, compile=None, **overrides):
+    """A float64 model, compiled with the options ``compile`` if there are any."""
     torch.manual_seed(0)
     torch.compiler.reset()
     cfg = tiny_model_config(num_blocks=1, **overrides)
     for encoder in (cfg['image_encoder'], cfg['text_encoder']):
         encoder['gradient_checkpointing'] = recompute
-    return MODELS.build(cfg).double().train()
+    model = MODELS.build(cfg).double().train()
+    if compile is not None:
+        compile_parts(model, **compile)
+    return model
 
 
 def terms_and_grads(model, batch):
@@ -33,7 +39,7 @@ def terms_and_grads(model, batch):
     return terms, dict(zip(params, grads, strict=True))
 
 
-QUEUE = dict(type='MomentumQueue', size=16, embed_dims=32)
+QUEUE = dict(type='MomentumQueue', size=16)
 
 
 @pytest.mark.slow
@@ -106,9 +112,23 @@ def test_a_copy_is_a_plain_model_with_weights_of_its_own():
         assert torch.equal(found_grads[name], grad), name
 
 
-def test_prediction_needs_no_compiler():
-    model = build(compile=dict(backend='of another machine')).float().eval()
-    batch = model.data_preprocessor(fake_batch())
-    assert 'pred_text_feat' in model(**batch, mode='predict')[0]
+def test_the_hook_compiles_a_training_if_it_is_enabled():
+    runner = SimpleNamespace(model=build())
+    options = dict(type='CompileHook', backend='of another machine')
+    HOOKS.build(options).before_train(runner)
+    assert not runner.model.compiled
     with pytest.raises(torch._dynamo.exc.InvalidBackend):
-        model(**batch, mode='loss')
+        HOOKS.build(dict(options, enabled=True)).before_train(runner)
+    HOOKS.build(dict(type='CompileHook', enabled=True, **AOT)).before_train(runner)
+    assert runner.model.compiled
+
+
+def test_the_base_config_has_the_hook_switched_off(repo_root):
+    config = str(repo_root / 'configs/demo/eclip_tiny_synthetic.py')
+    hook = HOOKS.build(load_config(config).default_hooks.compile)
+    assert isinstance(hook, CompileHook) and not hook.enabled
+    cfg = load_config(
+        config, {'default_hooks.compile.enabled': True, 'default_hooks.compile.mode': 'default'}
+    )
+    hook = HOOKS.build(cfg.default_hooks.compile)
+    assert hook.enabled and hook.options == dict(mode='default', fullgraph=True)

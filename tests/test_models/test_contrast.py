@@ -39,7 +39,7 @@ def make_outputs(seed: int = 0) -> tuple[PretrainOutputs, dict]:
         text_feats=F.normalize(leaves['text'], dim=-1),
         id_hash=ids,
         logit_scale=leaves['log_scale'].exp(),
-        uniform=torch.rand(B, generator=g),
+        random_draws=torch.rand(B, generator=g),
         instance_feats=leaves['instance'],
         positive_index=torch.randint(T, (B,), generator=g),
         teacher_instance_feats=F.normalize(draw(B, D), dim=-1),

@@ -16,7 +16,7 @@ from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
 
 BATCH, STEPS = 8, 3
-QUEUE = dict(type='MomentumQueue', size=12, embed_dims=32)  # a batch and a half
+QUEUE = dict(type='MomentumQueue', size=12)  # a batch and a half
 
 
 def _build(chunk_size=None):
@@ -53,6 +53,7 @@ def _train(model, inner, rows):
         data['inputs']['images'] = data['inputs']['images'].double()
         terms = model(**data, mode='loss')
         sum(v for k, v in terms.items() if 'loss' in k).backward()
+        inner.finish_step()
         values.append(torch.stack([v.detach().double() for v in terms.values()]))
     return list(terms), torch.stack(values)
 

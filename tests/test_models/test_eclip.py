@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eclip_mm.models.decoders import IMAGE
-from eclip_mm.models.eclip import with_distractors
+from eclip_mm.models.distractors import with_distractors
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 from eclip_mm.utils.finite import NonFiniteLossError
@@ -132,8 +132,8 @@ def test_a_second_picture_is_an_image_prompt(tasks):
     with torch.no_grad():
         _, tokens, grid = model.network.encode_image(inputs['images'][:, 0])
         prompts, _, _ = network.encode_image(inputs['images'][:, 1])
-        _, wanted = model.locate(tokens, grid, prompts, [s.product_id for s in samples], IMAGE)
-        _, as_text = model.locate(tokens, grid, prompts, [s.product_id for s in samples])
+        _, wanted = model.locate(tokens, grid, prompts, IMAGE)
+        _, as_text = model.locate(tokens, grid, prompts)
     found = torch.stack([s.pred_image_prompt_map for s in samples])
     torch.testing.assert_close(found, wanted)
     assert torch.equal(as_text, wanted) == (tasks == ('itc',)), (
@@ -191,6 +191,7 @@ def test_prompts_follow_the_step_and_the_step_is_saved():
     batch = fake_batch()
     first, second = losses(model, batch), losses(model, batch)
     assert first['loss_intra'] != second['loss_intra']
+    model.finish_step()
     fresh = build()
     fresh.load_state_dict(model.state_dict())
     torch.testing.assert_close(

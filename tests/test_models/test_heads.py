@@ -1,6 +1,7 @@
 """Each pretext task against its equation, written as loops."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 
@@ -31,7 +32,7 @@ def outputs():
         text_feats=unit(B, D),
         id_hash=torch.arange(B),
         logit_scale=torch.tensor(5.0),
-        uniform=torch.rand(B),
+        random_draws=torch.rand(B),
         instance_feats=torch.randn(B, T, D),
         assign_maps=[torch.randn(B, N, T).softmax(dim=2)],
         positive_index=torch.tensor([0, 2, 1, 1]),
@@ -73,7 +74,8 @@ def test_intra_product_is_equation_9(outputs):
 
 def test_samples_of_one_product_are_no_negatives(outputs):
     """With all rows one product nothing is left to tell apart: the loss is 0."""
-    outputs.id_hash = torch.zeros(B, dtype=torch.int64)
+    same = torch.zeros(B, dtype=torch.int64)
+    outputs = replace(outputs, id_hash=same, all_id_hash=same)
     assert ITCHead().loss(outputs)['loss_itc'].item() == 0
     assert InterProductHead().loss(outputs)['loss_inter'].item() == 0
 
@@ -82,7 +84,9 @@ def test_itm_pairs_own_text_with_1_and_a_hard_negative_with_0(outputs):
     head = ITMHead(embed_dims=D)
     h = outputs.instance_feats[range(B), outputs.positive_index]
     similarity = 5 * F.normalize(h, dim=-1) @ outputs.text_feats.T
-    negative = draw_hard_negatives(similarity, torch.eye(B, dtype=torch.bool), outputs.uniform)
+    negative = draw_hard_negatives(
+        similarity, torch.eye(B, dtype=torch.bool), outputs.random_draws
+    )
     total = 0
     for i in range(B):
         for text, label in ((outputs.text_feats[i], 1), (outputs.text_feats[negative[i]], 0)):
@@ -117,12 +121,12 @@ class Deterministic(TorchDispatchMode):
 def test_hard_negatives_are_the_same_every_time(dtype):
     """Exactly the inverse of the cumulative distribution, in rational numbers."""
     torch.manual_seed(0)
-    similarity, uniform = 5 * torch.randn(50, 40, dtype=dtype), torch.rand(50)
+    similarity, draws = 5 * torch.randn(50, 40, dtype=dtype), torch.rand(50)
     same = torch.rand(50, 40) < 0.2
     with Deterministic():
-        drawn = draw_hard_negatives(similarity, same, uniform)
+        drawn = draw_hard_negatives(similarity, same, draws)
     probs = similarity.masked_fill(same, float('-inf')).softmax(dim=1)
-    for row, u, index in zip(probs.tolist(), uniform.tolist(), drawn.tolist(), strict=True):
+    for row, u, index in zip(probs.tolist(), draws.tolist(), drawn.tolist(), strict=True):
         ends = list(accumulate(map(Fraction, row)))
         below, end = ends[index] - Fraction(row[index]), ends[index]
         # a weight is rounded by up to 2^-38, 40 of them stand before the last column

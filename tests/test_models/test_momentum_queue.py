@@ -48,7 +48,7 @@ def test_the_queue_enters_equation_8_without_the_own_product():
         positive_index=torch.tensor([0, 0]),
         teacher_instance_feats=torch.eye(2),
     )
-    head = InterProductHead(queue=dict(type='MomentumQueue', size=4, embed_dims=2))
+    head = InterProductHead(queue=dict(type='MomentumQueue', size=4), embed_dims=2)
     plain = math.log(1 + math.exp(-2))
     assert head.loss(outputs)['loss_inter'].item() == pytest.approx(plain, rel=1e-6)
     # (1, 0) of product 7 is no negative of row 0; of row 1 it is, at similarity 0, and (-1, 0) of
@@ -66,7 +66,7 @@ def test_the_queue_enters_equation_8_without_the_own_product():
 
 def build():
     cfg = tiny_model_config()
-    cfg['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=10, embed_dims=32)
+    cfg['pretext_heads']['inter']['queue'] = dict(type='MomentumQueue', size=10)
     torch.manual_seed(0)
     return MODELS.build(cfg)
 
@@ -74,6 +74,7 @@ def build():
 def step(model, seed):
     terms = model(**model.data_preprocessor(fake_batch(seed=seed)), mode='loss')
     terms['loss_inter'].backward()
+    model.finish_step()
     return terms['loss_inter'].detach()
 
 
@@ -101,8 +102,6 @@ def test_a_step_that_is_thrown_away_leaves_nothing_in_it():
     assert model.heads['inter'].queue.num_seen == 0
 
 
-def test_wrong_sizes_name_the_key():
+def test_a_queue_without_places_is_refused():
     with pytest.raises(ValueError, match='at least 1'):
-        MomentumQueue(size=0)
-    with pytest.raises(ValueError, match=r'queue\.embed_dims=2'):
-        MomentumQueue(size=4, embed_dims=3).extend(*rows(1))
+        MomentumQueue(size=0, embed_dims=2)

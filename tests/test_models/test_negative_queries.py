@@ -17,28 +17,43 @@ from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 
 
-def test_gaussian_negatives_belong_to_the_product():
-    source, ids = GaussianNegatives(8, seed=3), torch.arange(2)
-    both = source(['a', 'b'], ids, 4)
-    assert torch.equal(source(['b'], ids[1:], 4)[0], both[1])
-    assert not torch.equal(both[0], both[1])
-    assert not torch.equal(GaussianNegatives(8, seed=4)(['a'], ids[:1], 4)[0], both[0])
+def test_gaussian_negatives_are_one_draw_of_the_seed():
+    source = GaussianNegatives(8, seed=3)
+    assert source(4).shape == (4, 8)
+    assert torch.equal(source(4), source(4))
+    assert torch.equal(GaussianNegatives(8, seed=3)(4), source(4))
+    assert not torch.equal(GaussianNegatives(8, seed=4)(4), source(4))
 
 
-def test_text_negatives_are_different_other_products():
-    """Five products in the ring, product 2 twice: its own text is never drawn."""
-    source = TextNegatives(embed_dims=8, size=6)
-    feats = torch.nn.functional.normalize(torch.randn(6, 8), dim=-1)
+def test_text_negatives_are_different_products():
+    """Five products in the ring, product 2 twice; seeds choose different ones."""
+    feats = F.normalize(torch.randn(6, 8), dim=-1)
     ids = torch.tensor([0, 1, 2, 2, 3, 4])
-    source.observe(feats, ids)
-    for name in 'abcdefgh':
-        drawn = source([name], torch.tensor([2]), 4)[0]
-        found = [int((scale_prompts(feats) - q).abs().sum(dim=1).argmin()) for q in drawn]
-        assert sorted(ids[found].tolist()) == [0, 1, 3, 4]
-    # fewer than asked for: noise fills up, the same for the same product
-    short = source(['a'], torch.tensor([2]), 7)
-    assert short.shape == (1, 7, 8)
-    assert torch.equal(short, source(['a'], torch.tensor([2]), 7))
+    chosen = []
+    for seed in range(10):
+        source = TextNegatives(embed_dims=8, seed=seed, size=6)
+        source.observe(feats, ids)
+        drawn = source(4)
+        distance = torch.cdist(drawn, scale_prompts(feats))
+        assert distance.amin(dim=1).max() < 1e-3
+        products = ids[distance.argmin(dim=1)].tolist()
+        assert len(set(products)) == 4
+        chosen.append(frozenset(products))
+        assert torch.equal(source(4), drawn)
+    assert len(set(chosen)) > 1
+
+
+def test_missing_texts_are_noise():
+    source = TextNegatives(embed_dims=400, size=6)
+    fresh = source(5)
+    assert fresh.shape == (5, 400) and fresh.dtype == torch.float32
+    assert (fresh.norm(dim=-1) - 20).abs().max() < 4
+    feats = F.normalize(torch.randn(3, 400), dim=-1)
+    source.observe(feats, torch.tensor([0, 1, 1]))
+    drawn = source(5)
+    near = torch.cdist(drawn, scale_prompts(feats)).amin(dim=1) < 1e-2
+    assert near.tolist() == [True, True, False, False, False]  # two products, three of noise
+    assert torch.equal(source(5), drawn)
 
 
 def test_the_ring_of_texts_wraps_around_and_is_saved():
@@ -49,27 +64,26 @@ def test_the_ring_of_texts_wraps_around_and_is_saved():
     assert source.ring_feats.squeeze(1).tolist() == [8, 5, 6, 7]
     other = TextNegatives(embed_dims=1, size=4)
     other.load_state_dict(source.state_dict())
-    assert torch.equal(other(['a'], torch.tensor([0]), 3), source(['a'], torch.tensor([0]), 3))
+    assert torch.equal(other(3), source(3))
 
 
 def test_averages_by_hand():
-    """Three shares, momentum 0.5, two batches; products 4 and 7 have share 1, 2 has share 2."""
+    """Three buckets, momentum 0.5; products 4 and 7 belong to bucket 1, 2 and 5 to bucket 2."""
     source = EMANegatives(embed_dims=2, num_queries=3, momentum=0.5)
     source.observe(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]), torch.tensor([4, 7, 2]))
-    # share 1: half of the mean (0.5, 0.5); share 2: half of (0.6, 0.8)
+    # bucket 1: half of the mean (0.5, 0.5); bucket 2: half of (0.6, 0.8)
     torch.testing.assert_close(
         source.averages, torch.tensor([[0.0, 0.0], [0.25, 0.25], [0.3, 0.4]])
     )
     source.observe(torch.tensor([[0.0, -1.0]]), torch.tensor([5]))
-    # share 2: 0.5 * (0.3, 0.4) + 0.5 * (0, -1); share 1 is not in the batch and stays
+    # bucket 2: 0.5 * (0.3, 0.4) + 0.5 * (0, -1); bucket 1 is not in the batch and stays
     torch.testing.assert_close(
         source.averages, torch.tensor([[0.0, 0.0], [0.25, 0.25], [0.15, -0.3]])
     )
     assert source.num_seen.tolist() == [0, 2, 2]
-    # a product of share 0 gets both others on the sphere of radius sqrt(2)
-    drawn = source(['a'], torch.tensor([9]), 2)[0]
+    # both on the sphere of radius sqrt(2); bucket 0 has seen nothing
     expected = torch.tensor([[1.0, 1.0], [2 / math.sqrt(10), -4 / math.sqrt(10)]])
-    torch.testing.assert_close(drawn[drawn[:, 1].argsort(descending=True)], expected)
+    torch.testing.assert_close(source(2), expected)
 
 
 def test_one_step_from_zero_is_the_mean_whatever_the_momentum():
@@ -96,32 +110,19 @@ def test_the_order_within_a_batch_does_not_matter_that_of_batches_does():
     assert (ordered.averages - late.averages).abs().max() > 1e-2
 
 
-def test_a_products_own_average_is_left_out():
-    source = EMANegatives(embed_dims=8, num_queries=6)
-    source.observe(F.normalize(torch.randn(60, 8), dim=-1), torch.arange(60))
-    averages = scale_prompts(source.averages)
-    for own in range(6):
-        drawn = source(['a'], torch.tensor([own + 6]), 5)[0]
-        found = torch.cdist(drawn, averages).argmin(dim=1).tolist()
-        assert sorted(found) == [k for k in range(6) if k != own]
-        assert torch.cdist(drawn, averages).amin(dim=1).max() < 1e-3
-
-
-def test_noise_fills_up_what_was_not_seen():
-    source = EMANegatives(embed_dims=100, num_queries=4)
-    ids = torch.tensor([0, 1])
-    fresh = source(['a', 'b'], ids, 3)
-    assert fresh.shape == (2, 3, 100) and fresh.dtype == torch.float32
-    assert not torch.equal(fresh[0], fresh[1])
-    assert torch.equal(fresh[1:], source(['b'], ids[1:], 3))  # whatever else is in the batch
-    text = F.normalize(torch.randn(1, 100), dim=-1)
-    source.observe(text, torch.tensor([2]))
-    drawn = source(['a', 'b'], ids, 3)
-    for row in drawn:
-        torch.testing.assert_close(row[0], scale_prompts(text[0]))
-        assert (row[1:] - row[0]).norm(dim=-1).min() > 5
-    # the one share that was seen is the product's own: noise alone
-    assert (source(['c'], torch.tensor([2]), 3)[0] - 10 * text).norm(dim=-1).min() > 5
+def test_the_first_averages_that_have_seen_a_product():
+    """Buckets 1, 2 and 4 of six have seen one: the rest of five negatives is noise."""
+    source = EMANegatives(embed_dims=100, num_queries=6)
+    fresh = source(5)
+    assert fresh.shape == (5, 100) and fresh.dtype == torch.float32
+    text = F.normalize(torch.randn(3, 100), dim=-1)
+    source.observe(text, torch.tensor([1, 2, 10]))
+    drawn = source(5)
+    torch.testing.assert_close(drawn[:3], scale_prompts(text))
+    assert torch.cdist(drawn[3:], scale_prompts(text)).min() > 5
+    assert (drawn[3:].norm(dim=-1) - 10).abs().max() < 4
+    torch.testing.assert_close(source(2), scale_prompts(text[:2]))
+    assert torch.equal(source(5), drawn)
 
 
 def test_averages_are_float32_under_autocast():
@@ -135,7 +136,7 @@ def test_averages_are_float32_under_autocast():
 
 def test_ema_errors_say_what_to_set():
     with pytest.raises(ValueError, match='num_queries=20'):
-        EMANegatives(8, num_queries=19)(['a'], torch.tensor([0]), 19)
+        EMANegatives(8, num_queries=18)(19)
     with pytest.raises(ValueError, match=r'momentum must lie in \[0, 1\), got 1'):
         EMANegatives(8, momentum=1)
 
@@ -161,8 +162,7 @@ def test_one_checkpoint_serves_every_source():
         source.observe(feats, ids)
         switched = SwitchableNegatives(OPTIONS, use=name, embed_dims=8, seed=3)
         switched.load_state_dict(trained.state_dict())
-        expected = source(['a', 'b'], ids[:2], 3)
-        assert torch.equal(switched(['a', 'b'], ids[:2], 3), expected), name
+        assert torch.equal(switched(3), source(3)), name
     with pytest.raises(KeyError, match="use='emma' is none of .*: ema, gaussian, text"):
         SwitchableNegatives(OPTIONS, use='emma', embed_dims=8)
 
@@ -175,6 +175,7 @@ def test_a_model_trains_them_all_and_predicts_with_the_chosen():
     model = MODELS.build(cfg)
     batch = model.data_preprocessor(fake_batch())
     model(**batch, mode='loss')
+    model.finish_step()
     feats = {}
     for name in OPTIONS:
         cfg['negative_queries']['use'] = name
@@ -185,3 +186,53 @@ def test_a_model_trains_them_all_and_predicts_with_the_chosen():
         assert int(other.negative_queries.options.ema.num_seen.sum()) == 6
     assert (feats['text'] - feats['ema']).abs().max() > 1e-4
     assert (feats['gaussian'] - feats['ema']).abs().max() > 1e-4
+
+
+FIELDS = ('pred_instance_feat', 'pred_score_map', 'pred_image_prompt_map')
+
+
+def predicted(model, batch):
+    """What depends on negative queries: name -> (B, ...)."""
+    samples = model(**model.data_preprocessor(batch), mode='predict')
+    return {name: torch.stack([sample.get(name) for sample in samples]) for name in FIELDS}
+
+
+def trained_model(use):
+    cfg = tiny_model_config(
+        negative_queries=dict(type='SwitchableNegatives', use=use, options=OPTIONS)
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    for seed in range(2):
+        model(**model.data_preprocessor(fake_batch(seed=seed)), mode='loss')
+        model.finish_step()
+    return model.eval()
+
+
+@pytest.mark.parametrize('use', OPTIONS)
+def test_features_tell_nothing_of_the_product_id(use):
+    """Retrieval is scored by product_id: other ids, or one id for all, give the same features."""
+    model = trained_model(use)
+    expected = predicted(model, fake_batch())
+    for ids in (('a', 'b', 'c', 'd', 'e', 'f'), ('one',) * 6, ('',) * 6):
+        batch = fake_batch()
+        for sample, product_id in zip(batch['data_samples'], ids, strict=True):
+            sample.set_metainfo(dict(product_id=product_id))
+        found = predicted(model, batch)
+        for name in FIELDS:
+            assert torch.equal(found[name], expected[name]), name
+
+
+@pytest.mark.parametrize('use', OPTIONS)
+def test_features_depend_neither_on_the_batch_nor_on_its_order(use):
+    model, batch = trained_model(use), fake_batch()
+    expected = predicted(model, batch)
+    for rows in ([4, 2, 0], [3]):
+        part = dict(
+            inputs={name: value[rows] for name, value in batch['inputs'].items()},
+            data_samples=[batch['data_samples'][row] for row in rows],
+        )
+        found = predicted(model, part)
+        for name in FIELDS:
+            # float32, other blocking of the matrix products
+            torch.testing.assert_close(found[name], expected[name][rows], rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ model = dict(
     pretext_heads=dict(
         itc=dict(type='ITCHead'),
         inter=dict(type='InterProductHead'),
-        itm=dict(type='ITMHead', embed_dims=512),
+        itm=dict(type='ITMHead'),
         intra=dict(type='IntraProductHead', entropy=dict(type='AssignmentEntropyLoss')),
     ),
     score_map_blocks='mean',

@@ -5,18 +5,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.decoders.instance_queries import scale_prompts
+from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.ring import write_ring
 from eclip_mm.registry import MODELS
 from eclip_mm.utils.seeding import derive_seed
 
 
 class NegativeQueries(nn.Module):
-    """Source of negative prompts, reproducible per product.
+    """Source of negative prompts: one constant draw for all products, pictures and queries.
+
+    A feature then depends neither on its batch nor on the order of extraction.
+    Nor does it depend on the product_id, which retrieval is scored by: negatives
+    that differ between products would tell which pictures belong together.
 
     Args:
         embed_dims: joint width D.
-        seed: together with the product_id it fixes the draw, so that a feature
-            depends neither on the batch nor on the order of extraction.
+        seed: of the draw.
     """
 
     def __init__(self, embed_dims: int = 512, seed: int = 0):
@@ -25,48 +29,46 @@ class NegativeQueries(nn.Module):
         self.seed = seed
 
     def observe(self, text_feats: Tensor, id_hash: Tensor) -> None:
-        """Sees the texts of every global training batch, the same on all ranks.
+        """Take in the texts of a global training batch, the same on all ranks.
 
         Args:
             text_feats: (G, D) L2-normalised, without gradient.
             id_hash: (G,) int64 identity of each product.
         """
 
-    def forward(self, product_ids: list[str], id_hash: Tensor, num_negatives: int) -> Tensor:
+    def forget(self) -> None:
+        """Forget what an earlier training has left."""
+
+    def forward(self, num_negatives: int) -> Tensor:
         """
         Args:
-            product_ids: of the B positive prompts.
-            id_hash: (B,) the same as integers.
             num_negatives: T - 1.
 
         Returns:
-            (B, T - 1, D) float32 scaled prompts, on the device of ``id_hash``.
+            (T - 1, D) float32 scaled prompts.
         """
         raise NotImplementedError
 
-    def _generator(self, product_id: str) -> torch.Generator:
-        return torch.Generator().manual_seed(derive_seed(self.seed, product_id))
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.seed))
 
 
 @MODELS.register_module()
 class GaussianNegatives(NegativeQueries):
-    """q ~ N(0, I), the paper's choice."""
+    """q ~ N(0, I), the paper's choice, drawn once."""
 
-    def forward(self, product_ids, id_hash, num_negatives):
-        rows = [
-            torch.randn(num_negatives, self.embed_dims, generator=self._generator(i))
-            for i in product_ids
-        ]
-        return torch.stack(rows).to(id_hash.device)
+    def forward(self, num_negatives):
+        return torch.randn(num_negatives, self.embed_dims, generator=self._generator())
 
 
 @MODELS.register_module()
 class TextNegatives(NegativeQueries):
-    """Text of other products: what the decoder met as negatives in training.
+    """A fixed set of texts, such as the decoder met as negatives in training.
 
     Features of the texts last seen in training are kept in a ring that travels
-    with the checkpoint. A product draws T - 1 different other products from
-    it; where the ring holds fewer, Gaussian noise fills up.
+    with the checkpoint. The seed alone chooses T - 1 texts of different
+    products from it; missing entries are Gaussian noise. A product whose own
+    text is among them competes with it like any other product.
 
     The queries of other products have learned to take the background; noise
     leaves more of it to the positive query (figures: docs/experiments.md).
@@ -84,42 +86,40 @@ class TextNegatives(NegativeQueries):
     def observe(self, text_feats, id_hash):
         write_ring(self.ring_feats, self.ring_ids, self.num_seen, text_feats, id_hash)
 
-    def forward(self, product_ids, id_hash, num_negatives):
-        filled = min(int(self.num_seen), len(self.ring_ids))
-        ids, rows = self.ring_ids[:filled].tolist(), []
-        for product_id, own in zip(product_ids, id_hash.tolist(), strict=True):
-            generator = self._generator(product_id)
-            chosen: dict[int, int] = {own: -1}  # product -> place in the ring
-            for place in torch.randperm(filled, generator=generator).tolist():
-                if len(chosen) > num_negatives:
-                    break
-                chosen.setdefault(ids[place], place)
-            places = list(chosen.values())[1:]
-            noise = torch.randn(num_negatives - len(places), self.embed_dims, generator=generator)
-            rows.append(
-                torch.cat([scale_prompts(self.ring_feats[places]), noise.to(id_hash.device)])
-            )
-        return torch.stack(rows)
+    def forget(self):
+        for buffer in self.buffers():
+            buffer.zero_()
+
+    def forward(self, num_negatives):
+        filled, generator = min(int(self.num_seen), len(self.ring_ids)), self._generator()
+        ids = self.ring_ids[:filled].tolist()
+        chosen: dict[int, int] = {}  # product -> place in the ring
+        for place in torch.randperm(filled, generator=generator).tolist():
+            chosen.setdefault(ids[place], place)
+        places = list(chosen.values())[:num_negatives]
+        noise = torch.randn(num_negatives - len(places), self.embed_dims, generator=generator)
+        return torch.cat([scale_prompts(self.ring_feats[places]), noise.to(self.ring_feats)])
 
 
 @MODELS.register_module()
 class EMANegatives(NegativeQueries):
     """Exponential moving averages of the prompts met in training (Table 6, "EMA Update").
 
-    The paper does not say what tells its T - 1 averages apart: over the whole
-    data set they would all be one vector. Here products are dealt to T shares
-    by their identity, one average a share, and a product leaves out its own
-    share, whose average holds its own text. Where fewer shares have been seen
-    than are asked for, Gaussian noise fills up.
+    The paper does not say what makes its T - 1 averages differ: over the whole
+    data set they would all be one vector. Here products are divided into T
+    buckets by their identity, with one average each. The negatives are the
+    averages of the first T - 1 buckets that have seen a product; missing
+    entries are Gaussian noise. They are the same for all products: a product
+    does not leave out the average that its own text is part of.
 
-    A batch moves a share by the mean over the rows that it has of it, and not
-    at all where it has none:
+    A batch moves the average of a bucket by the mean over the rows that belong
+    to it, and not at all if there are none:
     ``average <- momentum * average + (1 - momentum) * mean``, from zero. The
-    result is scaled to the sphere of the prompts, which takes away the bias of
-    that start as well.
+    result is scaled to the sphere of the prompts, which also removes the bias
+    towards zero.
 
     Args:
-        num_queries: T, averages to keep.
+        num_queries: T, buckets and averages.
         momentum: 0.99 remembers about a hundred batches.
     """
 
@@ -139,43 +139,42 @@ class EMANegatives(NegativeQueries):
 
     @torch.no_grad()
     def observe(self, text_feats, id_hash):
-        shares = F.one_hot(id_hash % len(self.averages), len(self.averages))  # (G, T)
-        counts = shares.sum(dim=0)
-        # a matrix product, since index_add_ adds in any order on a GPU and ranks would part;
-        # autocast would round the texts to bf16
+        buckets = F.one_hot(id_hash % len(self.averages), len(self.averages))  # (G, T)
+        counts = buckets.sum(dim=0)
+        # A matrix product, since index_add_ adds in any order on a GPU and the ranks would
+        # diverge; autocast would round the texts to bf16.
         with torch.autocast(text_feats.device.type, enabled=False):
-            sums = shares.T.to(self.averages) @ text_feats.to(self.averages)
+            sums = buckets.T.to(self.averages) @ text_feats.to(self.averages)
         means = sums / counts.clamp(min=1)[:, None]
         moved = self.averages.lerp(means, 1 - self.momentum)
         self.averages.copy_(torch.where(counts[:, None] > 0, moved, self.averages))
         self.num_seen += counts
 
-    def forward(self, product_ids, id_hash, num_negatives):
-        num_shares = len(self.averages)
-        if num_negatives >= num_shares:
+    def forget(self):
+        for buffer in self.buffers():
+            buffer.zero_()
+
+    def forward(self, num_negatives):
+        if num_negatives > len(self.averages):
             raise ValueError(
-                f'EMANegatives keeps {num_shares} averages, its own of which a product leaves '
-                f'out, but {num_negatives} negatives are asked for; set '
-                f'negative_queries.num_queries={num_negatives + 1}, as in model.queries'
+                f'EMANegatives keeps {len(self.averages)} averages, but {num_negatives} negatives '
+                f'are needed; set negative_queries.num_queries={num_negatives + 1}, as in '
+                'model.queries'
             )
-        seen, rows = self.num_seen.tolist(), []
-        for product_id, own in zip(product_ids, (id_hash % num_shares).tolist(), strict=True):
-            generator = self._generator(product_id)
-            order = torch.randperm(num_shares, generator=generator).tolist()
-            chosen = [k for k in order if k != own and seen[k]][:num_negatives]
-            noise = torch.randn(num_negatives - len(chosen), self.embed_dims, generator=generator)
-            rows.append(torch.cat([scale_prompts(self.averages[chosen]), noise.to(self.averages)]))
-        return torch.stack(rows)
+        found = scale_prompts(self.averages[self.num_seen > 0][:num_negatives])
+        missing = num_negatives - len(found)
+        noise = torch.randn(missing, self.embed_dims, generator=self._generator())
+        return torch.cat([found, noise.to(found)])
 
 
 @MODELS.register_module()
 class SwitchableNegatives(NegativeQueries):
-    """Several sources: all observe the training, one is used.
+    """Several sources: all observe the training, one gives the prompts.
 
-    Negative queries of this kind enter the transfer stage only, so one
-    training serves all rows of Table 6: the checkpoint holds the state of
+    Negative queries of this kind take part in the transfer stage only, so that
+    one training serves all rows of Table 6: the checkpoint holds the state of
     every source, and ``--cfg-options model.negative_queries.use=NAME`` chooses
-    at evaluation.
+    one at evaluation.
 
     Args:
         seed: of every source that has none of its own.
@@ -193,7 +192,9 @@ class SwitchableNegatives(NegativeQueries):
         self.use = use
         self.options = nn.ModuleDict(
             {
-                name: MODELS.build({'seed': seed, **cfg, 'embed_dims': embed_dims})
+                name: MODELS.build(
+                    with_embed_dims({'seed': seed, **cfg}, embed_dims, f'options.{name}')
+                )
                 for name, cfg in options.items()
             }
         )
@@ -202,5 +203,9 @@ class SwitchableNegatives(NegativeQueries):
         for source in self.options.values():
             source.observe(text_feats, id_hash)
 
-    def forward(self, product_ids, id_hash, num_negatives):
-        return self.options[self.use](product_ids, id_hash, num_negatives)
+    def forget(self):
+        for source in self.options.values():
+            source.forget()
+
+    def forward(self, num_negatives):
+        return self.options[self.use](num_negatives)

@@ -1,4 +1,5 @@
 from eclip_mm.models.heads.base import PretextHead
+from eclip_mm.models.heads.build import PretextHeads
 from eclip_mm.models.heads.inter_product_head import InterProductHead
 from eclip_mm.models.heads.intra_product_head import IntraProductHead
 from eclip_mm.models.heads.itc_head import ITCHead
@@ -10,5 +11,6 @@ __all__ = [
     'InterProductHead',
     'IntraProductHead',
     'PretextHead',
+    'PretextHeads',
     'draw_hard_negatives',
 ]

@@ -1,5 +1,7 @@
 """What every pretext head is."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +29,19 @@ class PretextHead(nn.Module):
         """:meth:`loss`; a call is what hooks see and ``torch.compile`` compiles."""
         return self.loss(outputs)
 
-    def observe(self, outputs: PretrainOutputs) -> None:
-        """Called after ``loss``, once all terms of the step are known to be finite.
+    def remember(self, outputs: PretrainOutputs) -> Callable[[], None] | None:
+        """What the head keeps of this step for later ones, such as new rows of a queue.
 
-        The place to keep something for later steps, such as a queue.
+        Returns:
+            A function that keeps it, or None if there is nothing to keep. It
+            is called once the step is complete, and never for a step whose
+            loss or gradient is not finite. Until then it holds memory: let it
+            refer to the tensors that it needs, detached, and not to
+            ``outputs``.
         """
+
+    def forget(self) -> None:
+        """Forget what earlier steps have left: a new training begins."""
 
 
 def similarity_logits(feats: Tensor, others: Tensor, scale: Tensor) -> Tensor:

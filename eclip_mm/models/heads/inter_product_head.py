@@ -1,8 +1,12 @@
 """Inter-product contrastive learning (Eq. 8)."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor
 
+from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.heads.base import PretextHead, contrast
 from eclip_mm.models.heads.tiles import MAX_LOGITS
 from eclip_mm.models.precision import at_least_float32
@@ -24,6 +28,7 @@ class InterProductHead(PretextHead):
         queue: config of a queue of further negatives, such as
             ``dict(type='MomentumQueue', size=65536)``; None for those of the
             global batch alone.
+        embed_dims: joint width D, for the queue.
     """
 
     needs_decoder = True
@@ -34,11 +39,15 @@ class InterProductHead(PretextHead):
         loss: dict | None = None,
         max_elements: int = MAX_LOGITS,
         queue: dict | None = None,
+        embed_dims: int = 512,
     ):
         super().__init__()
         self.criterion = MODELS.build(loss or dict(type='InfoNCELoss'))
         self.max_elements = max_elements
-        self.queue = MODELS.build(queue) if queue else None
+        self.queue = None
+        if queue:
+            queue = with_embed_dims(queue, embed_dims, 'InterProductHead.queue')
+            self.queue = MODELS.build(queue)
 
     def compile(self, **options):
         """A filling queue changes its shape with every step: no compilation then."""
@@ -54,6 +63,12 @@ class InterProductHead(PretextHead):
         loss, acc = contrast(self.criterion, outputs, h, keys, ids, self.max_elements)
         return dict(loss_inter=loss, inter_acc=acc)
 
-    def observe(self, outputs: PretrainOutputs) -> None:
+    def remember(self, outputs: PretrainOutputs) -> Callable[[], None] | None:
+        """Push the step's momentum features into the queue."""
+        if self.queue is None:
+            return None
+        return partial(self.queue.push, outputs.all_teacher_feats, outputs.all_id_hash)
+
+    def forget(self) -> None:
         if self.queue is not None:
-            self.queue.push(outputs.all_teacher_feats, outputs.all_id_hash)
+            self.queue.clear()

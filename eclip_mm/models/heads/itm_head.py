@@ -11,19 +11,19 @@ from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-#: of a draw, and of the probability 1; their product has to fit into an int64
-UNIFORM_BITS, WEIGHT_BITS = 24, 38
+#: Bits of a draw, and of the probability 1. Their product has to fit into an int64.
+DRAW_BITS, WEIGHT_BITS = 24, 38
 
 
-def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tensor) -> Tensor:
+def draw_hard_negatives(similarity: Tensor, same_product: Tensor, random_draws: Tensor) -> Tensor:
     """One column per row, drawn with probability softmax(similarity).
 
     Args:
         similarity: (B, G) logits.
         same_product: (B, G) bool, columns that may not be drawn.
-        uniform: (B,) draws in [0, 1), of 24 bits as ``torch.rand`` gives
-            them: the inverse of the cumulative distribution at them, so that
-            the choice does not depend on the number of ranks.
+        random_draws: (B,) in [0, 1), of 24 bits as ``torch.rand`` gives them.
+            The choice is the inverse of the cumulative distribution at them,
+            so that it does not depend on the number of ranks.
 
     Returns:
         (B,) int64.
@@ -32,7 +32,7 @@ def draw_hard_negatives(similarity: Tensor, same_product: Tensor, uniform: Tenso
     probs = at_least_float32(similarity).masked_fill(same_product, float('-inf')).softmax(dim=1)
     cumulative = (probs * 2**WEIGHT_BITS).long().cumsum(dim=1)
     # a share of the row's own total: rounding must not leave a draw past the end
-    drawn = (uniform * 2**UNIFORM_BITS).long() * cumulative[:, -1] >> UNIFORM_BITS
+    drawn = (random_draws * 2**DRAW_BITS).long() * cumulative[:, -1] >> DRAW_BITS
     index = torch.searchsorted(cumulative, drawn[:, None], right=True)
     return index.squeeze(1).clamp_(max=probs.shape[1] - 1)
 
@@ -52,9 +52,7 @@ class ITMHead(PretextHead):
 
     needs_decoder = True
 
-    def __init__(
-        self, embed_dims: int = 512, loss_weight: float = 1.0, max_elements: int = MAX_LOGITS
-    ):
+    def __init__(self, embed_dims: int, loss_weight: float = 1.0, max_elements: int = MAX_LOGITS):
         super().__init__()
         self.loss_weight = loss_weight
         self.max_elements = max_elements
@@ -82,5 +80,5 @@ class ITMHead(PretextHead):
         for rows in row_tiles(len(h), len(texts), self.max_elements):
             similarity = similarity_logits(h[rows], texts, outputs.logit_scale)
             same_product = outputs.id_hash[rows, None] == outputs.all_id_hash
-            drawn[rows] = draw_hard_negatives(similarity, same_product, outputs.uniform[rows])
+            drawn[rows] = draw_hard_negatives(similarity, same_product, outputs.random_draws[rows])
         return drawn

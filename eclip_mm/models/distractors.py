@@ -1,0 +1,25 @@
+"""Other pictures of the batch as background, for catalogues whose photos show one product each."""
+
+import torch
+from torch import Tensor
+
+
+def with_distractors(patch_tokens: Tensor, count: int) -> Tensor:
+    """Append to each picture's own tokens those of the next pictures of the batch.
+
+    Args:
+        patch_tokens: (B, N, D).
+        count: other pictures for each.
+
+    Returns:
+        (B, (1 + count) N, D).
+
+    Raises:
+        ValueError: The batch has fewer than ``count`` other pictures.
+    """
+    if count >= len(patch_tokens):
+        raise ValueError(
+            f'num_distractors={count} needs more pictures than the {len(patch_tokens)} of the '
+            'batch; lower it or raise train_dataloader.batch_size'
+        )
+    return torch.cat([patch_tokens.roll(-k, dims=0) for k in range(count + 1)], dim=1)

@@ -1,0 +1,71 @@
+"""The pretext heads of a model, built from its config."""
+
+import difflib
+
+from torch import Tensor, nn
+
+from eclip_mm.models.embed_dims import takes_embed_dims, with_embed_dims
+from eclip_mm.models.pretrain_outputs import PretrainOutputs
+from eclip_mm.registry import MODELS
+
+#: The names that the base configs give to the paper's tasks.
+TASKS = ('itc', 'inter', 'itm', 'intra')
+
+
+class PretextHeads(nn.ModuleDict):
+    """All pretext heads of a model, by name.
+
+    Args:
+        pretext_heads: name -> config of a head, or None for a task that is
+            switched off.
+        embed_dims: joint width D of the model, which heads with an argument of
+            this name get.
+
+    Raises:
+        KeyError: A name set to None looks like a misspelt task.
+        ValueError: All tasks are switched off, or the config of a head has
+            another width.
+    """
+
+    def __init__(self, pretext_heads: dict, embed_dims: int):
+        check_head_names(pretext_heads)
+        super().__init__()
+        for name, cfg in pretext_heads.items():
+            if cfg is None:
+                continue
+            if takes_embed_dims(cfg):
+                cfg = with_embed_dims(cfg, embed_dims, f'pretext_heads.{name}')
+            self[name] = MODELS.build(cfg)
+        if not len(self):
+            raise ValueError('pretext_heads switches every task off: nothing would be trained')
+
+    def forward(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
+        """The terms of all heads.
+
+        Raises:
+            KeyError: Two heads return a term of the same name.
+        """
+        terms = {}
+        for name, head in self.items():
+            found = head(outputs)
+            if terms.keys() & found.keys():
+                raise KeyError(
+                    f'pretext_heads.{name} returns {sorted(terms.keys() & found.keys())}'
+                    ', which another head returns, too; rename them'
+                )
+            terms.update(found)
+        return terms
+
+
+def check_head_names(pretext_heads: dict) -> None:
+    """Refuse names such as ``intr=None``, which would silently switch nothing off.
+
+    Raises:
+        KeyError: A name set to None looks like a misspelt task.
+    """
+    for name, cfg in pretext_heads.items():
+        close = difflib.get_close_matches(name, TASKS, n=1)
+        if cfg is None and name not in TASKS and close:
+            raise KeyError(
+                f'pretext_heads.{name}=None switches nothing off: did you mean {close[0]!r}?'
+            )

@@ -1,0 +1,61 @@
+"""What training steps leave behind in a model, and when it takes effect."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+
+class StepwiseModel(BaseModel):
+    """A model that counts its training steps and remembers something of them.
+
+    A step is complete when the optimiser has used its gradient. What the step
+    leaves for later ones (its number, new rows of a queue) takes effect then,
+    and not with the loss: a gradient that is not finite ends the run in between,
+    and the state that is saved has to be the one before the step, from which a
+    resumed run repeats it.
+
+    ``TeacherUpdateHook`` says that a step is complete; in a training without it
+    the next call of ``loss`` does.
+
+    Attributes:
+        num_steps: Complete training steps. They travel with the weights.
+    """
+
+    def __init__(self, data_preprocessor=None, init_cfg: dict | None = None):
+        super().__init__(data_preprocessor, init_cfg)
+        self.num_steps = 0
+        self._unfinished: list[Callable[[], None]] | None = None
+
+    # a tensor, which is safe to load
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.num_steps)
+
+    def set_extra_state(self, state: Tensor):
+        self.num_steps = int(state)
+
+    def leave_step_open(self, effects: Iterable[Callable[[], None]]) -> None:
+        """The loss of a step is computed; its gradient is not.
+
+        Args:
+            effects: Functions that keep what the step leaves for later ones.
+        """
+        self._unfinished = list(effects)
+
+    def finish_step(self) -> None:
+        """Complete the step that is open; does nothing if there is none."""
+        if self._unfinished is None:
+            return
+        effects, self._unfinished = self._unfinished, None
+        for effect in effects:
+            effect()
+        self.num_steps += 1
+
+    def discard_step(self) -> None:
+        """Forget the step that is open, since its gradient is not finite."""
+        self._unfinished = None
+
+    def begin_training(self) -> None:
+        """Forget what an earlier training has left, whose weights ``load_from`` brought."""
+        self.num_steps, self._unfinished = 0, None
