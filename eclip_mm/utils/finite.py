@@ -1,4 +1,4 @@
-"""The checks that losses and gradients are finite."""
+"""Checks that losses and gradients are finite."""
 
 import torch
 import torch.distributed as dist
@@ -67,15 +67,20 @@ def refuse_nonfinite_gradients(optim_wrapper: OptimWrapper) -> None:
 
 
 def check_finite(terms: dict[str, Tensor], data_samples: list) -> None:
-    """Stop before a non-finite loss reaches the weights.
+    """Raise an error before a loss that is not finite can change the weights.
 
-    All ranks stop together, so that none waits for the others' gradients.
+    All ranks raise it together, so that none waits for the gradients of another.
+
+    Args:
+        terms: all that the heads return; only names with "loss" are checked.
+        data_samples: of the batch of this rank, for the message.
 
     Raises:
-        NonFiniteLossError: names the terms and the product_ids of the batch.
+        NonFiniteLossError: a loss is NaN or infinite. It names the terms and the
+            ``product_id`` of each sample.
     """
     losses = {name: value for name, value in terms.items() if 'loss' in name}
-    # stacked: one synchronisation with the device
+    # stacked, so that the device is synchronised once
     bad = ~torch.stack([value.detach().float() for value in losses.values()]).isfinite().all()
     if get_dist_info()[1] > 1:
         bad = bad.to(torch.int32)
@@ -84,7 +89,7 @@ def check_finite(terms: dict[str, Tensor], data_samples: list) -> None:
         return
     names = [name for name, value in losses.items() if not value.isfinite()]
     if not names:
-        raise NonFiniteLossError('non-finite loss on another rank, which names it')
+        raise NonFiniteLossError('non-finite loss on another rank, whose message names it')
     raise NonFiniteLossError(
         f"non-finite loss: {', '.join(names)} of this rank's batch; "
         f'product_ids: {[s.product_id for s in data_samples]}'

@@ -10,8 +10,8 @@ from test_engine.helpers import make_runner
 
 from eclip_mm.checkpoint.metadata import (
     encoder_architectures,
-    go_on_from_checkpoint,
     read_saved_config,
+    use_resumed_checkpoint,
     use_saved_architecture,
     use_saved_tokenizer,
 )
@@ -130,7 +130,7 @@ def test_a_training_goes_on_with_what_its_checkpoint_holds(checkpoint, tmp_path)
             work_dir=str(tmp_path),
         )
     )
-    go_on_from_checkpoint(cfg)
+    use_resumed_checkpoint(cfg)
     assert cfg.model.text_encoder.pretrained is None
     wanted = dict(type='CheckpointTokenizer', checkpoint=str(checkpoint))
     assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == wanted
@@ -143,7 +143,7 @@ def test_a_training_goes_on_with_what_its_checkpoint_holds(checkpoint, tmp_path)
     # nothing to go on from: as the config says
     (tmp_path / 'new').mkdir()
     cfg = Config(training(gone, load_from=None, work_dir=str(tmp_path / 'new'), model={}))
-    go_on_from_checkpoint(cfg)
+    use_resumed_checkpoint(cfg)
     assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == gone
 
 
