@@ -11,7 +11,7 @@ import torch.distributed as dist
 from mmengine.hooks import Hook
 from scaling import gathered_bytes
 
-from eclip_mm.engine.sharded import gathered
+from eclip_mm.engine.sharded import unsharded
 from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.dist import local_part
@@ -72,7 +72,7 @@ def _train_all(rank, folder):
         if name == 'sharded':
             held = (local_part(param.detach()).numel() for param in runner.model.parameters())
             notes['held'] = sum(held)
-            with gathered(runner.model), torch.no_grad():
+            with unsharded(runner.model), torch.no_grad():
                 notes['text_feats'] = runner.model.network.encode_text(*TEXTS)
     torch.save(notes, f'{folder}/notes{rank}.pth')
     # from the divided run's second step, divided; from DDP's, divided
@@ -179,7 +179,7 @@ def test_pictures_on_one_rank_are_refused(tmp_path, monkeypatch):
     cfg.custom_hooks.append(dict(type='PictureHook'))
     runner = RUNNERS.build(cfg)
     monkeypatch.setattr(ShardedRunner, 'distributed', True)
-    with pytest.raises(ValueError, match='PictureHook.*leave it out of custom_hooks'):
+    with pytest.raises(ValueError, match='PictureHook.*remove it from custom_hooks'):
         runner.train()
 
 

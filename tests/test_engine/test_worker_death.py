@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch.multiprocessing import ProcessRaisedException
 from torch.utils.data import DataLoader, Dataset
 
-from eclip_mm.engine.worker_death import WorkerDiedError, deaths_wait
+from eclip_mm.engine.worker_death import WorkerDiedError, defer_worker_death
 from eclip_mm.registry import DATASETS, HOOKS
 from test_engine.helpers import FakeProducts, make_runner
 from test_engine.rank_runs import assert_same_training, load, start_ranks, train_rank
@@ -183,7 +183,7 @@ def test_a_death_is_told_after_the_step_and_not_in_it():
     next(batches)
     (worker,) = batches._workers
     finished = False
-    with pytest.raises(RuntimeError, match=r'DataLoader worker \(pid'), deaths_wait():
+    with pytest.raises(RuntimeError, match=r'DataLoader worker \(pid'), defer_worker_death():
         os.kill(worker.pid, signal.SIGKILL)
         time.sleep(1)  # long enough for the signal, with which torch would raise here
         finished = True
@@ -192,6 +192,6 @@ def test_a_death_is_told_after_the_step_and_not_in_it():
 
 def test_without_a_death_the_handler_stays():
     before = signal.getsignal(signal.SIGCHLD)
-    with deaths_wait():
+    with defer_worker_death():
         assert signal.getsignal(signal.SIGCHLD) is not before
     assert signal.getsignal(signal.SIGCHLD) is before
