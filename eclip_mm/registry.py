@@ -92,7 +92,7 @@ TASK_UTILS = Registry(
 VISUALIZERS = Registry(
     'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization']
 )
-# These two have no components of ours. They exist so that mmengine finds its own without a warning.
+# These two have no components of ours; with them mmengine finds its own without a warning.
 LOG_PROCESSORS = Registry(
     'log_processor', parent=MMENGINE_LOG_PROCESSORS, scope=SCOPE, locations=['eclip_mm.engine']
 )

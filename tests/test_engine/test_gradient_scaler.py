@@ -16,6 +16,9 @@ from eclip_mm.utils.finite import NonFiniteLossError
 from test_engine.helpers import make_runner
 
 
+pytestmark = pytest.mark.slow
+
+
 @OPTIM_WRAPPERS.register_module(force=True)
 class CPUAmpOptimWrapper(AmpOptimWrapper):
     """mmengine's wrapper on a CPU, which it refuses; ``step`` and the state are its own."""

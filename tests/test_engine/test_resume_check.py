@@ -1,4 +1,4 @@
-"""A training goes on only where the number of a step means the same batch."""
+"""A training can only resume if the number of a step means the same batch."""
 
 import pytest
 import torch
