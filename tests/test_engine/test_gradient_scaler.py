@@ -15,7 +15,6 @@ from eclip_mm.utils import finite
 from eclip_mm.utils.finite import NonFiniteLossError
 from test_engine.helpers import make_runner
 
-
 pytestmark = pytest.mark.slow
 
 
