@@ -1,4 +1,4 @@
-"""Checking that a resumed training continues with the same batches."""
+"""Does a training that goes on make the same steps as the one that was stopped?"""
 
 import logging
 
@@ -8,12 +8,11 @@ from eclip_mm.engine.train_loop import ResumableTrainLoop
 
 
 def training_state(runner) -> dict | None:
-    """What determines the batch of a step, to be stored in a checkpoint.
+    """What the number of a step means, to be stored: None for loops of other kinds.
 
     Returns:
-        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch`` and ``stream``,
-        which is what the order of a ``ProductStream`` depends on, or None for other
-        data sets. None if the train loop is not a ``ResumableTrainLoop``.
+        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``,
+        ``stream``: what the order of a ``ProductStream`` follows from, else None.
     """
     if not isinstance(runner.train_loop, ResumableTrainLoop):
         return None
@@ -27,19 +26,19 @@ def training_state(runner) -> dict | None:
 
 
 def check_resumable(runner, saved: dict | None) -> None:
-    """Compare a resumed training with the one that wrote the checkpoint.
+    """Compare a training with the one that wrote a checkpoint.
 
-    The position in an epoch is stored as a number of steps. If the global batch size
-    or the number of products has changed, the same step is another position, and
-    some products would be used twice or not at all. The number of ranks may change
-    as long as the global batch size does not.
+    The place in the epoch is a number of steps: with another global batch, or
+    another number of products, it would be another place, and some products
+    would be read twice or never. Another number of ranks with the same global
+    batch reads the same batches.
 
     Args:
-        runner: the runner of the resumed training.
-        saved: :func:`training_state` in the checkpoint, or None if it has none.
+        runner: of the training that goes on.
+        saved: :func:`training_state` of the other; None where it left none.
 
     Raises:
-        ValueError: global batch size, steps per epoch or the order of a stream differ.
+        ValueError: Global batch, steps per epoch or the order of a stream differ.
     """
     now = training_state(runner)
     if not saved or not now:
@@ -48,16 +47,16 @@ def check_resumable(runner, saved: dict | None) -> None:
     if ours != theirs:
         raise ValueError(
             f'the checkpoint was trained with batches of {theirs} ({saved["batch_size"]} on each '
-            f'of {saved["world_size"]} ranks) and this training has batches of {ours} '
-            f'({now["batch_size"]} on each of {now["world_size"]} ranks), so it cannot resume at '
-            f'the same position. Set train_dataloader.batch_size so that the total is {theirs}, '
-            'or start a new training from these weights with load_from and without --resume'
+            f'of {saved["world_size"]} ranks), this training has {ours} ({now["batch_size"]} on '
+            f'each of {now["world_size"]}): it cannot go on at the same place. Set '
+            f'train_dataloader.batch_size so that the product is {theirs}, or start a training '
+            'from these weights with load_from and without --resume'
         )
     if now['steps_per_epoch'] != saved['steps_per_epoch']:
         raise ValueError(
             f'an epoch of the checkpoint had {saved["steps_per_epoch"]} steps and now has '
             f'{now["steps_per_epoch"]}: have the catalogue, its sources or the sampler changed? '
-            'Restore them, or start a new training from these weights with load_from and without '
+            'Bring them back, or start a training from these weights with load_from and without '
             '--resume'
         )
     stream, old_stream = now['stream'] or {}, saved.get('stream') or {}
@@ -81,8 +80,8 @@ def check_resumable(runner, saved: dict | None) -> None:
         )
     if now['world_size'] != saved['world_size']:
         print_log(
-            f'the number of ranks was {saved["world_size"]} and is now {now["world_size"]}: the '
-            'batches stay the same, but the random numbers of each rank (dropout) do not',
+            f'{saved["world_size"]} ranks have become {now["world_size"]}: the batches are the '
+            'same, what each rank draws (dropout) is not',
             logger='current',
             level=logging.WARNING,
         )

@@ -1,4 +1,4 @@
-"""A training can only resume if the number of a step means the same batch."""
+"""A training goes on only where the number of a step means the same batch."""
 
 import pytest
 import torch
@@ -34,9 +34,7 @@ def test_another_batch_or_catalogue_is_refused(tmp_path, checkpoint):
     meta = torch.load(checkpoint, weights_only=True)['meta']
     state = dict(batch_size=4, world_size=1, steps_per_epoch=4, stream=None)
     assert meta['training'] == state
-    with pytest.raises(
-        ValueError, match=r'batches of 4 \(4 on each of 1 ranks\).* has batches of 8'
-    ):
+    with pytest.raises(ValueError, match=r'batches of 4 \(4 on each of 1 ranks\).* has 8'):
         resume(tmp_path, checkpoint, train_dataloader=loader(8))
     with pytest.raises(ValueError, match='had 4 steps and now has 5.*catalogue'):
         resume(tmp_path, checkpoint, train_dataloader=loader(size=20))
