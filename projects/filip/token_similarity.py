@@ -1,4 +1,4 @@
-"""How well do the tokens of one side find a match on the other? (FILIP, Section 3.1)"""
+"""Similarity of two sets of tokens: the mean of their best matches (FILIP, Section 3.1)."""
 
 import torch
 import torch.nn.functional as F
@@ -16,25 +16,25 @@ def token_similarity(
     other_mask: Tensor | None = None,
     max_elements: int = 2**27,
 ) -> Tensor:
-    """Each token's best match among the other side's tokens, averaged over the tokens.
+    """The similarity of each token's best match on the other side, averaged over the tokens.
 
     ::
 
         s_bg = 1/K_b sum over the K_b tokens k of b of  max_l <tokens_bk, others_gl>
 
-    Not symmetric: image to text and text to image are two calls.
+    It is not symmetric, so image to text and text to image take two calls.
 
     Args:
         tokens: (B, K, D) L2-normalised.
         others: (G, L, D) L2-normalised.
-        mask: (B, K) bool, False at padding; None where there is none.
-        other_mask: (G, L) bool, at least one True a row.
-        max_elements: of the B K L similarities of each of the G others, as
-            many others at a time as fit into this number (2^27: 512 MiB in
-            float32), one at least.
+        mask: (B, K) bool, False at padding; None if there is no padding.
+        other_mask: (G, L) bool, with at least one True per row.
+        max_elements: largest number of similarities that are computed at a
+            time (2^27 take 512 MiB in float32). Each of the G others needs B K
+            L; at least one other is processed at a time.
 
     Returns:
-        (B, G), float32 or more also under autocast: these are logits.
+        (B, G) logits, at least float32 even under autocast.
     """
     num_rows, num_tokens = tokens.shape[:2]
     step = max(1, max_elements // (num_rows * num_tokens * others.shape[1]))
@@ -49,24 +49,24 @@ def token_similarity(
             if other_mask is not None:
                 hidden = ~other_mask[start : start + step]
                 similarity = similarity.masked_fill(hidden, float('-inf'))
-            # not amax: for its gradient it keeps all similarities, max only where they were
+            # for its gradient, amax would keep all similarities; max keeps their positions only
             best = similarity.max(dim=3).values  # (B, K, step)
             columns.append((best * share[..., None]).sum(dim=1))
     return torch.cat(columns, dim=1)
 
 
 def mean_token(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(B, D) L2-normalised mean of (B, K, D) tokens, padding left out."""
+    """(B, D) L2-normalised mean of (B, K, D) tokens without padding."""
     if mask is not None:
         tokens = tokens * mask[..., None]
     return F.normalize(tokens.sum(dim=1), dim=-1)
 
 
 def gather_padded(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens and masks of all ranks; each has padded to the longest text of its own.
+    """Gather tokens and masks of all ranks, although each rank pads to its own longest text.
 
     Args:
-        tokens: (B, M, D), gradients flow back.
+        tokens: (B, M, D); gradients flow back to them.
         mask: (B, M) bool.
 
     Returns:
@@ -77,4 +77,4 @@ def gather_padded(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     length = torch.tensor([mask.shape[1]], device=mask.device)
     missing = int(gather(length).max() - length)
     tokens, mask = F.pad(tokens, (0, 0, 0, missing)), F.pad(mask, (0, missing))
-    return gather(tokens), gather(mask.to(torch.uint8)).bool()  # gloo gathers no bool
+    return gather(tokens), gather(mask.to(torch.uint8)).bool()  # gloo cannot gather bool
