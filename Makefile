@@ -1,5 +1,5 @@
-# Two commands matter: `make demo` and `make test`. Both set up what they need in $(VENV) first,
-# and reuse it the next time. An environment of your own is used as it is, with its torch kept:
+# The main commands are `make demo` and `make test`. Both first install what they need in $(VENV),
+# and reuse it the next time. You can use an existing environment; its torch is kept:
 #   make demo VENV=$CONDA_PREFIX
 
 VENV ?= .venv
@@ -17,32 +17,33 @@ SETUP := bash tools/setup_env.sh
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo '  Variables: VENV (default .venv), PYTHON (makes VENV), TORCH (what to install where'
-	@echo '  there is no torch; default torch==2.13.0), ARGS (passed on to the demo or to pytest).'
+	@echo '  Variables: VENV (environment, default .venv), PYTHON (interpreter that makes VENV),'
+	@echo '  TORCH (torch to install if VENV has none, default torch==2.13.0), ARGS (arguments of'
+	@echo '  the demo or of pytest).'
 
-demo: ## set up, train on a generated catalogue, print a table, write pictures
+demo: ## train on a generated catalogue, print a table and draw pictures
 	@$(SETUP)
 	$(BIN)/python tools/demo.py $(ARGS)
 
-test: ## set up (mmdet and compiled mmcv ops included) and run all tests
+test: ## run all tests; installs mmdet and compiled mmcv ops
 	@$(SETUP) --tests --det
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: ## check style: the hooks of .pre-commit-config.yaml on all files that git knows
+lint: ## check the style of all files that git tracks, with the hooks of .pre-commit-config.yaml
 	@$(SETUP) --dev
 	PATH="$(BIN):$$PATH" $(BIN)/pre-commit run --all-files --show-diff-on-failure
 
-format: ## mend what `make lint` complains about, as far as ruff can
+format: ## fix what `make lint` reports, as far as ruff can
 	@$(SETUP) --dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-env: ## set up only: what pretraining needs, nothing compiled
+env: ## only install what pretraining needs; compiles nothing
 	@$(SETUP)
 
-env-det: ## set up only: with mmdet and compiled mmcv ops
+env-det: ## only install; includes mmdet and compiled mmcv ops
 	@$(SETUP) --det
 
-clean: ## remove caches and build products (never .venv, data/, work_dirs/ or demo_output/)
+clean: ## remove caches and build products, but not .venv, data/, work_dirs/ or demo_output/
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	find eclip_mm tools tests projects configs -name __pycache__ -type d -prune -exec rm -rf {} +

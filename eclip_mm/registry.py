@@ -1,10 +1,10 @@
 """Child registries of ``eclip_mm``.
 
-Each one is a child of mmengine's root registry of the same kind, so that a
+Each registry is a child of mmengine's root registry of the same kind, so that a
 config can mix our components with those of any OpenMMLab library
-(``type='mmdet::CocoMetric'``). ``locations`` names the modules that are
-imported the first time a registry is asked for a name: nobody has to import a
-component by hand, and what no config asks for is never imported.
+(``type='mmdet::CocoMetric'``). ``locations`` names the modules that a registry
+imports when it is first asked for a name. Users need not import components
+themselves, and modules that no config needs are never imported.
 """
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
@@ -92,7 +92,7 @@ TASK_UTILS = Registry(
 VISUALIZERS = Registry(
     'visualizer', parent=MMENGINE_VISUALIZERS, scope=SCOPE, locations=['eclip_mm.visualization']
 )
-# no component of ours: named so that mmengine's are found without a warning
+# These two have no components of ours; with them mmengine finds its own without a warning.
 LOG_PROCESSORS = Registry(
     'log_processor', parent=MMENGINE_LOG_PROCESSORS, scope=SCOPE, locations=['eclip_mm.engine']
 )

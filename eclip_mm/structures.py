@@ -1,4 +1,4 @@
-"""What travels with every picture of a product through the framework."""
+"""The data sample that accompanies each product from the data set to the metrics."""
 
 from mmengine.structures import BaseDataElement
 
@@ -14,8 +14,8 @@ class ProductDataSample(BaseDataElement):
     - ``sources`` (tuple[str]): where each loaded picture came from
       (``merchant``, ``comment``, ``video``, ...), V of them.
     - ``image_ids`` (tuple[str]): ``'{product_id}#{index of the picture in the
-      row}'``, V of them; None for an image prompt that the product does not
-      have.
+      row}'``, V of them; None instead of an image prompt that the product does
+      not have.
     - ``ori_shape`` (tuple[int, int]): (height, width) of the first picture as
       stored.
     - ``img_shape`` (tuple[int, int]): (height, width) of the network input.
@@ -34,9 +34,9 @@ class ProductDataSample(BaseDataElement):
     - ``pred_image_feat``, ``pred_text_feat`` (Tensor): (D,) L2-normalised
       global features g_I(v_cls) and g_T(w_cls).
     - ``pred_instance_feat`` (Tensor): (D,) L2-normalised h_0^L of the positive
-      query; of a model without decoder the image feature.
+      query; the image feature if the model has no decoder.
     - ``pred_score_map`` (Tensor): (h, w) score map S on the patch grid,
       non-negative.
-    - ``pred_image_prompt_map`` (Tensor): (h, w) the same for the second
-      picture as prompt; only where the sample has two.
+    - ``pred_image_prompt_map`` (Tensor): (h, w) score map with the second
+      picture as prompt; only if the sample has two.
     """

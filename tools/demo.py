@@ -2,8 +2,8 @@
 
     make demo          # or: python tools/demo.py
 
-An interrupted demo goes on where it stopped; a finished one is only evaluated
-and drawn again. Remove the work dir to train anew.
+An interrupted demo resumes where it stopped. A finished one is only evaluated
+and drawn again; remove the work dir to train again.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from eclip_mm.apis import draw_score_maps, load_model, spread_indices
-from eclip_mm.config.loading import load_config
+from eclip_mm.config import load_config
 from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.registry import DATASETS
 from eclip_mm.visualization import metrics_table, plot_curves
@@ -32,30 +32,36 @@ def parse_args():
         'configs',
         nargs='*',
         default=[str(ROOT / 'configs/demo/eclip_tiny_synthetic.py')],
-        help='configs to train one after the other and to compare',
+        help='configs to train one after the other and compare',
     )
     parser.add_argument(
-        '--work-dir', default='demo_output', help='logs, checkpoints, table and pictures'
+        '--work-dir',
+        default='demo_output',
+        help='folder for logs, checkpoints, table and pictures',
     )
     parser.add_argument('--photos', type=int, default=9, help='photos on each sheet')
     return parser.parse_args()
 
 
 def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
-    """Metrics of the last weights, their path, and the seconds that training took."""
+    """Train and test a config.
+
+    Returns:
+        Metrics of the last checkpoint, its path, and the seconds that training took.
+    """
     cfg.work_dir = str(work_dir)
     cfg.resume = True  # from the last checkpoint in the work dir, if any
     runner = Runner.from_cfg(cfg)
     start = time.time()
     runner.train()
     seconds = time.time() - start
-    # not the best ones: validation and test set are one here
+    # the last checkpoint and not the best one, since the validation set is the test set here
     checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
     return runner.test(), checkpoint, seconds
 
 
 def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
-    """One sheet of score maps a split."""
+    """Draw one sheet of score maps for each split; returns their paths."""
     model, paths = load_model(cfg, checkpoint), []
     for dataset_cfg in cfg.test_dataloader.dataset.datasets:
         dataset = DATASETS.build(dataset_cfg)
@@ -89,8 +95,8 @@ def main():
     table = metrics_table(results, keys)
     (out / 'table.md').write_text(metrics_table(results, keys, markdown=True) + '\n')
     (out / 'metrics.json').write_text(json.dumps(results, indent=2))
-    print('\nphotos: new photos of trained products; products: products never trained on.')
-    print('The model saw pictures and titles, never a box.\n')
+    print('\nphotos: new photos of products of the training; products: new products.')
+    print('The model was trained on pictures and titles, without any box.\n')
     print(table)
     print('\nLook at:', *pictures, sep='\n  ')
     print(f'\nall done in {time.time() - start:.0f} s')

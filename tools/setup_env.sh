@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# Sets up the environment of eclip_mm. Run it as often as you like: what is there is reused.
+# Sets up the environment of eclip_mm. You can run it repeatedly: it reuses what is installed.
 #
 #   tools/setup_env.sh [--dev] [--tests] [--det]
 #
-#   (no flag)  what pretraining needs; compiles nothing
-#   --dev      and the linter
-#   --tests    and what the tests import
-#   --det      and mmdet, with mmcv's compiled ops (about ten minutes on two cores, once a machine)
+#   (no flag)  installs what pretraining needs; compiles nothing
+#   --dev      also installs the linter
+#   --tests    also installs what the tests import
+#   --det      also installs mmdet, with mmcv's compiled ops (about ten minutes on two cores, once
+#              on each machine)
 #
-# Variables, all optional:
-#   VENV           environment to use, made where there is none           [.venv in the checkout]
-#   PYTHON         interpreter to make it with                  [the first python3 that is >= 3.10]
-#   TORCH          what to hand to pip where VENV has no torch; a torch that is there is kept
+# Variables, all optional, with their defaults:
+#   VENV           environment to use; it is made if there is none        [.venv in the checkout]
+#   PYTHON         interpreter that makes it                    [the first python3 that is >= 3.10]
+#   TORCH          arguments of pip install if VENV has no torch; an installed torch is kept
 #                                                                                 [torch==2.13.0]
 #   AUTO_APT       0: never call apt-get, even as root                                          [1]
-#   MAX_JOBS       compilers at a time                   [one a core, at most one for 2 GiB of RAM]
-#   ECLIP_MM_CACHE where compiled wheels are kept                              [~/.cache/eclip_mm]
+#   MAX_JOBS       number of parallel compilers       [one per core, at most one per 2 GiB of RAM]
+#   ECLIP_MM_CACHE folder for compiled wheels                                  [~/.cache/eclip_mm]
 set -euo pipefail
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -25,12 +26,12 @@ PY=$VENV/bin/python
 TORCH=${TORCH:-torch==2.13.0}
 CACHE=${ECLIP_MM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/eclip_mm}
 STATE=$VENV/.eclip_mm
-# Tested together. They are installed without their declared dependencies (the extra `det` has
-# the ones that matter): opencv-python would be among them, which needs libGL and overwrites
-# the headless build, and imaug holds OpenCV and with it numpy back at old releases.
+# These versions are tested together. They are installed without their declared dependencies (the
+# extra `det` has those that are needed), because opencv-python is one of them, which needs libGL
+# and overwrites the headless build, and because imaug restricts OpenCV and numpy to old releases.
 MMCV_VERSION=2.3.6
 MMDET_PACKAGES=(onedl-mmdetection==3.5.1 imaug==0.4.3)
-# Imported by nobody in its own name, so a proof that both libraries work, ops included.
+# Imports that show that both libraries work, including the compiled ops.
 PROOF='import torch, mmcv._ext; from mmcv.ops import nms; from mmdet.models import DETR'
 
 say() { printf '[setup] %s\n' "$*"; }
@@ -40,16 +41,16 @@ die() {
 }
 pip() { "$PY" -m pip --disable-pip-version-check "$@"; }
 
-# install_debian WHY PACKAGE...: as root installs the packages, otherwise says how and stops.
+# install_debian WHY PACKAGE...: installs the packages as root; otherwise says how and stops.
 install_debian() {
     local why=$1
     shift
-    command -v apt-get >/dev/null || die "$why Install your system's counterpart of: $*"
+    command -v apt-get >/dev/null || die "$why Install your system's equivalent of: $*"
     if [ "$(id -u)" -ne 0 ] || [ "${AUTO_APT:-1}" = 0 ]; then
-        die "$why Run this, then the same command again:
+        die "$why Run the following, then this command again:
     sudo apt-get update && sudo apt-get install -y $*"
     fi
-    say "$why Running as root, so installing (AUTO_APT=0 forbids it): apt-get install $*"
+    say "$why Running as root, so it is installed (AUTO_APT=0 disables this): apt-get install $*"
     apt-get update -q
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
@@ -66,8 +67,8 @@ find_python() {
         fi
     done
     die "no Python >= 3.10 among: ${PYTHON:-python3 python3.13 ... python3.10} \
-($(python3 --version 2>&1 || true)). Debian 12's own will do (apt-get install python3), \
-or name one: make demo PYTHON=/path/to/python3.11"
+($(python3 --version 2>&1 || true)). Install one (that of Debian 12 is new enough: \
+apt-get install python3), or name one: make demo PYTHON=/path/to/python3.11"
 }
 
 make_venv() {
@@ -83,22 +84,22 @@ make_venv() {
         say "making $VENV with $("$BASE" --version)"
         "$BASE" -m venv --clear "$VENV"
     fi
-    # Without pip: an earlier run was stopped half-way, or another tool made the environment.
+    # pip is missing if an earlier run was interrupted or another tool made the environment.
     "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip
     mkdir -p "$STATE"
 }
 
-# A torch that is there is kept, and held where it is while the rest is installed.
+# Keeps an installed torch, and pins its version while the rest is installed.
 ensure_torch() {
     local version error
     if version=$("$PY" -c 'import torch; print(torch.__version__)' 2>"$STATE/torch_error"); then
         say "keeping torch $version"
     elif "$PY" -c 'from importlib.metadata import version; version("torch")' 2>/dev/null; then
         error=$(tail -n 1 "$STATE/torch_error")
-        die "the torch in $VENV does not import ($error). Mend it first, for example:
+        die "the torch in $VENV cannot be imported ($error). Repair it first, for example:
     $PY -m pip install --force-reinstall $TORCH"
     else
-        say "installing $TORCH (another: TORCH='...'; see docs/install.md for CPU or CUDA builds)"
+        say "installing $TORCH (set TORCH for another one; docs/install.md has CPU and CUDA builds)"
         # shellcheck disable=SC2086  # TORCH may hold options for pip
         pip install $TORCH
         version=$("$PY" -c 'import torch; print(torch.__version__)')
@@ -109,7 +110,7 @@ ensure_torch() {
 
 has_ops() { "$PY" -c 'import torch, mmcv._ext' 2>/dev/null; }
 
-# What a wheel with compiled ops depends on, as the name of a folder.
+# Prints a folder name made of everything that a wheel with compiled ops depends on.
 wheel_key() {
     MMCV_VERSION=$MMCV_VERSION "$PY" - <<'EOF'
 import os
@@ -152,7 +153,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
 sys.exit(CUDA_HOME is None)'; then
         die "torch sees a GPU, but there is no CUDA compiler for mmcv's ops. Install the CUDA \
 toolkit $("$PY" -c 'import torch; print(torch.version.cuda)') (and set CUDA_HOME), or compile \
-the ops for the CPU alone: put CUDA_VISIBLE_DEVICES= before this command"
+the ops for the CPU only: put CUDA_VISIBLE_DEVICES= before this command"
     fi
 }
 
@@ -166,7 +167,7 @@ compiler_jobs() {
     echo "$jobs"
 }
 
-# Prints how far ninja is, from the log of the build in process $1.
+# Prints the progress of ninja while process $1 runs, from the log of the build.
 watch_build() {
     local log=$2 started=$SECONDS tick=0 count done_ total elapsed left
     while kill -0 "$1" 2>/dev/null; do
@@ -177,7 +178,7 @@ watch_build() {
         [ -n "$count" ] || continue
         done_=${count%/*} total=${count#*/}
         left=$((elapsed * (total - done_) / done_))
-        printf '[setup] mmcv ops: %d of %d files compiled, %d:%02d gone, about %d:%02d left\n' \
+        printf '[setup] mmcv ops: %d of %d files compiled in %d:%02d, about %d:%02d left\n' \
             "$done_" "$total" $((elapsed / 60)) $((elapsed % 60)) $((left / 60)) $((left % 60))
     done
 }
@@ -187,7 +188,7 @@ stop_build() {
     [ -z "${WORK:-}" ] || rm -rf "$WORK"
 }
 
-# build_ops FOLDER: compiles mmcv and puts the finished wheel there; a stopped build leaves none.
+# build_ops FOLDER: compiles mmcv and puts the wheel there; an interrupted build leaves no wheel.
 build_ops() {
     local dir=$1 log=$1/build.log jobs
     need_compiler
@@ -199,7 +200,7 @@ build_ops() {
     trap 'exit 143' TERM
     WORK=$(mktemp -d "$dir/building.XXXXXX")
     say "compiling onedl-mmcv $MMCV_VERSION with MAX_JOBS=$jobs; log: $log"
-    # A process group of its own, so that stopping this script stops the compilers too.
+    # The build is a separate process group, so that stopping this script stops all compilers.
     set -m
     TMPDIR=$WORK MAX_JOBS=$jobs PATH="$VENV/bin:$PATH" "$PY" -m pip wheel -v \
         --no-build-isolation --no-deps --no-cache-dir -w "$WORK" "onedl-mmcv==$MMCV_VERSION" \
@@ -209,7 +210,7 @@ build_ops() {
     watch_build "$BUILD" "$log"
     if ! wait "$BUILD"; then
         tail -n 40 "$log" >&2
-        die "compiling onedl-mmcv failed; the whole log: $log"
+        die "compiling onedl-mmcv failed; the complete log is $log"
     fi
     BUILD=
     mv "$WORK"/*.whl "$dir/"
@@ -220,26 +221,26 @@ build_ops() {
 install_ops() {
     local dir
     if has_ops; then
-        say 'keeping the mmcv with compiled ops that is there'
+        say 'keeping the installed mmcv with compiled ops'
         return
     fi
     dir=$CACHE/wheels/$(wheel_key)
     mkdir -p "$dir"
     if command -v flock >/dev/null; then
         exec 8>"$dir/lock"
-        flock -n 8 || { say "another set-up is compiling in $dir; waiting for it" && flock 8; }
+        flock -n 8 || { say "waiting for another set-up that is compiling in $dir" && flock 8; }
     fi
     if compgen -G "$dir/*.whl" >/dev/null; then
         say "using the compiled mmcv in $dir"
         pip install --no-deps --force-reinstall "$dir"/*.whl
         has_ops && return
-        say 'it does not import here (another machine made it?): compiling anew'
+        say 'it cannot be imported here (was it built on another machine?), so it is compiled again'
         rm -f "$dir"/*.whl
     fi
     build_ops "$dir"
     pip install --no-deps --force-reinstall "$dir"/*.whl
-    # The only thing that tells an mmcv with ops from one without.
-    has_ops || die "mmcv was compiled but its ops do not import: $("$PY" -c \
+    # Only an import shows whether an mmcv has ops.
+    has_ops || die "mmcv was compiled, but its ops cannot be imported: $("$PY" -c \
         'import torch, mmcv._ext' 2>&1 | tail -n 1)"
 }
 
@@ -250,7 +251,7 @@ install_mmdet() {
     "$PY" -c "from eclip_mm.utils.env_check import check_detection; check_detection(); $PROOF"
 }
 
-# What a finished profile was made from; when it changes, the profile is installed again.
+# Prints a hash of what a profile was installed from. If it changes, the profile is installed again.
 fingerprint() {
     "$PY" - "$1" "$TORCH" "$REPO" <<'EOF'
 import hashlib
@@ -262,7 +263,7 @@ digest = hashlib.sha256('\0'.join([sys.version, *sys.argv[1:]]).encode())
 for name in ('setup.cfg', 'pyproject.toml', 'tools/setup_env.sh'):
     with open(f'{repo}/{name}', 'rb') as file:
         digest.update(file.read())
-# Also what a user may have exchanged by hand since.
+# These packages may have been replaced by hand since.
 watched = ['torch', 'onedl-mmengine'] + ['onedl-mmcv', 'onedl-mmdetection'] * (profile == 'det')
 for name in watched:
     try:
@@ -280,7 +281,7 @@ all_fresh() {
     for profile in "${profiles[@]}"; do
         is_fresh "$profile" || return 1
     done
-    # Somebody may have removed a package by hand: the start-up check sees that.
+    # If a package was removed by hand, the start-up check finds it.
     (cd "$REPO" && "$PY" -c 'import eclip_mm') 2>/dev/null
 }
 
@@ -303,7 +304,7 @@ main() {
 
     extras=$(IFS=,; echo "${profiles[*]:1}")
     ensure_torch
-    say "installing eclip_mm${extras:+[$extras]} and what it needs"
+    say "installing eclip_mm${extras:+[$extras]} and its dependencies"
     pip install 'setuptools>=70.1'
     pip install --no-build-isolation -c "$STATE/constraints.txt" -e "$REPO${extras:+[$extras]}"
     if [[ " ${profiles[*]} " == *" det "* ]]; then
@@ -317,7 +318,7 @@ main() {
     say "$VENV is ready (${profiles[*]}), after $((SECONDS / 60)):$(printf '%02d' $((SECONDS % 60)))"
 }
 
-# Sourced by its test, which calls single functions.
+# The test sources this file and calls single functions.
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     main "$@"
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]
-# GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS come from the environment; so does MASTER_PORT,
-# which otherwise follows from the number of the job.
+# The environment variables GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS are used if they are
+# set, and so is MASTER_PORT, which is derived from the job's number otherwise.
 set -euo pipefail
 PARTITION=$1
 JOB_NAME=$2

@@ -6,15 +6,16 @@
 
 import argparse
 
-from eclip_mm.checkpoint.metadata import go_on_from_checkpoint
-from eclip_mm.config.detection import fill_architecture
-from eclip_mm.config.launch import (
+from eclip_mm.checkpoint import use_resumed_checkpoint
+from eclip_mm.config import (
     add_launch_arguments,
     allow_accumulation,
     apply_launch_arguments,
+    fill_architecture,
+    load_config,
+    name_config_in_errors,
     prepare_cpu_launch,
 )
-from eclip_mm.config.loading import load_config, naming_config
 from eclip_mm.registry import RUNNERS
 from eclip_mm.utils.dist import leave_process_group
 
@@ -26,9 +27,9 @@ def parse_args():
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from a checkpoint; without a path, from the last one in the work dir',
+        help='resume from a checkpoint; without a path, from the last one in the work dir',
     )
-    parser.add_argument('--amp', action='store_true', help='bf16 autocast')
+    parser.add_argument('--amp', action='store_true', help='train with bf16 autocast')
     add_launch_arguments(parser, 'logs and checkpoints')
     return parser.parse_args()
 
@@ -38,19 +39,19 @@ def main():
     cfg = load_config(args.config, args.cfg_options)
     apply_launch_arguments(cfg, args)
     if args.amp:
-        cfg.optim_wrapper.type = 'eclip_mm.BF16OptimWrapper'  # in mmdet's scope as well
+        cfg.optim_wrapper.type = 'eclip_mm.BF16OptimWrapper'  # also in mmdet's scope
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-        go_on_from_checkpoint(cfg)
-    # configs of other libraries lack it, and tools/test.py reads plain checkpoints only
+        use_resumed_checkpoint(cfg)
+    # configs of other libraries do not have it, and tools/test.py reads plain checkpoints only
     hooks = cfg.setdefault('default_hooks', {})
     hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
     prepare_cpu_launch(cfg)
     allow_accumulation(cfg)
-    with naming_config(args.config):
+    with name_config_in_errors(args.config):
         fill_architecture(cfg.model)
-        RUNNERS.build(cfg).train()  # mmengine's, or the one that `runner_type` names
+        RUNNERS.build(cfg).train()  # mmengine's Runner, or the one in `runner_type`
     leave_process_group()
 
 

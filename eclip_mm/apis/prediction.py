@@ -10,12 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from eclip_mm.checkpoint import safe_loading
-from eclip_mm.config.from_checkpoint import (
-    complete_from_checkpoint,
-    explaining_checkpoint,
-    without_pretrained,
-)
-from eclip_mm.config.loading import load_config, naming_config
+from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
+from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
+from eclip_mm.config.loading import load_config
 from eclip_mm.datasets import collate_products
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
@@ -58,9 +55,9 @@ def load_config_and_model(
     def complete(cfg):
         saved.update(complete_from_checkpoint(cfg, catalogue, checkpoint))
 
-    with naming_config(config):
+    with name_config_in_errors(config):
         cfg = load_config(config, options, complete)
-        with explaining_checkpoint(cfg, saved):
+        with explain_checkpoint_errors(cfg, saved):
             return cfg, load_model(cfg, checkpoint, device)
 
 

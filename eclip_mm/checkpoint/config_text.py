@@ -1,7 +1,7 @@
 """Reading the config text of a checkpoint without running it.
 
-mmengine stores the config of a training in its checkpoints, as Python text.
-Whoever executes it runs the code of whoever wrote the file. Here the text is
+mmengine stores the config of a training in its checkpoints as Python text.
+Executing that text would run the code of the file's author. Here it is only
 parsed, and anything but assignments of plain values is refused.
 """
 
@@ -11,28 +11,28 @@ MAX_CHARACTERS = 1_000_000
 
 
 class ConfigTextError(ValueError):
-    """A config text holds more than plain values; the message names the line."""
+    """A config text contains more than plain values; the message names the line."""
 
 
 def parse_config_text(text: str, name: str = 'config text') -> dict:
-    """Top-level names of a config text and their values.
+    """Parse the top-level names of a config text and their values.
 
-    Allowed are assignments of a literal (text, number, bool, None), a list,
-    tuple, set or dict of them, ``dict(key=value, ...)`` or ``dict({...})``:
-    all that ``Config.pretty_text`` writes.
+    Only what ``Config.pretty_text`` writes is allowed: assignments of literals
+    (strings, numbers, bools, None), of lists, tuples, sets and dicts of them, and
+    of ``dict(key=value, ...)`` and ``dict({...})``.
 
     Args:
         text: what mmengine stored.
-        name: what messages call it, such as the checkpoint's path.
+        name: name of the text in errors, such as the checkpoint's path.
 
     Returns:
-        Plain values; nothing of the text has been executed.
+        Name -> plain value. No part of the text has been executed.
 
     Raises:
         ConfigTextError: the text is not of this form.
     """
     if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-        raise ConfigTextError(f'{name}: is no text of at most {MAX_CHARACTERS} characters')
+        raise ConfigTextError(f'{name}: is not text of at most {MAX_CHARACTERS} characters')
     try:
         tree = ast.parse(text)
         return dict(_assignment(node, name) for node in tree.body)
@@ -49,27 +49,27 @@ def parse_config_text(text: str, name: str = 'config text') -> dict:
 
 
 def refuse_import_paths(node, name: str) -> None:
-    """Components of a stored config may be registered ones only.
+    """Refuse a stored config that names components by import paths.
 
-    Plain values are not enough where they are built: mmengine takes
-    ``dict(type='os.system', ...)`` for whatever Python object can be imported by
-    that path, and calls it.
+    Parsing a config without running it is not enough if components are built
+    from it: for ``dict(type='os.system', ...)`` mmengine imports the Python object
+    of that path and calls it. Only names in the registries are safe.
 
     Args:
         node: values of a stored config.
-        name: what messages call it.
+        name: name of the config in errors.
 
     Raises:
         ConfigTextError: a ``type`` has a dot, or there is a ``_scope_``, which
-            names a package to import.
+            is the name of a package to import.
     """
     if isinstance(node, dict):
         kind = node.get('type')
         if '_scope_' in node or isinstance(kind, str) and '.' in kind:
             raise ConfigTextError(
                 f'{name}: type {kind!r} of a stored config would import and call what the file '
-                'names. If you trust its author, evaluate with a config file that has a `model` '
-                'of its own.'
+                'names. If you trust its author, evaluate with a config file that has its own '
+                '`model`.'
             )
         node = node.values()
     elif not isinstance(node, list | tuple | set):
@@ -129,5 +129,5 @@ def _refusal(node: ast.AST, name: str) -> ConfigTextError:
     shown = shown if len(shown) <= 60 else shown[:57] + '...'
     return ConfigTextError(
         f'{name}, line {node.lineno}: {shown!r} is not a plain value. A stored config is never '
-        'executed; evaluate with a config file that has a `model` of its own.'
+        'executed; evaluate with a config file that has its own `model`.'
     )

@@ -1,14 +1,14 @@
-"""What a checkpoint holds beside weights, so that nothing else of its training is needed.
+"""Checkpoint metadata: what an evaluation or a resumed training needs besides the weights.
 
-``meta`` of every checkpoint gets
+``meta`` of every checkpoint has
 
-- ``encoders``: name -> ``model_type`` and ``config`` of each encoder, which a
-  training's config leaves to the folder of initial weights (``pretrained``);
-- ``tokenizer``: the tokenizer of the training's texts, whole.
+- ``encoders``: name -> ``model_type`` and ``config`` of each encoder, which the
+  config of the training may leave to a folder of initial weights (``pretrained``);
+- ``tokenizer``: the complete tokenizer of the training's texts.
 
-So an evaluation, or a training that goes on, reads neither that folder nor the
-catalogue that the vocabulary was made from, and what has changed there since
-cannot change what a token id means.
+An evaluation or a resumed training therefore needs neither that folder nor the
+catalogue that the vocabulary was built from, and later changes of these cannot
+change the meaning of a token id.
 """
 
 import copy
@@ -22,7 +22,7 @@ from eclip_mm.checkpoint.config_text import parse_config_text, refuse_import_pat
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 ENCODERS = ('image_encoder', 'text_encoder')
-#: fields of a `transformers` config that describe a file, or follow from the others
+#: fields of a `transformers` config that describe a file or can be derived from the others
 _NOT_ARCHITECTURE = (
     'transformers_version',
     'model_type',
@@ -39,13 +39,13 @@ _NOT_ARCHITECTURE = (
 
 
 def encoder_architectures(model: nn.Module) -> dict[str, dict]:
-    """``model_type`` and ``config`` of both encoders, whatever named them to the training.
+    """``model_type`` and ``config`` of both encoders, read from the built model.
 
     Args:
-        model: an ``ECLIP``; any other model has none.
+        model: an ``ECLIP``. Other models have no such encoders.
 
     Returns:
-        Name in the model's config -> architecture.
+        Name of the encoder in the model's config -> its architecture.
     """
     found = {}
     for name in ENCODERS:
@@ -59,7 +59,7 @@ def encoder_architectures(model: nn.Module) -> dict[str, dict]:
 
 
 def find_tokenizers(node) -> Iterator[dict]:
-    """Every part of a config that tokenizes: ``TokenizeText``, ``ClassPromptHook``."""
+    """Every part of a config that has a tokenizer: ``TokenizeText`` and ``ClassPromptHook``."""
     if isinstance(node, dict):
         if node.get('type') in ('TokenizeText', 'ClassPromptHook') and 'tokenizer' in node:
             yield node
@@ -71,15 +71,15 @@ def find_tokenizers(node) -> Iterator[dict]:
 
 
 def use_saved_tokenizer(cfg, meta: dict, checkpoint: str) -> bool:
-    """Let a config read its tokenizer from a checkpoint, in place.
+    """Replace the tokenizers of a config by the one in a checkpoint, in place.
 
     Args:
-        cfg: config, or part of one.
-        meta: of the checkpoint.
-        checkpoint: its path.
+        cfg: config or part of one.
+        meta: ``meta`` of the checkpoint.
+        checkpoint: path of the checkpoint.
 
     Returns:
-        False where the config has a tokenizer and the checkpoint none.
+        False if the config has a tokenizer and the checkpoint has none.
     """
     parts = list(find_tokenizers(cfg))
     if not (meta.get('tokenizer') or {}).get('json'):
@@ -90,9 +90,13 @@ def use_saved_tokenizer(cfg, meta: dict, checkpoint: str) -> bool:
 
 
 def use_saved_architecture(model: dict, meta: dict) -> None:
-    """Let a model's config stand without its folders of initial weights, in place.
+    """Replace ``pretrained`` of a model's encoders by the architecture in a checkpoint, in place.
 
-    Fields that the config itself gives stay.
+    Fields that the config of an encoder sets itself are kept.
+
+    Args:
+        model: config of an ``ECLIP``.
+        meta: ``meta`` of the checkpoint.
     """
     for name, saved in (meta.get('encoders') or {}).items():
         part = model.get(name)
@@ -103,24 +107,24 @@ def use_saved_architecture(model: dict, meta: dict) -> None:
 
 
 def use_checkpoint(cfg, checkpoint: str) -> None:
-    """Let a config read from a checkpoint all that is in it.
+    """Take architecture and tokenizer of a config from a checkpoint.
 
     Args:
         cfg: ``Config`` with a model; changed in place.
-        checkpoint: file.
+        checkpoint: path of the checkpoint.
     """
     meta = read_meta(checkpoint)
     use_saved_architecture(cfg.model, meta)
     use_saved_tokenizer(cfg._cfg_dict, meta, str(checkpoint))
 
 
-def go_on_from_checkpoint(cfg) -> None:
-    """Let a training that goes on read all it can from its own checkpoint.
+def use_resumed_checkpoint(cfg) -> None:
+    """Take architecture and tokenizer from the checkpoint that a training resumes from.
 
     Args:
-        cfg: ``Config`` with ``resume``: its ``load_from``, or the last
-            checkpoint in its ``work_dir``; changed in place. Unchanged where
-            there is none yet.
+        cfg: ``Config`` with ``resume=True``; changed in place. The checkpoint is
+            its ``load_from``, or else the last one in its ``work_dir``. Without
+            either the config stays as it is.
     """
     checkpoint = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
     if checkpoint:
@@ -128,26 +132,25 @@ def go_on_from_checkpoint(cfg) -> None:
 
 
 def read_meta(filename: str) -> dict:
-    """``meta`` of a checkpoint; empty where it has none."""
+    """``meta`` of a checkpoint; empty if it has none."""
     meta = read_checkpoint(filename, 'meta').get('meta')
     return meta if isinstance(meta, dict) else {}
 
 
-# all that an evaluation takes from a stored config
+#: what an evaluation takes from a stored config
 SAVED_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_pipeline', 'custom_imports')
 
 
 def read_saved_config(filename: str) -> dict:
-    """What an evaluation takes from the config in a checkpoint, which is never executed.
+    """What an evaluation takes from the config in a checkpoint, without executing it.
 
     Returns:
-        Its :data:`SAVED_KEYS`, as far as it has them; encoders with the
-        architecture and pipelines with the tokenizer that the checkpoint
-        itself holds.
+        Those of :data:`SAVED_KEYS` that it has. Encoders have the architecture
+        and pipelines the tokenizer that are stored in the checkpoint.
 
     Raises:
-        ConfigTextError: the stored text is more than plain values, or names a
-            component by the path of a Python object.
+        ConfigTextError: the stored text contains more than plain values, or names
+            a component by the import path of a Python object.
     """
     meta = read_meta(filename)
     name = f'{filename}: its config'

@@ -1,4 +1,4 @@
-"""Checkpoint contents as tensors and plain Python values, and back."""
+"""Converting checkpoint contents to tensors and plain Python values, and back."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from mmengine.logging import HistoryBuffer
 
 
 def to_plain(value):
-    """Nested data with numpy scalars and arrays, histories, ... as plain values."""
+    """Convert histories, numpy arrays and numpy scalars in nested data to plain values."""
     if isinstance(value, HistoryBuffer):
         log, count = value.data
         return dict(
@@ -27,7 +27,7 @@ def to_plain(value):
 
 
 def from_plain(value):
-    """Histories back from what :func:`to_plain` made of them."""
+    """Restore the histories that :func:`to_plain` has converted."""
     if isinstance(value, dict):
         if value.get('__history__'):
             return HistoryBuffer(

@@ -1,9 +1,10 @@
-"""Checkpoints that hold tensors and plain Python values only.
+"""Reading checkpoints without running code from them, and writing them completely.
 
-mmengine pickles whole ``HistoryBuffer`` objects into a checkpoint and loads
-with ``weights_only=False``: whoever opens a stranger's file runs the
-stranger's code. Here every checkpoint is written as plain data, in one piece,
-and read with ``weights_only=True`` wherever it comes from.
+mmengine pickles whole ``HistoryBuffer`` objects into a checkpoint and loads it
+with ``weights_only=False``, so opening the file of a stranger runs the stranger's
+code. After :func:`install` every checkpoint is read with ``weights_only=True``,
+wherever it comes from, and a local file is either written completely or not at all.
+:mod:`~eclip_mm.checkpoint.plain` makes our own checkpoints readable that way.
 """
 
 import os
@@ -20,22 +21,27 @@ from eclip_mm.utils.files import whole_file
 
 
 def load_from_local(filename: str, map_location=None) -> dict:
-    """Local checkpoints for every mmengine loader, without running pickled code.
+    """Load a local checkpoint without running pickled code.
+
+    Args:
+        filename: path of the checkpoint.
+        map_location: as for ``torch.load``.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file holds more than tensors and plain values, or is
+        FileNotFoundError: the file does not exist.
+        ValueError: the file contains more than tensors and plain values, or is
             damaged.
     """
     filename = str(filename)
     try:
         return torch.load(filename, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{filename} can not be found.') from error
+        raise FileNotFoundError(f'{filename} does not exist') from error
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f'{filename} holds pickled objects beside tensors, or is damaged. Loading it could '
-            'run code from the file, so it is refused. If you trust its author, convert it once:\n'
+            f'{filename} contains pickled objects besides tensors, or is damaged. Loading it '
+            'could run code from the file, so it is refused. If you trust its author, convert it '
+            'once:\n'
             f"    python -c \"import torch; c = torch.load('{filename}', weights_only=False); "
             f"torch.save(dict(state_dict=c.get('state_dict', c)), '{filename}.safe.pth')\""
         ) from error
@@ -43,13 +49,21 @@ def load_from_local(filename: str, map_location=None) -> dict:
         if isinstance(error, RuntimeError) and 'PytorchStreamReader' not in str(error):
             raise  # such as a device that this machine does not have
         raise ValueError(
-            f'{filename} is no checkpoint, or is damaged: was the program that wrote it '
-            'killed, or the disk full? Take an earlier one.'
+            f'{filename} is not a checkpoint, or is damaged: was the program that wrote it '
+            'killed, or the disk full? Use an earlier checkpoint.'
         ) from error
 
 
 def load_from_url(url: str, map_location=None) -> dict:
-    """Downloads once into torch's hub cache, then :func:`load_from_local`."""
+    """Download a checkpoint into torch's hub cache, unless it is there, and load it.
+
+    Args:
+        url: address of the checkpoint.
+        map_location: as for ``torch.load``.
+
+    Raises:
+        ValueError: as :func:`load_from_local`.
+    """
     folder = os.path.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, os.path.basename(url))
@@ -59,9 +73,10 @@ def load_from_url(url: str, map_location=None) -> dict:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """A local file is there whole or not at all, even after ``kill -9``.
+    """mmengine's local backend, which here replaces a file only when the new one is complete.
 
-    mmengine rewrites a checkpoint in place when it turns out to be the best.
+    mmengine itself writes in place, so a process that is killed leaves half of a
+    checkpoint.
     """
 
     def put(self, obj: bytes, filepath) -> None:
@@ -79,24 +94,25 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
-    """The contents of a checkpoint, wherever mmengine finds it, without running pickled code.
+    """Read a checkpoint from any place that mmengine supports, without running pickled code.
 
     Args:
-        path: file, or address that one of mmengine's loaders knows.
-        map_location: where the tensors go; ``meta`` keeps none of them in memory.
+        path: path of a file, or an address that one of mmengine's loaders accepts.
+        map_location: device of the tensors. With ``meta`` they take no memory.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`load_from_local`.
+        FileNotFoundError: the file does not exist.
+        ValueError: as :func:`load_from_local`.
     """
     install()
     return CheckpointLoader.load_checkpoint(str(path), map_location=map_location)
 
 
 def install() -> None:
-    """Let every loader of mmengine refuse pickled code, and every local file be written whole.
+    """Make mmengine refuse pickled code in checkpoints and write local files completely.
 
-    For the whole process, and once: calling it again changes nothing. Whatever loads or writes a
-    checkpoint calls it first.
+    This holds for the whole process. Everything that loads or writes a checkpoint calls it first;
+    further calls change nothing.
     """
     CheckpointLoader.register_scheme('', load_from_local, force=True)
     CheckpointLoader.register_scheme(('http://', 'https://'), load_from_url, force=True)
@@ -107,5 +123,5 @@ def install() -> None:
 
 
 def _load_plain(file, map_location=None, weights_only=True):
-    """``torch.load`` without pickled code, whatever the caller asks for."""
+    """``torch.load`` without pickled code, even if the caller passes ``weights_only=False``."""
     return torch.load(file, map_location=map_location, weights_only=True)

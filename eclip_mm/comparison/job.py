@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from eclip_mm.checkpoint.metadata import go_on_from_checkpoint, use_checkpoint
+from eclip_mm.checkpoint.metadata import use_checkpoint, use_resumed_checkpoint
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 from eclip_mm.comparison.frozen import read_record
 from eclip_mm.config.loading import CachedTextConfig
@@ -55,7 +55,7 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
         cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
     else:
         cfg.resume, trained = True, time.time()
-        go_on_from_checkpoint(cfg)
+        use_resumed_checkpoint(cfg)
     if checkpoint_of is not None:
         use_checkpoint(cfg, last_checkpoint(checkpoint_of))
     runner = Runner.from_cfg(cfg)

@@ -1,0 +1,29 @@
+"""Loading configs, completing them from a checkpoint, and launching programs with them."""
+
+from eclip_mm.config.detection import draw_detections, fill_architecture, read_saved_detector
+from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
+from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
+from eclip_mm.config.launch import (
+    add_launch_arguments,
+    add_picture_arguments,
+    allow_accumulation,
+    apply_launch_arguments,
+    prepare_cpu_launch,
+)
+from eclip_mm.config.loading import load_config
+
+__all__ = [
+    'add_launch_arguments',
+    'add_picture_arguments',
+    'allow_accumulation',
+    'apply_launch_arguments',
+    'complete_from_checkpoint',
+    'draw_detections',
+    'explain_checkpoint_errors',
+    'fill_architecture',
+    'load_config',
+    'name_config_in_errors',
+    'prepare_cpu_launch',
+    'read_saved_detector',
+    'without_pretrained',
+]

@@ -1,4 +1,4 @@
-"""Detection configs take the architecture from the pretraining checkpoint they start from."""
+"""Completing detection configs with the architecture in their pretraining checkpoint."""
 
 import copy
 
@@ -8,19 +8,19 @@ from eclip_mm.config.from_checkpoint import without_pretrained
 
 
 def fill_architecture(model: dict, saved: dict | None = None) -> None:
-    """Fill in what the parts of a detector leave to their ``init_cfg.checkpoint``.
+    """Fill in the architecture that a detector's config leaves to ``init_cfg.checkpoint``.
 
-    ``encoder`` of every EclipBackbone, and ``decoder`` of every EclipDETR, in
-    place. With it the config that is stored in the detector's own checkpoints
-    stands for itself: whoever gets one needs no pretraining checkpoint.
+    This sets ``encoder`` of every EclipBackbone and ``decoder`` of every EclipDETR,
+    in place. The config that is stored in the detector's own checkpoints is then
+    complete, so that using one of them needs no pretraining checkpoint.
 
     Args:
-        model: a model's config, with detectors of any depth inside.
-        saved: the model in the config of the detector's own checkpoint, which
-            comes first; for evaluation.
+        model: config of a model, which may contain detectors at any depth.
+        saved: for evaluation, the model config in the detector's own checkpoint.
+            It has priority over the pretraining checkpoint.
 
     Raises:
-        KeyError: something is open, and no checkpoint tells it.
+        KeyError: a part is not set, and no checkpoint has it.
     """
     saved = saved or {}
     name = _name(model)
@@ -43,22 +43,22 @@ def fill_architecture(model: dict, saved: dict | None = None) -> None:
 
 
 def _registered(part: dict | None) -> dict | None:
-    """A part of a stored config, if it names no Python object by its path."""
+    """A part of a stored config, after a check that it names no import paths."""
     refuse_import_paths(part, "the config in the detector's checkpoint")
     return part
 
 
 def _name(part: dict) -> str:
-    """Class of a config, without its scope."""
+    """Class name in a config, without its scope."""
     return str(part.get('type')).rpartition('.')[2]
 
 
 def fill_backbone(backbone: dict, init_cfg: dict | None = None) -> None:
-    """``encoder`` of an EclipBackbone.
+    """Set ``encoder`` of an EclipBackbone.
 
     Args:
-        backbone: its config; changed in place.
-        init_cfg: of the detector around it, where it has none of its own.
+        backbone: config of the backbone; changed in place.
+        init_cfg: ``init_cfg`` of the detector, used if the backbone has none.
     """
     if backbone.get('encoder') is None:
         init_cfg = backbone.get('init_cfg') or init_cfg
@@ -67,10 +67,11 @@ def fill_backbone(backbone: dict, init_cfg: dict | None = None) -> None:
 
 
 def fill_detr(model: dict) -> None:
-    """``backbone.encoder`` and ``decoder`` of an EclipDETR, in place.
+    """Set ``backbone.encoder`` and ``decoder`` of an EclipDETR, in place.
 
-    A decoder that is given adds to the checkpoint's, or replaces its fields;
-    one with ``embed_dims`` and ``num_blocks`` stands for itself.
+    Fields of a decoder in the config are added to those in the checkpoint, or
+    replace them. If the config has both ``embed_dims`` and ``num_blocks``, the
+    checkpoint is not read for the decoder.
     """
     fill_backbone(model['backbone'], model.get('init_cfg'))
     own = dict(model.get('decoder') or {})
@@ -82,31 +83,39 @@ def fill_detr(model: dict) -> None:
 
 
 def saved_model(init_cfg: dict | None, wanted_by: str, key: str) -> dict:
-    """The model of the pretraining that ``init_cfg.checkpoint`` comes from.
+    """The model config in the pretraining checkpoint ``init_cfg.checkpoint``.
+
+    Args:
+        init_cfg: ``init_cfg`` of a detector or its backbone.
+        wanted_by: class that needs the model, for errors.
+        key: key of its config that is not set, for errors.
 
     Raises:
-        KeyError: there is no checkpoint, or none with a config.
+        KeyError: there is no checkpoint, or it has no config of a pretraining.
     """
     checkpoint = (init_cfg or {}).get('checkpoint')
     if not checkpoint:
         raise KeyError(
-            f'{wanted_by}.{key} is not set; give it, or a checkpoint to take it from: '
+            f'{wanted_by}.{key} is not set; set it, or name a checkpoint that has it: '
             "init_cfg=dict(type='Pretrained', checkpoint=PATH)"
         )
     saved = read_saved_config(checkpoint)
     if 'image_encoder' not in saved.get('model', {}):
         raise KeyError(
-            f'{wanted_by}.{key} is not set, and {checkpoint} holds no config of a pretraining '
+            f'{wanted_by}.{key} is not set, and {checkpoint} has no config of a pretraining '
             f'with `model.image_encoder` to take it from; set {key} in the config'
         )
     return copy.deepcopy(without_pretrained(saved['model']))
 
 
 def read_saved_detector(checkpoint: str) -> dict | None:
-    """The model in the config text of a detector's checkpoint, which is never executed.
+    """The model config in a detector's checkpoint, read without executing it.
 
-    To be compared and copied from by :func:`fill_architecture`, which takes
-    encoder and decoder alone; not to be built.
+    :func:`fill_architecture` compares it with another config and copies encoder and
+    decoder from it. Do not build a model from it: it may name import paths.
+
+    Returns:
+        None if the checkpoint has no config or the config has no model.
     """
     meta = read_meta(checkpoint)
     text = meta.get('cfg')
@@ -114,11 +123,11 @@ def read_saved_detector(checkpoint: str) -> dict | None:
 
 
 def draw_detections(cfg, folder: str) -> None:
-    """Let mmdet's visualization hook write pictures with boxes, ``--show-dir``.
+    """Make mmdet's visualization hook write pictures with boxes (``--show-dir``).
 
     Args:
         cfg: ``Config``; changed in place.
-        folder: below the work dir's folder of this evaluation.
+        folder: where they go, relative to the folder of this evaluation in the work dir.
 
     Raises:
         KeyError: the config has no DetVisualizationHook.
@@ -126,7 +135,7 @@ def draw_detections(cfg, folder: str) -> None:
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise KeyError(
-            '--show-dir needs default_hooks.visualization=dict(type="DetVisualizationHook"), as '
-            'detection configs have it'
+            '--show-dir needs default_hooks.visualization=dict(type="DetVisualizationHook"), '
+            'which the detection configs have'
         )
     hook.update(draw=True, test_out_dir=folder)

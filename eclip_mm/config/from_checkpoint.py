@@ -1,14 +1,13 @@
-"""Completing an evaluation config by what the checkpoint says of itself.
+"""Completing an evaluation config with the config that is stored in the checkpoint.
 
-Configs under ``configs/evaluation`` name data and metrics, and serve any
-model: what belongs to it, the model itself, the pipeline of its pictures and
-its tokenizer, comes from the config text that the checkpoint holds.
+Configs under ``configs/evaluation`` name data and metrics, so they can be used
+with any model. The model, the pipeline of its pictures and its tokenizer come
+from the config text in the checkpoint.
 """
 
 import copy
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from mmengine.logging import print_log
 
@@ -19,28 +18,29 @@ from eclip_mm.checkpoint.metadata import (
     use_saved_tokenizer,
 )
 
-#: in the place of a catalogue: that of ``--queries``, without which data set and metrics go
+#: value of ``catalogue`` that stands for the path given by ``--queries``
 QUERIES = '--queries'
 
 
 def complete_from_checkpoint(
     cfg, catalogue: str | None, checkpoint: str, queries: str | None = None
 ) -> dict:
-    """Bring a config and the checkpoint that it is to evaluate together.
+    """Complete a config with the checkpoint that it is to evaluate.
 
-    A config without a model is filled in, see
-    :func:`complete_evaluation_config`. One with a model keeps it, and takes
-    only what belongs to the weights: the architecture of encoders that the
-    training read from a folder, and the tokenizer.
+    A config without a model is filled in by :func:`complete_evaluation_config`. A
+    config with a model keeps it, and takes from the checkpoint only what belongs to
+    the weights: the tokenizer, and the architecture of encoders that the training
+    read from a folder.
 
     Args:
         cfg: ``Config``; changed in place.
         catalogue: path given by ``--catalogue``.
-        checkpoint: file.
+        checkpoint: path of the checkpoint.
         queries: path given by ``--queries``.
 
     Returns:
-        What :func:`explaining_checkpoint` explains with.
+        The config of the training, for
+        :func:`~eclip_mm.config.errors.explain_checkpoint_errors`.
 
     Raises:
         KeyError: as :func:`complete_evaluation_config`.
@@ -56,9 +56,9 @@ def complete_from_checkpoint(
     complete_evaluation_config(cfg, saved, catalogue, checkpoint, queries)
     if not known:
         warnings.warn(
-            f'{checkpoint} holds no tokenizer (an older version wrote it): it is built anew as '
-            'the config says, and nothing can tell whether the vocabulary is still that of the '
-            'training',
+            f'{checkpoint} has no tokenizer, since an older version wrote it. The tokenizer is '
+            'built from the config, and it cannot be checked that its vocabulary is still that '
+            'of the training',
             stacklevel=2,
         )
     return saved
@@ -67,34 +67,35 @@ def complete_from_checkpoint(
 def complete_evaluation_config(
     cfg, saved: dict, catalogue: str | None, checkpoint: str, queries: str | None = None
 ) -> None:
-    """Fill in what a config without a model leaves open.
+    """Fill in what a config without a model does not set.
 
-    - ``model``: the checkpoint's, with its ``data_preprocessor`` and with
-      ``pretrained=None`` everywhere: the checkpoint holds all weights, nothing
-      else is to be read.
-    - ``pipeline`` of a data set: that of the checkpoint's own test set.
-    - ``catalogue`` of a data set that is missing, and of a data set or metric
-      that is None: ``--catalogue``.
-    - ``catalogue='--queries'`` of a data set: that option. Without it the data
-      set is left out, and with it the metrics that take queries from its split.
-    - ``tokenizer`` and ``max_length`` of ``ClassPromptHook``: the pipeline's.
+    - ``model`` is taken from the checkpoint, with its ``data_preprocessor`` and with
+      ``pretrained=None`` everywhere, since the checkpoint has all weights.
+    - ``pipeline`` of a data set is that of the test set in the checkpoint's config.
+    - ``catalogue`` is the path of ``--catalogue``, in data sets where it is missing
+      or None and in metrics where it is None.
+    - ``catalogue='--queries'`` of a data set is the path of ``--queries``. Without
+      this option the data set is removed, and so are the metrics whose
+      ``query_split`` it is.
+    - ``tokenizer`` and ``max_length`` of ``ClassPromptHook`` are those of the pipeline.
 
-    What the config sets, it keeps. Of a config with a model of its own only
-    ``pretrained`` changes.
+    What the config sets is kept. In a config that has its own model, only
+    ``pretrained`` and ``catalogue='--queries'`` are changed.
 
     Args:
         cfg: ``Config`` with ``test_dataloader`` and ``test_evaluator``; changed
             in place.
-        saved: the checkpoint's config, see
-            :func:`~eclip_mm.checkpoint.config_text.parse_config_text`; empty where
-            it has none.
+        saved: the checkpoint's config as
+            :func:`~eclip_mm.checkpoint.metadata.read_saved_config` returns it; empty
+            if the checkpoint has none.
         catalogue: path given by ``--catalogue``.
-        checkpoint: for messages.
+        checkpoint: path of the checkpoint, for errors.
         queries: path given by ``--queries``.
 
     Raises:
-        KeyError: something is open and nothing fills it, or ``--catalogue``
-            or ``--queries`` is given and no place is open for it.
+        KeyError: something is not set and the checkpoint does not have it, or
+            ``--catalogue`` or ``--queries`` is given and the config has no place
+            for it.
     """
     if 'model' in cfg:
         cfg.model = without_pretrained(cfg.model)
@@ -102,7 +103,7 @@ def complete_evaluation_config(
         _fill_queries(cfg, queries)
         return
     cfg.model = without_pretrained(_saved(saved, 'model', 'model', checkpoint))
-    if saved.get('data_preprocessor') is not None:  # beside the model, as Runner takes it, too
+    if saved.get('data_preprocessor') is not None:  # Runner also accepts it outside of the model
         cfg.model.setdefault('data_preprocessor', copy.deepcopy(saved['data_preprocessor']))
     _fill_queries(cfg, queries)
     taken = []
@@ -132,18 +133,18 @@ def complete_evaluation_config(
 def _check_taken(catalogue: str | None, taken: list[str]) -> None:
     if catalogue is not None and not taken:
         raise KeyError(
-            '--catalogue fills what an evaluation config leaves open, but every catalogue of this '
-            'config is set; use --cfg-options test_dataloader.dataset.catalogue=PATH'
+            '--catalogue is for evaluation configs that do not set a catalogue, but this config '
+            'sets all of them; use --cfg-options test_dataloader.dataset.catalogue=PATH'
         )
 
 
 def _fill_queries(cfg, queries: str | None) -> None:
-    """``--queries`` for the data sets that wait for it, or these and their metrics left out."""
+    """Put ``--queries`` into the data sets that ask for it, or remove these and their metrics."""
     datasets = _datasets(cfg) if cfg.get('test_dataloader') else ()
     parts = [part for _, part in datasets if part.get('catalogue') == QUERIES]
     if queries is not None:
         if not parts:
-            raise KeyError('--queries is given, but no data set of this config is open for it')
+            raise KeyError("--queries is given, but no data set has catalogue='--queries'")
         for part in parts:
             part['catalogue'] = queries
     elif parts:
@@ -153,16 +154,16 @@ def _fill_queries(cfg, queries: str | None) -> None:
         left = [m for m in cfg.test_evaluator if m.get('query_split') in splits]
         cfg.test_evaluator = [m for m in cfg.test_evaluator if m not in left]
         names = ', '.join(str(metric.get('prefix')) for metric in left)
-        print_log(f'without --queries, {names} is left out', logger=None)
+        print_log(f'{names} is skipped, because --queries is not given', logger=None)
 
 
 def without_pretrained(model: dict) -> dict:
     """A copy of a model's config that reads no initial weights.
 
-    The encoders then take their architecture from ``model_type`` and
-    ``config``. Where these leave out what the folder of initial weights says
-    (a vocabulary of another size), the weights do not fit; see
-    :func:`explaining_checkpoint`.
+    The encoders then take their architecture from ``model_type`` and ``config``. If
+    these lack something that the folder of initial weights had, such as the size of
+    the vocabulary, the weights of the checkpoint do not fit;
+    :func:`~eclip_mm.config.errors.explain_checkpoint_errors` then says what to do.
     """
     model = copy.deepcopy(model)
     for part in [model, *(value for value in model.values() if isinstance(value, dict))]:
@@ -171,44 +172,12 @@ def without_pretrained(model: dict) -> dict:
     return model
 
 
-@contextmanager
-def explaining_checkpoint(cfg, saved: dict):
-    """Say what to do where a checkpoint's model cannot be built or its weights do not fit."""
-    try:
-        yield
-    except (KeyError, RuntimeError, ValueError) as error:
-        advice = ''
-        known = _imports(cfg)
-        imports = [name for name in _imports(saved) if name not in known]
-        folders = [
-            f'model.{name}.pretrained={part["pretrained"]}'
-            for name, part in saved.get('model', {}).items()
-            if isinstance(part, dict) and part.get('pretrained')
-        ]
-        if isinstance(error, KeyError) and imports:
-            advice = (
-                f'the training imported {imports}, which this evaluation does not: importing runs '
-                'code. If you trust it, add --cfg-options '
-                f'"custom_imports.imports=[{",".join(imports)}]"'
-            )
-        elif folders:
-            advice = (
-                'the training read initial weights, and an evaluation does not. If the '
-                'architecture came from them too, write its `model_type` and `config` into the '
-                f'training config, or add --cfg-options {" ".join(folders)}'
-            )
-        if advice:
-            error.args = (f'{error.args[0] if error.args else ""}\n({advice})', *error.args[1:])
-        raise
-
-
-def _imports(cfg) -> list[str]:
-    imports = (cfg.get('custom_imports') or {}).get('imports') or []
-    return [imports] if isinstance(imports, str) else list(imports)
-
-
 def saved_pipeline(saved: dict, wanted_by: str, checkpoint: str) -> list:
-    """The pipeline that the checkpoint's own test set went through (a copy)."""
+    """A copy of the pipeline of the test set in the checkpoint's config.
+
+    Raises:
+        KeyError: the checkpoint's config has no pipeline. It names ``wanted_by``.
+    """
     datasets = list(_walk(saved.get('test_dataloader', {}).get('dataset', {}), ''))
     pipeline = next((d['pipeline'] for _, d in datasets if d.get('pipeline')), None)
     if pipeline is None:
@@ -219,7 +188,7 @@ def saved_pipeline(saved: dict, wanted_by: str, checkpoint: str) -> list:
 def _saved(saved: dict, key: str, wanted_by: str, checkpoint: str):
     if key not in saved:
         raise KeyError(
-            f'{wanted_by} is not set, and {checkpoint} holds no config with {key!r} to take it '
+            f'{wanted_by} is not set, and {checkpoint} has no config with {key!r} to take it '
             'from; evaluate with the config of the training, or set it in the config'
         )
     return saved[key]
@@ -230,7 +199,7 @@ def _datasets(cfg) -> Iterator[tuple[str, dict]]:
 
 
 def _walk(dataset: dict, where: str) -> Iterator[tuple[str, dict]]:
-    """Data sets inside wrappers such as ConcatDataset, with their dotted places."""
+    """Data sets inside wrappers such as ConcatDataset, with their dotted keys."""
     if 'datasets' in dataset:
         for number, part in enumerate(dataset['datasets']):
             yield from _walk(part, f'{where}.datasets.{number}')

@@ -1,4 +1,4 @@
-"""What all programs around mmengine's Runner share: arguments, work dir, processes."""
+"""Launching programs built on mmengine's Runner: arguments, work dir and processes."""
 
 import argparse
 import datetime
@@ -14,52 +14,71 @@ from eclip_mm.utils.seeding import derive_seed
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
-    """``--work-dir``, ``--cfg-options``, ``--launcher``, ``--local_rank``.
+    """Add ``--work-dir``, ``--cfg-options``, ``--launcher`` and ``--local_rank`` to a parser.
 
     Args:
-        parser: that parses ``config`` as well.
-        results: what goes to the work dir, for the help.
+        parser: a parser that also has the argument ``config``.
+        results: what is written to the work dir, for the help.
     """
     parser.add_argument(
-        '--work-dir', help=f'where {results} go; default: work_dirs/{{name of the config}}'
+        '--work-dir', help=f'folder for {results}; default: work_dirs/{{name of the config}}'
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='key=value overrides, e.g. train_dataloader.batch_size=64',
+        help='changes of the config as key=value, e.g. train_dataloader.batch_size=64',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torch.distributed.launch gives it to every process
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what has started the processes of a distributed run',
+    )
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='number of the process on its machine; torch.distributed.launch sets it',
+    )
 
 
 def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a program that draws from a checkpoint reads, and the picture that it writes.
+    """Add the arguments of a program that draws a picture from a checkpoint to a parser.
 
-    ``config``, ``checkpoint``, ``out``, ``--catalogue``, ``--device``,
+    These are ``config``, ``checkpoint``, ``out``, ``--catalogue``, ``--device`` and
     ``--cfg-options``.
+
+    Args:
+        parser: changed in place.
     """
-    parser.add_argument('config', help='of the training, or one of configs/evaluation')
-    parser.add_argument('checkpoint')
+    parser.add_argument('config', help='config of the training, or one of configs/evaluation')
+    parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', help='picture to write')
-    parser.add_argument('--catalogue', help='for an evaluation config that leaves it open')
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument('--catalogue', help='catalogue for a config that does not set it')
+    parser.add_argument('--device', default='cpu', help='default: cpu')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
+    )
 
 
 def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
-    """Put launcher and work dir into a config, and what the launcher lacks into the environment.
+    """Set launcher and work dir of a config, and environment variables that the launcher lacks.
 
-    The work dir is ``--work-dir``, else the config's own, else
+    The work dir is ``--work-dir``, else that of the config, else
     ``work_dirs/{name of the config}``.
+
+    Args:
+        cfg: ``Config``; changed in place.
+        args: arguments of :func:`add_launch_arguments` and ``config``.
     """
     if args.launcher == 'mpi' and 'OMPI_COMM_WORLD_LOCAL_RANK' in os.environ:
-        # mmengine selects this GPU, but DDP is told LOCAL_RANK's
+        # mmengine selects the GPU of this number, but gives DDP that of LOCAL_RANK
         os.environ['LOCAL_RANK'] = os.environ['OMPI_COMM_WORLD_LOCAL_RANK']
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.launcher == 'slurm' and 'SLURM_JOB_ID' in os.environ:
-        # mmengine's 29500 would be that of all jobs on a machine
+        # with mmengine's default of 29500, two jobs on a machine would collide
         step = os.environ['SLURM_JOB_ID'], os.environ.get('SLURM_STEP_ID', '0')
         os.environ.setdefault('MASTER_PORT', str(20000 + derive_seed(*step) % 12000))
     cfg.launcher = args.launcher
@@ -69,19 +88,19 @@ def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
 
 
-#: where torchrun, Slurm and Open MPI write the number of a process
+#: environment variables in which torchrun, Slurm and Open MPI give the rank of a process
 RANK_VARIABLES = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 
 def prepare_cpu_launch(cfg) -> None:
-    """Let ``--launcher pytorch`` work on a machine without GPU.
+    """Make ``--launcher pytorch`` work on a machine without a GPU.
 
-    mmengine selects a CUDA device before it looks at the backend. Here the
-    processes are joined by gloo first, and the model is wrapped without
-    device. Does nothing where there is a GPU or a single process.
+    mmengine selects a CUDA device before it looks at the backend. This function
+    initializes gloo before mmengine does, and makes DDP wrap the model without a
+    device. It does nothing if there is a GPU or a single process.
 
     Args:
-        cfg: config with ``launcher``; changed in place.
+        cfg: ``Config`` with ``launcher``; changed in place.
     """
     if cfg.launcher != 'pytorch' or torch.cuda.is_available():
         return
@@ -98,23 +117,23 @@ def prepare_cpu_launch(cfg) -> None:
 
 
 def allow_accumulation(cfg) -> None:
-    """Switch DDP's static graph off where gradients accumulate over several steps.
+    """Turn DDP's static graph off if gradients accumulate over several steps, and log it.
 
-    A static graph takes every step for one that sends its gradients; where some do not, torch ends
-    with ``expect_autograd_hooks_ INTERNAL ASSERT FAILED``. A line of the output says so.
+    With a static graph DDP expects gradients to be synchronised in every step. If some steps skip
+    that, torch fails with ``expect_autograd_hooks_ INTERNAL ASSERT FAILED``.
 
     Args:
-        cfg: config with ``launcher``; changed in place.
+        cfg: ``Config`` with ``launcher``; changed in place.
     """
     counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     wrapper = cfg.get('model_wrapper_cfg') or {}
     if cfg.launcher == 'none' or counts == 1 or not wrapper.get('static_graph'):
         return
     wrapper['static_graph'] = False
-    # before torch knows the rank
+    # torch.distributed may not be initialized yet, so the rank is read from the environment
     ranks = (os.environ.get(key, '0') for key in RANK_VARIABLES)
     if all(rank == '0' for rank in ranks):
         print_log(
-            f'optim_wrapper.accumulative_counts={counts} sends gradients in some steps only: '
-            'model_wrapper_cfg.static_graph=False'
+            f'optim_wrapper.accumulative_counts={counts} synchronises gradients in some steps '
+            'only, so model_wrapper_cfg.static_graph=False is set'
         )

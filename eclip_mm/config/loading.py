@@ -1,10 +1,9 @@
-"""Loading a config so that a misspelt key is an error, not a silent default."""
+"""Loading configs with checks, so that a misspelt key is an error and not ignored."""
 
 import ast
 import difflib
 import inspect
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -35,10 +34,10 @@ RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cf
 
 
 class CachedTextConfig(Config):
-    """A config whose text is formatted once.
+    """A config that keeps its formatted text.
 
-    mmengine writes the text into every checkpoint and has yapf format it anew
-    each time, which takes longer than saving a small model.
+    mmengine writes this text into every checkpoint. Formatting it with yapf each
+    time would take longer than saving a small model.
     """
 
     _texts: dict[str, str] = {}
@@ -52,13 +51,13 @@ class CachedTextConfig(Config):
 
 
 def close_match(key: str, known) -> str | None:
-    """The known name that ``key`` is probably a misspelling of, if any."""
+    """The known name that ``key`` is probably a misspelling of; None if there is none."""
     matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.8)
     return matches[0] if matches else None
 
 
 def _check_top_level(cfg: Config, path: str) -> None:
-    """Any top-level name may be a user's variable, unless it looks like a typo."""
+    """Refuse top-level names that look like a misspelt key; others may be a user's variables."""
     for key in cfg:
         if key in RUNNER_KEYS or any(key == f'{s}_pipeline' for s in ('train', 'val', 'test')):
             continue
@@ -68,13 +67,14 @@ def _check_top_level(cfg: Config, path: str) -> None:
 
 
 def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
-    """A variable that the base files have used already cannot be set again in vain.
+    """Refuse a variable that has no effect, because only the base files use it.
 
-    ``train_pipeline = [...]`` in a child changes nothing unless the child also
-    puts it into its dataset: what the base made of its own one is done.
+    Base files are evaluated first, with their own values. ``train_pipeline = [...]``
+    in a child therefore changes nothing unless the child also puts it into its
+    dataset.
 
     Returns:
-        Names that the file and its bases assign, and those that they read.
+        Names that the file and its bases assign, and names that they read.
     """
     tree = ast.parse(Path(path).read_text(encoding='utf-8'), filename=str(path))
     assigned = {
@@ -93,7 +93,7 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
     if '_base_' in assigned:
         bases = ast.literal_eval(assigned.pop('_base_').value)
         for base in [bases] if isinstance(bases, str) else bases:
-            if '::' in base:  # of another library
+            if '::' in base:  # a config of another library
                 continue
             names = _check_variables(Path(path).parent / base)
             base_assigned |= names[0]
@@ -101,19 +101,20 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
     for name in assigned:
         if name in base_assigned & base_read and name not in read | RUNNER_KEYS:
             raise KeyError(
-                f'{path}: nothing uses {name!r}: its base config has used its own by '
-                'now; repeat here the part that should read it, or set that part'
+                f'{path}: nothing uses {name!r}, because the base config was evaluated with '
+                'its own value. Repeat the part that should use it in this file, or set that part'
             )
     return base_assigned | set(assigned), base_read | read
 
 
 def _check_option(cfg: Config, key: str, path: str) -> None:
-    """``--cfg-options`` may change what is there, or add an argument to a component."""
+    """Refuse a key of ``--cfg-options`` unless it exists or is an argument of a component."""
     root = key.split('.')[0]
     if root in cfg and root not in RUNNER_KEYS:
         raise KeyError(
-            f'{path}: --cfg-options {key}: {root} is a variable of the config file that has been '
-            'used by now; name the place instead, such as train_dataloader.dataset.catalogue'
+            f'{path}: --cfg-options {key}: {root} is a variable of the config file, which has '
+            'already been evaluated; name the key that uses it, such as '
+            'train_dataloader.dataset.catalogue'
         )
     node, walked = cfg, []
     for part in key.split('.'):
@@ -141,24 +142,24 @@ def _check_option(cfg: Config, key: str, path: str) -> None:
                 )
             node = node[part]
         else:
-            return  # a leaf is replaced by something nested
+            return  # the value is replaced by a nested one
         walked.append(part)
 
 
 def load_config(
     path: str, options: dict | None = None, complete: Callable[[Config], None] | None = None
 ) -> Config:
-    """A config file with ``--cfg-options`` merged in.
+    """Load a config file and merge ``--cfg-options`` into it.
 
     Args:
-        path: config file.
+        path: path of the config file.
         options: dotted key -> value.
-        complete: changes the config before the options do, in place.
+        complete: a function that changes the config in place before the options do.
 
     Raises:
-        KeyError: a key that nothing reads, with the config's name.
+        KeyError: nothing reads a key. It names the key and the config.
     """
-    safe_loading.install()  # what is loaded or saved by this config comes under its rules
+    safe_loading.install()  # for the checkpoints that this config loads or saves
     cfg = Config.fromfile(path)
     cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, cfg.filename, cfg.env_variables)
     if str(path).endswith('.py'):
@@ -174,19 +175,7 @@ def load_config(
             import_modules_from_strings(**cfg.custom_imports)  # as Config.fromfile does
     if cfg.get('find_unused_parameters') and cfg.get('model_wrapper_cfg'):
         raise KeyError(
-            f'{path}: find_unused_parameters counts for nothing beside model_wrapper_cfg; set '
+            f'{path}: find_unused_parameters has no effect if model_wrapper_cfg is set; use '
             'model_wrapper_cfg=dict(find_unused_parameters=True, static_graph=False) instead'
         )
     return cfg
-
-
-@contextmanager
-def naming_config(path: str):
-    """Let what goes wrong inside name the config that it goes back to."""
-    try:
-        yield
-    except Exception as error:
-        message = error.args[0] if error.args else ''
-        if isinstance(message, str):
-            error.args = (f'{message}\n(config: {path})', *error.args[1:])
-        raise

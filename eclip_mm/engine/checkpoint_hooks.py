@@ -1,4 +1,4 @@
-"""What is in a checkpoint, and when an old one is removed."""
+"""Hooks that decide what a checkpoint contains and when an old one is removed."""
 
 from collections import deque
 
@@ -16,23 +16,24 @@ from eclip_mm.utils.dist import unwrap_model
 
 @HOOKS.register_module()
 class KeepingCheckpointHook(CheckpointHook):
-    """mmengine's hook, which here removes an old checkpoint when the new one is there.
+    """mmengine's hook, but an old checkpoint is removed after the new one is written.
 
-    mmengine's own removes first: a run that is killed while it writes has
-    ``max_keep_ckpts - 1`` left, and ``last_checkpoint`` may name one that is gone.
+    mmengine removes the old one first. A run that is killed while it writes then has
+    only ``max_keep_ckpts - 1`` checkpoints left, and ``last_checkpoint`` may name one
+    that no longer exists.
     """
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without a limit of its own
+            self.keep_ckpt_ids = deque(self.keep_ckpt_ids)  # without mmengine's maximal length
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         keep = self.max_keep_ckpts
-        if keep <= 0:  # all are kept
+        if keep <= 0:  # keep all
             super()._save_checkpoint_with_step(runner, step, meta)
             return
-        self.max_keep_ckpts = keep + 1  # nothing to remove yet
+        self.max_keep_ckpts = keep + 1  # so that mmengine removes nothing
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         finally:
@@ -49,12 +50,12 @@ class KeepingCheckpointHook(CheckpointHook):
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Turns checkpoints into plain data when written, and back when read.
+    """Converts checkpoints to plain data when they are written, and back when they are read.
 
-    They also get what they need to stand alone
-    (:mod:`~eclip_mm.checkpoint.metadata`), and are checked against the run
-    that reads them: the vocabulary always, batches and epochs where a training
-    goes on (:mod:`~eclip_mm.engine.resume_check`).
+    A written checkpoint also gets its metadata (:mod:`~eclip_mm.checkpoint.metadata`).
+    A checkpoint that is read is compared with the run that reads it: its vocabulary,
+    and if a training is resumed its batches and epochs
+    (:mod:`~eclip_mm.engine.resume_check`).
     """
 
     priority = 'VERY_LOW'
@@ -79,14 +80,14 @@ class PlainCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         meta = checkpoint.get('meta', {})
-        # mmengine runs this text as Python when it resumes, to compare one field
-        # that it no longer writes: only a stranger's file has it
+        # When mmengine resumes it runs this text as Python, to compare a field that it no longer
+        # writes. Only a manipulated file can have it.
         meta.pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
         if runner._resume:
             check_resumable(runner, meta.get('training'))
             check_tokenizer(runner.cfg.get('train_dataloader'), meta)
-        elif not runner._load_from:  # that may start a training with another vocabulary
+        elif not runner._load_from:  # a new training from old weights may change the vocabulary
             for key in ('test_dataloader', 'custom_hooks', 'default_hooks'):
                 check_tokenizer(runner.cfg.get(key), meta)

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from eclip_mm.engine.sharded import gathered
+from eclip_mm.engine.sharded import unsharded
 from eclip_mm.registry import HOOKS, TRANSFORMS
 from eclip_mm.utils.dist import unwrap_model
 from eclip_mm.utils.seeding import derive_seed
@@ -40,13 +40,13 @@ class TeacherUpdateHook(Hook):
 
 @HOOKS.register_module()
 class StepSeedHook(Hook):
-    """Seeds torch, numpy and random from (seed, step) before every step.
+    """Seeds torch, numpy and random before every step, from the run's seed, rank and step.
 
-    What a step draws (dropout) then follows from its number alone: a resumed
-    run repeats an uninterrupted one without storing generator states, whatever
-    validation or data loading drew in between. Ranks differ by their seeds.
-    ``randomness.seed`` also becomes the seed of the prompts and of the
-    augmentations, so that runs of two seeds share nothing but the data.
+    The random numbers of a step (dropout) then depend only on its number, whatever
+    validation or data loading have drawn in between. A resumed run therefore repeats
+    an uninterrupted one without storing the states of generators.
+    ``randomness.seed`` also becomes the seed of the prompts and of the augmentations,
+    so that runs with different seeds have nothing but the data in common.
     """
 
     priority = 'VERY_HIGH'
@@ -57,7 +57,7 @@ class StepSeedHook(Hook):
             model.prompts.seed = runner.seed
         dataset = runner.train_dataloader.dataset
         if hasattr(dataset, 'seed'):
-            dataset.seed = runner.seed  # workers start later and get a copy
+            dataset.seed = runner.seed  # workers start later, with a copy of the data set
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         seed = derive_seed(runner.seed, runner.rank, runner.iter)
@@ -68,10 +68,10 @@ class StepSeedHook(Hook):
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """A bar with steps done, speed and remaining time.
+    """Shows a progress bar with completed steps, speed and remaining time.
 
-    Where the output is no terminal it writes a line every ``interval``
-    seconds.
+    If the output is not a terminal, it writes a line every ``interval`` seconds
+    instead.
 
     Args:
         interval: seconds between two lines.
@@ -110,9 +110,9 @@ class ClassPromptHook(Hook):
     """Encodes the class prompts of ``ZeroShotClassification`` before an evaluation.
 
     Args:
-        tokenizer: config of the tokenizer, the one of the pipeline.
-        max_length: longest prompt in tokens.
-        batch_size: prompts encoded at a time.
+        tokenizer: config of the tokenizer, the same as in the pipeline.
+        max_length: prompts are cut to this number of tokens.
+        batch_size: number of prompts that are encoded at a time.
     """
 
     def __init__(self, tokenizer: dict, max_length: int = 55, batch_size: int = 256):
@@ -121,11 +121,11 @@ class ClassPromptHook(Hook):
         self.batch_size = batch_size
 
     def before_val_epoch(self, runner) -> None:
-        with gathered(runner.model):
+        with unsharded(runner.model):
             self._encode(runner, runner.val_loop.evaluator.metrics)
 
     def before_test_epoch(self, runner) -> None:
-        with gathered(runner.model):
+        with unsharded(runner.model):
             self._encode(runner, runner.test_loop.evaluator.metrics)
 
     @torch.no_grad()
@@ -135,7 +135,7 @@ class ClassPromptHook(Hook):
         )
         model = unwrap_model(runner.model)
         device, training = model.logit_scale.device, model.training
-        model.eval()  # mmengine calls this hook before it does so: no dropout in class features
+        model.eval()  # mmengine does so after this hook, but the features must not have dropout
         for metric in metrics:
             prompts = getattr(metric, 'class_prompts', None)
             if not prompts:

@@ -1,4 +1,4 @@
-"""Learning rates that fall towards the input of a pretrained image encoder."""
+"""Layer-wise learning rate decay for a pretrained image encoder."""
 
 import json
 import re
@@ -17,19 +17,27 @@ LAYER = re.compile(r'\.(?:layers?|blocks)\.(\d+)\.')
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
-    """Layer k of K of the encoder learns with ``decay_rate ** (K - k)`` of its rate.
+    """Multiplies the learning rate of layer k of K by ``decay_rate ** (K - k)``.
 
-    Embeddings are layer 0, the last layer and what follows it have the whole
-    rate. Knows the names of ``transformers``; mmdet's constructor of this kind
-    knows ConvNeXt only. Weight decay as in the base class.
+    The embeddings are layer 0. The last layer, and the parameters that follow it, have
+    the whole rate. Layers are recognised by their names in ``transformers``; mmdet's
+    constructor of this kind supports only ConvNeXt. Weight decay is that of the base
+    class.
 
     Args:
-        optim_wrapper_cfg: ``optimizer`` and wrapper settings.
-        paramwise_cfg: ``decay_rate`` in (0, 1], 1 for no decay;
-            ``encoder``, the prefix of the encoder's parameters, ``backbone.``;
-            ``lr_mults``, prefix -> factor of the learning rate for all
-            parameters that begin so, the encoder's included (the longest
-            prefix counts); ``no_decay`` as in the base class.
+        optim_wrapper_cfg: ``optimizer`` and settings of the wrapper.
+        paramwise_cfg: has these keys, all optional:
+
+            - ``decay_rate``: in (0, 1]; 1, the default, is no decay.
+            - ``encoder``: prefix of the encoder's parameters, by default ``backbone.``.
+            - ``lr_mults``: prefix -> factor of the learning rate of all parameters
+              with this prefix, including those of the encoder. If several prefixes
+              fit, the longest one counts.
+            - ``no_decay``: as in the base class.
+
+    Raises:
+        KeyError: ``paramwise_cfg`` has an unknown key.
+        ValueError: ``decay_rate`` is outside (0, 1].
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
@@ -44,21 +52,21 @@ class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
                 'lr_mults, no_decay'
             )
         if not 0 < self.decay_rate <= 1:
-            raise ValueError(f'paramwise_cfg.decay_rate lies in (0, 1], got {self.decay_rate}')
+            raise ValueError(f'paramwise_cfg.decay_rate must be in (0, 1], not {self.decay_rate}')
         super().__init__(optim_wrapper_cfg, extra)
 
     def lr_scales(self, model: nn.Module) -> dict[str, float]:
         """Name of each trained parameter -> factor of its learning rate.
 
         Raises:
-            KeyError: no parameter begins with ``encoder`` or a key of ``lr_mults``.
+            KeyError: no trained parameter begins with ``encoder`` or a key of ``lr_mults``.
         """
         names = [name for name, param in model.named_parameters() if param.requires_grad]
         for prefix in [*self.lr_mults, *([self.encoder] if self.decay_rate < 1 else [])]:
             if not any(name.startswith(prefix) for name in names):
                 raise KeyError(
-                    f'paramwise_cfg: no trained parameter begins with {prefix!r}; they are in '
-                    f'{sorted({name.split(".")[0] for name in names})}'
+                    f'paramwise_cfg: no trained parameter begins with {prefix!r}; they begin '
+                    f'with {sorted({name.split(".")[0] for name in names})}'
                 )
         own = [name for name in names if name.startswith(self.encoder)]
         num_layers = max((int(m[1]) + 1 for m in map(LAYER.search, own) if m), default=0)
@@ -96,5 +104,7 @@ class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
             for (scale, decays), names in sorted(groups.items(), reverse=True)
         ]
         shown = dict(sorted(Counter(f'{s:.3g}' for s in scales.values()).items()))
-        print_log(f'learning rate factors and tensors: {json.dumps(shown)}', logger='current')
+        print_log(
+            f'number of tensors by learning rate factor: {json.dumps(shown)}', logger='current'
+        )
         return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=OPTIMIZERS.build(optimizer)))

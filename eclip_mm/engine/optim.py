@@ -1,4 +1,4 @@
-"""Optimiser set-up: which parameters decay, and bf16 on any device."""
+"""Optimisers: which parameters have weight decay, and bf16 on any device."""
 
 import re
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import nn
 from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from eclip_mm.utils.dist import unwrap_model
 
-#: parameters without weight decay besides norms and biases (all 1-D ones)
+#: parameters without weight decay, in addition to all one-dimensional ones (norms, biases)
 NO_DECAY = (
     r'position_embeddings?(\.|$)',
     r'(^|\.)cls_token$',
@@ -24,17 +24,20 @@ NO_DECAY = (
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class PretrainOptimWrapperConstructor:
-    """Two parameter groups: with and without weight decay.
+    """Builds an optimiser with two parameter groups, with and without weight decay.
 
-    Norms, biases and every other parameter of at most one dimension, and
-    position, type and query embeddings, do not decay. Two groups instead of
-    mmengine's one per parameter: the fused and foreach optimisers then update
-    all tensors of a group together.
+    Weight decay does not apply to parameters of at most one dimension (norms, biases)
+    and to position, type and query embeddings. mmengine makes a group of every
+    parameter; with only two groups the fused and foreach optimisers update all tensors
+    of a group together.
 
     Args:
-        optim_wrapper_cfg: ``optimizer`` and wrapper settings.
-        paramwise_cfg: ``no_decay`` adds regular expressions to
+        optim_wrapper_cfg: ``optimizer`` and settings of the wrapper.
+        paramwise_cfg: ``no_decay``, regular expressions that are added to
             :data:`NO_DECAY`.
+
+    Raises:
+        KeyError: ``paramwise_cfg`` has an unknown key.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None):
@@ -45,7 +48,7 @@ class PretrainOptimWrapperConstructor:
             raise KeyError(f'paramwise_cfg has unknown keys {sorted(extra)}; known: no_decay')
 
     def split(self, model: nn.Module) -> tuple[list[str], list[str]]:
-        """Names of the trained parameters that decay, and of those that do not."""
+        """Names of the trained parameters with weight decay, and of those without."""
         decay, keep = [], []
         for name, param in model.named_parameters():
             if not param.requires_grad:
@@ -70,11 +73,11 @@ class PretrainOptimWrapperConstructor:
 
 @OPTIM_WRAPPERS.register_module()
 class BF16OptimWrapper(OptimWrapper):
-    """bf16 autocast around the forward pass, on CPU and GPU.
+    """Runs the forward pass in bf16 autocast, on CPU or GPU.
 
-    bf16 has the exponents of float32: no loss scaling, unlike mmengine's
-    AmpOptimWrapper, which also refuses CPUs. Weights and optimiser state stay
-    float32.
+    bf16 has the exponent range of float32, so the loss is not scaled. mmengine's
+    AmpOptimWrapper scales it, and does not support CPUs. Weights and optimiser state
+    stay in float32.
     """
 
     @contextmanager

@@ -1,7 +1,7 @@
-"""Training with weights, gradients and optimiser state divided over the ranks (FSDP2).
+"""Training with weights, gradients and optimiser state sharded over the ranks (FSDP2).
 
-A rank holds its share of every parameter and gathers a layer's when it computes that layer. Losses
-and steps are those of DDP; checkpoints are those of a model that is not divided.
+Every rank holds a shard of each parameter, and gathers the parameters of a layer when it computes
+that layer. Losses and steps are those of DDP, and checkpoints are those of an unsharded model.
 """
 
 from collections.abc import Iterator
@@ -14,66 +14,69 @@ from mmengine.device import get_device
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 
+from eclip_mm.engine.sharded_state import (
+    clip_grad_norm,
+    gather_model_state,
+    shard_model_state,
+    use_full_state,
+)
 from eclip_mm.registry import RUNNERS
-from eclip_mm.utils.dist import local_part
 
 try:
     from torch.distributed.fsdp import fully_shard
-    from torch.distributed.tensor import DTensor, distribute_tensor
 except ImportError:  # torch < 2.6
     fully_shard = None
 
 
 @RUNNERS.register_module()
 class ShardedRunner(Runner):
-    """mmengine's runner for a divided model; ``runner_type='ShardedRunner'`` in a config.
+    """mmengine's runner with a sharded model; ``runner_type='ShardedRunner'`` in a config.
 
-    The layers of encoders and decoder, those of the momentum model too, are
-    gathered one by one, the rest once a step. The loops, hooks and
-    checkpoints are those of ``Runner``: a checkpoint is read by any runner on
-    any number of GPUs, and goes on here from any. To read one, every rank
-    loads the whole file into the memory of its machine.
+    The layers of encoders and decoder, including those of the momentum model, are
+    gathered one by one, and the other parameters once a step. Loops, hooks and
+    checkpoints are those of ``Runner``: either runner can resume from a checkpoint of
+    the other, on any number of GPUs. To read a checkpoint, every rank loads the whole
+    file into the memory of its machine.
 
-    With one process it is ``Runner``.
+    With a single process it behaves like ``Runner``.
 
     Raises:
         RuntimeError: torch is older than 2.6.
-        ValueError: a hook runs the model on one rank alone, the text encoder
-            works in groups, or the gradients are clipped by anything but their
-            2-norm.
+        ValueError: a hook runs the model on a single rank, the text encoder works in
+            length groups, or gradients are clipped by anything but their norm.
     """
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Divide the model; ``model_wrapper_cfg`` is DDP's and does not count."""
+        """Shard the model; ``model_wrapper_cfg`` is for DDP and is ignored."""
         if not self.distributed:
             return super().wrap_model(None, model)
         if any(getattr(module, 'length_groups', 1) > 1 for module in model.modules()):
             raise ValueError(
-                'ShardedRunner: the ranks would gather the text encoder unequally often, each as '
-                'its own texts need, and wait for one another for ever; set '
+                'ShardedRunner: each rank would gather the text encoder as often as its own texts '
+                'need, so that ranks wait for each other forever; set '
                 'model.text_encoder.length_groups=1'
             )
-        if hasattr(model, 'init_weights'):  # which looks at whole weights
+        if hasattr(model, 'init_weights'):  # needs unsharded weights
             model.init_weights()
         return shard_model(model.to(get_device()))
 
     def _init_model_weights(self) -> None:
-        if not self.distributed:  # there it was done before
+        if not self.distributed:  # `wrap_model` has done it otherwise
             super()._init_model_weights()
 
     def build_optim_wrapper(self, optim_wrapper) -> OptimWrapper:
         built = isinstance(optim_wrapper, OptimWrapper)
         optim_wrapper = super().build_optim_wrapper(optim_wrapper)
         if self.distributed and not built:
-            save_whole(optim_wrapper.optimizer)
+            use_full_state(optim_wrapper.optimizer)
             if optim_wrapper.clip_grad_kwargs:
                 if optim_wrapper.clip_func is not torch.nn.utils.clip_grad_norm_:
                     raise ValueError(
-                        'ShardedRunner clips gradients by their norm alone: set '
-                        "optim_wrapper.clip_grad.type='norm' or leave it out"
+                        'ShardedRunner can clip gradients only by their norm: set '
+                        "optim_wrapper.clip_grad.type='norm' or remove it"
                     )
                 optim_wrapper.clip_func = clip_grad_norm
         return optim_wrapper
@@ -82,8 +85,8 @@ class ShardedRunner(Runner):
         for hook in self.hooks:
             if self.distributed and type(hook).__name__ == 'PictureHook':
                 raise ValueError(
-                    'PictureHook runs the model on one rank, which would wait for the others for '
-                    'ever: leave it out of custom_hooks, and draw with tools/analysis_tools'
+                    'PictureHook runs the model on one rank, which would wait for the others '
+                    'forever: remove it from custom_hooks, and draw with tools/analysis_tools'
                 )
         return super().train()
 
@@ -97,7 +100,7 @@ class ShardedRunner(Runner):
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
 
     def save_checkpoint(self, *args, save_optimizer: bool = True, **kwargs) -> None:
-        """As in ``Runner``; all ranks take part, the main one writes."""
+        """Save as ``Runner`` does. All ranks take part, and the main rank writes the file."""
         if is_main_process():
             super().save_checkpoint(*args, save_optimizer=save_optimizer, **kwargs)
         elif self.distributed:
@@ -107,150 +110,62 @@ class ShardedRunner(Runner):
 
 
 def shard_model(model: nn.Module, mesh=None) -> nn.Module:
-    """Divide a model over the ranks, in place.
+    """Shard a model over the ranks, in place.
 
-    Each item of an ``nn.ModuleList`` (the layers of encoders and decoder) is a
-    unit that is gathered by itself; what is left is gathered with the whole
-    model. Numbers such as the temperature stay whole on every rank, and their
-    gradients are averaged here.
+    Each item of an ``nn.ModuleList`` (the layers of encoders and decoder) is a unit
+    that is gathered by itself. The remaining parameters are gathered with the whole
+    model. Scalars such as the logit scale are not sharded, and their gradients are
+    averaged over the ranks.
 
     Args:
-        model: the same on all ranks; where it is not, rank 0's counts.
-        mesh: of the ranks; None for all of them.
+        model: the model of this rank. Weights and buffers of rank 0 replace those of
+            the others.
+        mesh: device mesh of the ranks; None for one with all ranks.
 
     Returns:
-        The model. Its ``state_dict`` is to be called on all ranks, and gives
-        whole tensors on the CPU of the main rank and empty ones elsewhere;
-        ``load_state_dict`` takes whole tensors.
+        The model. All ranks must call its ``state_dict`` together; it has unsharded
+        tensors on the CPU on the main rank and empty tensors on the others.
+        ``load_state_dict`` takes unsharded tensors.
 
     Raises:
         RuntimeError: torch is older than 2.6.
     """
     if fully_shard is None:
         raise RuntimeError(
-            f'ShardedRunner needs torch >= 2.6, this is {torch.__version__}; install that, or '
-            'leave runner_type out of the config'
+            f'ShardedRunner needs torch >= 2.6, and this is {torch.__version__}; install a newer '
+            'one, or remove runner_type from the config'
         )
-    if mesh is None:  # one for all units: each would make its own
+    if mesh is None:  # made here, since otherwise every unit would make its own
         mesh = init_device_mesh(next(model.parameters()).device.type, (get_dist_info()[1],))
     for tensor in chain(model.parameters(), model.buffers()):
         dist.broadcast(tensor.data, 0)
-    numbers = {param for param in model.parameters() if param.ndim == 0}
-    for param in numbers:
+    scalars = {param for param in model.parameters() if param.ndim == 0}
+    for param in scalars:
         if param.requires_grad:
             param.register_post_accumulate_grad_hook(_average_grad)
     units = [item for m in model.modules() if isinstance(m, nn.ModuleList) for item in m]
-    for unit in reversed(units):  # inner ones first
-        fully_shard(unit, mesh=mesh, ignored_params=numbers & set(unit.parameters()))
-    fully_shard(model, mesh=mesh, ignored_params=numbers)
-    model._register_state_dict_hook(_gather_state)
-    model._register_load_state_dict_pre_hook(_divide_state, with_module=True)
+    for unit in reversed(units):  # inner units first
+        fully_shard(unit, mesh=mesh, ignored_params=scalars & set(unit.parameters()))
+    fully_shard(model, mesh=mesh, ignored_params=scalars)
+    model._register_state_dict_hook(gather_model_state)
+    model._register_load_state_dict_pre_hook(shard_model_state, with_module=True)
     return model
 
 
 @contextmanager
-def gathered(model: nn.Module) -> Iterator[None]:
-    """Let parts of a model be called from outside of its ``forward``, on all ranks.
+def unsharded(model: nn.Module) -> Iterator[None]:
+    """Gather the weights of a model, so that parts of it can be called outside of ``forward``.
 
-    Does nothing for one that is not divided.
+    All ranks must enter this block. It does nothing for a model that is not sharded.
     """
-    divided = hasattr(model, 'unshard')
-    if divided:
+    sharded = hasattr(model, 'unshard')
+    if sharded:
         model.unshard()
     yield
-    if divided:
+    if sharded:
         model.reshard()
-
-
-def save_whole(optimizer: torch.optim.Optimizer) -> None:
-    """Let the state of an optimiser of a divided model be read and written whole."""
-    optimizer.register_state_dict_post_hook(_gather_optimizer)
-    optimizer.register_load_state_dict_pre_hook(_divide_optimizer)
-
-
-@torch.no_grad()
-def clip_grad_norm(
-    params: list[nn.Parameter], max_norm: float, error_if_nonfinite: bool = False
-) -> Tensor:
-    """``torch.nn.utils.clip_grad_norm_`` (2-norm) over divided and whole parameters.
-
-    Returns:
-        Norm of all gradients before clipping, the same on all ranks.
-
-    Raises:
-        RuntimeError: it is not finite, and ``error_if_nonfinite``.
-    """
-    parts = [local_part(p.grad) for p in params if isinstance(p, DTensor)]
-    whole = [p.grad for p in params if not isinstance(p, DTensor)]
-    squares = _sum_of_squares(parts, params[0].device)
-    if get_dist_info()[1] > 1:
-        dist.all_reduce(squares)
-    norm = (squares + _sum_of_squares(whole, squares.device)).sqrt()
-    if error_if_nonfinite and not norm.isfinite():
-        raise RuntimeError(
-            'the total norm of the gradients is non-finite, so it cannot be clipped'
-        )
-    torch._foreach_mul_(parts + whole, (max_norm / (norm + 1e-6)).clamp(max=1.0))
-    return norm
-
-
-def _sum_of_squares(tensors: list[Tensor], device) -> Tensor:
-    tensors = [tensor for tensor in tensors if tensor.numel()]  # a small one leaves ranks empty
-    if not tensors:
-        return torch.zeros((), device=device)
-    return torch.stack(torch._foreach_norm(tensors)).float().square().sum()
 
 
 def _average_grad(param: nn.Parameter) -> None:
     dist.all_reduce(param.grad)
     param.grad /= get_dist_info()[1]
-
-
-def _whole(value):
-    """A value of a state dict in one piece: on the main rank's CPU, empty on the others."""
-    if not isinstance(value, DTensor):
-        return value
-    value = value.full_tensor()  # all ranks take part
-    return value.cpu() if is_main_process() else value.new_empty(0)
-
-
-def _divided(value, like):
-    """This rank's share of a value, divided as ``like``."""
-    if not isinstance(like, DTensor) or isinstance(value, DTensor):
-        return value
-    value = value.to(device=like.device, dtype=like.dtype)
-    return distribute_tensor(value, like.device_mesh, like.placements)
-
-
-def _gather_state(module, state_dict, prefix, local_metadata) -> None:
-    for key in list(state_dict):
-        state_dict[key] = _whole(state_dict[key])
-
-
-def _divide_state(module, state_dict, prefix, *args) -> None:
-    for name, param in module.named_parameters():
-        key = f'{prefix}{name}'
-        if key in state_dict and state_dict[key].shape == param.shape:
-            state_dict[key] = _divided(state_dict[key], param)
-
-
-def _gather_optimizer(optimizer, state_dict) -> dict:
-    state = {
-        index: {name: _whole(value) for name, value in of_param.items()}
-        for index, of_param in state_dict['state'].items()
-    }
-    return dict(state_dict, state=state)
-
-
-def _divide_optimizer(optimizer, state_dict) -> dict:
-    params = [param for group in optimizer.param_groups for param in group['params']]
-    state = {
-        index: {
-            name: _divided(value, params[index])
-            if isinstance(value, Tensor) and value.shape == params[index].shape
-            else value
-            for name, value in of_param.items()
-        }
-        for index, of_param in state_dict['state'].items()
-    }
-    return dict(state_dict, state=state)

@@ -1,4 +1,4 @@
-"""Epoch-based training that can stop and go on anywhere in an epoch."""
+"""Epoch-based training that can be resumed in the middle of an epoch."""
 
 import inspect
 import traceback
@@ -11,13 +11,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from eclip_mm.engine.worker_death import (
     WorkerDiedError,
-    deaths_are_known,
-    deaths_wait,
+    defer_worker_death,
+    ignore_worker_death,
     is_worker_death,
 )
 from eclip_mm.models.stepwise import StepwiseModel
 from eclip_mm.registry import LOOPS
 from eclip_mm.utils.dist import unwrap_model
+from eclip_mm.utils.files import write_whole_text
 from eclip_mm.utils.finite import (
     NonFiniteGradientError,
     NonFiniteLossError,
@@ -29,25 +30,30 @@ from eclip_mm.utils.finite import (
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """mmengine's epoch loop with three additions.
 
-    - A run resumed from a checkpoint that was written in the middle of an
-      epoch goes on at the next batch of that epoch: the sampler
-      (``ResumableSampler``) or the stream (``ProductStream``) starts there,
-      nothing is used twice.
-    - A non-finite loss or gradient stops the run, after a checkpoint of the weights
-      before the bad step (``nonfinite_iter_{n}.pth`` in the work dir).
-    - A data-loading worker that dies stops the run between two steps, after a
-      checkpoint of all steps before (``worker_died_iter_{n}.pth``), which
-      ``--resume`` goes on from. With several ranks the one whose worker it was writes
-      it; where the model is divided over them none can, and ``--resume`` goes on from
-      the checkpoint before.
+    - A run that resumes from a checkpoint in the middle of an epoch continues with
+      the next batch of that epoch: the sampler (``ResumableSampler``) or the stream
+      (``ProductStream``) starts there, so that no product is used twice.
+    - If a loss or gradient is not finite, the run writes a checkpoint of the state
+      before that step (``nonfinite_iter_{n}.pth`` in the work dir) and stops. A
+      gradient scaler may skip the step instead, see
+      :func:`~eclip_mm.utils.finite.refuse_nonfinite_gradients`.
+    - If a data-loading worker dies, the run stops between two steps, after a
+      checkpoint of all completed steps (``worker_died_iter_{n}.pth``), from which
+      ``--resume`` continues. With several ranks, the rank whose worker died writes
+      it. A single rank cannot write a sharded model, so ``--resume`` then continues
+      from the last regular checkpoint.
+
+    Raises:
+        ValueError: the data set is smaller than a batch, or a stream is used without
+            ``drop_last=True``.
     """
 
     def __init__(self, runner, dataloader, *args, **kwargs):
         super().__init__(runner, dataloader, *args, **kwargs)
         if len(self.dataloader) == 0:
             raise ValueError(
-                f'no batch of {self.dataloader.batch_size} can be made from '
-                f'{len(self.dataloader.dataset)} products; lower train_dataloader.batch_size'
+                f'{len(self.dataloader.dataset)} products do not fill a batch of '
+                f'{self.dataloader.batch_size}; lower train_dataloader.batch_size'
             )
         self._stream = None
         if hasattr(self.dataloader.dataset, 'layout'):
@@ -55,35 +61,40 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._stream.batch_size = self.dataloader.batch_size
             if not self.dataloader.drop_last:
                 raise ValueError(
-                    f'{type(self._stream).__name__} gives whole batches only; set '
+                    f'{type(self._stream).__name__} yields full batches only; set '
                     'train_dataloader.drop_last=True'
                 )
 
     def run(self):
-        """Train; returns the model."""
+        """Train the model and return it.
+
+        Raises:
+            NonFiniteLossError: a loss or gradient is not finite.
+            WorkerDiedError: a data-loading worker died.
+        """
         refuse_nonfinite_gradients(self.runner.optim_wrapper)
         try:
             return super().run()
-        # wherever it was: workers live on during validation
+        # caught here and not in `run_epoch`, since workers may die during validation as well
         except (RuntimeError, ConnectionError, EOFError) as error:
-            with deaths_are_known():
+            with ignore_worker_death():
                 if not is_worker_death(error):
                     raise
                 advice = self._save_after_death()
-                # the other workers end with their iterator, which loader and traceback hold
+                # the other workers end with their iterator, to which loader and traceback refer
                 self.dataloader._iterator = None
                 traceback.clear_frames(error.__traceback__)
             raise WorkerDiedError(f'A DataLoader worker died: {error}\n{advice}') from error
 
     def run_epoch(self) -> None:
-        """Iterate one epoch from wherever ``iter`` stands in it."""
+        """Train from the current iteration to the end of its epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
         self._start_after(done)
-        # `len` of the loader is fixed when it is built; a shortened epoch ends by itself
+        # the loader ends a shortened epoch itself; its `len` is always that of a whole one
         for idx, data_batch in enumerate(self.dataloader, start=done):
-            with deaths_wait():
+            with defer_worker_death():
                 self.run_iter(idx, data_batch)
         if self._stream is not None:
             self._stream.on_epoch_end(self._epoch)
@@ -91,7 +102,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _start_after(self, done: int) -> None:
-        """Let the next epoch of the loader begin after so many batches."""
+        """Make the next epoch of the loader start after ``done`` batches."""
         if self._stream is not None:
             self._stream.set_epoch(self._epoch)
             self._stream.set_start(done * self.dataloader.batch_size)
@@ -99,21 +110,24 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             sampler = self.dataloader.sampler
             if not hasattr(sampler, 'set_start'):
                 raise TypeError(
-                    f'cannot go on at batch {done} of epoch {self._epoch}: the train sampler '
+                    f'cannot resume at batch {done} of epoch {self._epoch}: the train sampler '
                     f'{type(sampler).__name__} has no set_start; use ResumableSampler'
                 )
-            # the last batch of an epoch may have been a short one
+            # the last batch of an epoch may be smaller
             sampler.set_start(min(done * self.dataloader.batch_size, len(sampler)))
 
     def _save(self, name: str, this_rank: bool = False) -> None:
-        """Write a checkpoint of the steps so far to the work dir.
+        """Write a checkpoint of the completed steps to the work dir.
 
-        All ranks call it, and mmengine or ``ShardedRunner`` decides who writes; with
-        ``this_rank`` one rank calls it and writes.
+        Args:
+            name: of the file.
+            this_rank: only this rank calls the function, and it writes the file.
+                Otherwise all ranks call it, and mmengine or ``ShardedRunner`` decides
+                which one writes.
         """
         save = type(self.runner).save_checkpoint
         if this_rank:
-            save = inspect.unwrap(save)  # past mmengine's `master_only`
+            save = inspect.unwrap(save)  # without mmengine's decorator `master_only`
         save(
             self.runner,
             self.runner.work_dir,
@@ -123,20 +137,20 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         )
 
     def _save_after_death(self) -> str:
-        """Save all steps if that is possible; what to tell the user."""
+        """Save the completed steps if one rank can do so; returns advice for the user."""
         advice = (
             'Often the system had no memory left and killed it: lower num_workers (of a '
             'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
         )
-        # Between two steps every rank holds the same, and in the next the others wait for this
-        # one. Weights that are divided over the ranks cannot be written by one of them.
+        # Between two steps all ranks have the same state, and the others wait for this one in the
+        # next step. A single rank cannot write weights that are sharded over all of them.
         if get_dist_info()[1] == 1 or isinstance(self.runner.model, DistributedDataParallel):
             name = f'worker_died_iter_{self._iter}.pth'
             self._save(name, this_rank=True)
             folder = Path(self.runner.work_dir)
-            (folder / 'last_checkpoint').write_text(str(folder / name))
-            return f'{advice} All {self._iter} steps are in {folder / name}: go on with --resume.'
-        return f'{advice} Go on from the last checkpoint with --resume.'
+            write_whole_text(folder / 'last_checkpoint', str(folder / name))
+            return f'{advice} All {self._iter} steps are in {folder / name}; use --resume.'
+        return f'{advice} Use --resume to continue from the last checkpoint.'
 
     def run_iter(self, idx, data_batch) -> None:
         try:
@@ -151,7 +165,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             name = f'nonfinite_iter_{self._iter}.pth'
             self._save(name)
             if get_dist_info()[1] > 1:
-                dist.barrier()  # a launcher ends all ranks with the first: let rank 0 finish
+                # a launcher kills all ranks when the first one ends: wait until rank 0 has saved
+                dist.barrier()
             raise NonFiniteLossError(
                 f'{error}\nThe state before this step is in {self.runner.work_dir}/{name}. '
                 'Try a lower learning rate, a longer warm-up or gradient clipping.'

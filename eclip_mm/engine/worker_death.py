@@ -1,4 +1,4 @@
-"""A data-loading worker that dies: a clear end between two steps."""
+"""Stopping a training between two steps when a data-loading worker dies."""
 
 import signal
 import threading
@@ -6,53 +6,55 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# How torch begins its message; an exception that a worker raised reads otherwise.
+# The beginning of torch's message. Exceptions raised by a worker have other messages.
 _DEATH = 'DataLoader worker (pid'
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker was killed; names the checkpoint of all steps before."""
+    """A worker was killed. The message names the checkpoint to resume from."""
 
 
 def is_worker_death(error: Exception) -> bool:
-    """Whether torch says that a worker of a DataLoader is gone."""
+    """Whether an error means that a worker of a DataLoader has died."""
     if isinstance(error, (ConnectionError, EOFError)):
-        # its batch was there, but a worker hands the memory over itself
+        # the batch had arrived, but its memory is opened through the worker, which is gone
         frames = traceback.walk_tb(error.__traceback__)
         return any(frame.f_code.co_name == '_try_get_data' for frame, _ in frames)
     return str(error).startswith(_DEATH)
 
 
 @contextmanager
-def deaths_wait() -> Iterator[None]:
-    """Let the death of a worker be known at the end of the block only.
+def defer_worker_death() -> Iterator[None]:
+    """Delay worker-death signals until the end of this block.
 
-    torch raises it from a signal handler, wherever the main thread happens to
-    be: in the middle of an optimiser step, half of the weights would be new.
+    torch raises an error from the signal handler, wherever the main thread is at
+    that moment. In the middle of an optimiser step only half of the weights would
+    be updated.
     """
-    held_back = []
-    with _on_child_death(lambda *args: held_back.append(args)) as handler:
+    deferred = []
+    with _child_death_handler(lambda *args: deferred.append(args)) as handler:
         yield
-    if held_back and callable(handler):
-        handler(*held_back[-1])
+    if deferred and callable(handler):
+        handler(*deferred[-1])
 
 
 @contextmanager
-def deaths_are_known() -> Iterator[None]:
-    """No death of a worker is told in the block.
+def ignore_worker_death() -> Iterator[None]:
+    """Suppress worker-death signals inside this block.
 
-    A dead worker that nobody has waited for is told anew whenever any process
-    ends, such as the one in which a checkpoint asks git for its commit.
+    Until a dead worker has been waited for, torch raises its error again whenever
+    any child process ends, such as the git command that a checkpoint runs to read
+    the commit.
     """
-    with _on_child_death(signal.SIG_DFL):
+    with _child_death_handler(signal.SIG_DFL):
         yield
 
 
 @contextmanager
-def _on_child_death(handler) -> Iterator:
-    """Another handler of SIGCHLD in the block; gives the one before."""
+def _child_death_handler(handler) -> Iterator:
+    """Replace the handler of SIGCHLD inside this block; yields the previous one."""
     if threading.current_thread() is not threading.main_thread():
-        yield None  # signal handlers run in the main thread
+        yield None  # signal handlers can only be set in the main thread
         return
     before = signal.signal(signal.SIGCHLD, handler)
     try:

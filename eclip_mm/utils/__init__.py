@@ -1,5 +1,5 @@
-"""The ground that the rest of the package stands on: processes, files, seeds, checks.
+"""What the rest of the package is built on: processes, files, seeds and checks.
 
-Imported by ``eclip_mm/__init__`` before its dependencies are checked: nothing
-here may import torch or mmengine at the top.
+``eclip_mm/__init__`` imports this package before it checks the dependencies, so
+this file must not import torch or mmengine.
 """

@@ -1,4 +1,4 @@
-"""Several processes: gathering features with and without gradient, parts of divided tensors."""
+"""Distributed training: gathering with and without gradient, local parts of sharded tensors."""
 
 import torch
 import torch.distributed as dist
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class _GatherWithGrad(torch.autograd.Function):
-    """all_gather whose backward sums the gradients that every rank has for a row.
+    """all_gather whose backward pass sums the gradients that all ranks have for a row.
 
-    Each rank takes the mean loss of its own rows and DDP averages parameter
-    gradients over ranks; with this backward the result is the gradient of the
-    mean over the whole batch, exactly.
+    Each rank takes the mean loss over its own rows, and DDP averages parameter
+    gradients over the ranks. With this backward pass the result is exactly the
+    gradient of the mean over the whole batch.
     """
 
     @staticmethod
@@ -21,7 +21,7 @@ class _GatherWithGrad(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        # a copy: others may read the incoming gradient, which is not this function's to change
+        # a copy, since autograd may use the incoming gradient elsewhere
         grad = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad)
         return grad[ctx.rows]
@@ -34,12 +34,18 @@ def _all_gather(x: Tensor) -> Tensor:
 
 
 def gather(x: Tensor) -> Tensor:
-    """(B, ...) of this rank -> (world * B, ...) of all, gradients flow back.
+    """Gather the rows of all ranks; gradients flow back to the rank of each row.
 
-    Row k of rank r becomes row ``k * world + r``: as ``ResumableSampler`` deals
-    a batch like cards, the global batch is then in the same order whatever the
-    number of ranks. Every rank must hold the same number of rows. A tensor
-    that needs no gradient is gathered without one.
+    Row k of rank r becomes row ``k * world_size + r``. ``ResumableSampler`` deals
+    a batch to the ranks in this order, so the global batch does not depend on the
+    number of ranks.
+
+    Args:
+        x: (B, ...) rows of this rank. B must be the same on all ranks. If ``x``
+            needs no gradient, neither does the result.
+
+    Returns:
+        (world_size * B, ...) rows of all ranks.
     """
     if get_dist_info()[1] == 1:
         return x
@@ -49,23 +55,27 @@ def gather(x: Tensor) -> Tensor:
 
 
 def local_part(x: Tensor) -> Tensor:
-    """What this rank holds of a tensor that is divided over the ranks (FSDP2), else the tensor.
+    """The part of a sharded tensor (FSDP2) that this rank holds; other tensors are returned whole.
 
-    Not a copy; only to be called without gradients.
+    The result shares memory with ``x``. Gradients do not flow through it.
     """
     return x.to_local() if hasattr(x, 'to_local') else x
 
 
 def local_rows(batch_size: int) -> slice:
-    """Where this rank's rows stand in a gathered tensor."""
+    """The positions of this rank's rows in a gathered tensor.
+
+    Args:
+        batch_size: B, the number of rows of each rank.
+    """
     rank, size = get_dist_info()
     return slice(rank, size * batch_size, size)
 
 
 def leave_process_group() -> None:
-    """End ``torch.distributed`` before the interpreter does.
+    """Shut down ``torch.distributed`` before the interpreter exits.
 
-    Its threads may otherwise outlive what they use, and a run that went well
+    Otherwise its threads may outlive objects that they use, and a successful run
     ends with "terminate called without an active exception".
     """
     if dist.is_available() and dist.is_initialized():
@@ -73,5 +83,5 @@ def leave_process_group() -> None:
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """The model inside of DDP's wrapper, or the model itself."""
+    """The model inside DDP's wrapper, or the model itself if it is not wrapped."""
     return getattr(model, 'module', model)

@@ -1,7 +1,7 @@
-"""Start-up checks: what is missing or too old, and the command that mends it.
+"""Start-up checks of the dependencies, with the commands that fix what is wrong.
 
-``import eclip_mm`` calls :func:`check_environment`, so this file stays cheap:
-it reads the versions that pip recorded and imports nothing.
+``import eclip_mm`` calls :func:`check_environment`, so this file has to be fast:
+it reads the versions that pip recorded and imports none of the packages.
 """
 
 import re
@@ -14,9 +14,13 @@ MIN_PYTHON = (3, 10)
 
 
 class Requirement(NamedTuple):
-    """One dependency: the name pip knows, the module it gives, its least version.
+    """One dependency.
 
-    ``others`` are packages that give the same module and serve as well.
+    Attributes:
+        package: name of the distribution, as pip knows it.
+        module: the module that it installs.
+        minimum: lowest version that is accepted.
+        others: distributions that install the same module and are accepted instead.
     """
 
     package: str
@@ -25,8 +29,8 @@ class Requirement(NamedTuple):
     others: tuple = ()
 
 
-# The same list as install_requires in setup.cfg (a test holds the two together): a checkout on
-# PYTHONPATH has no recorded metadata of its own to read it from.
+# The same list as install_requires in setup.cfg, which a test compares with it. It cannot be read
+# from there, because a checkout on PYTHONPATH has no installed metadata.
 CORE = (
     Requirement('torch', 'torch', '2.4'),
     Requirement('onedl-mmengine', 'mmengine', '0.10.12'),
@@ -50,31 +54,31 @@ DETECTION = (
     Requirement('onedl-mmdetection', 'mmdet', '3.4'),
     Requirement('pycocotools', 'pycocotools', '2.0.7'),
 )
-# As in the extra `analysis`, which the same test holds together with this list.
+# The extra `analysis` of setup.cfg, compared by the same test.
 ANALYSIS = (
     Requirement('scikit-learn', 'sklearn', '1.3'),
     Requirement('threadpoolctl', 'threadpoolctl', '3.1'),
 )
-# As in the extra `ray`, likewise.
+# The extra `ray` of setup.cfg, compared by the same test.
 RAY = (
     Requirement('ray', 'ray', '2.60'),
     Requirement('pandas', 'pandas', '2.2.3'),
 )
-# Packages that fill the same module as one of ours and overwrite its files.
+# Packages that install the same module as one of ours and overwrite its files.
 STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
 STOCK_DETECTION = ('mmcv', 'mmcv-full', 'mmcv-lite', 'mmdet')
 
 
 class EnvironmentCheckError(ImportError):
-    """A dependency is missing or unfit; the message holds the command that mends it."""
+    """A dependency is missing or too old; the message has the command that fixes it."""
 
 
 def check_environment() -> None:
-    """Check what pretraining needs; called by ``import eclip_mm``.
+    """Check what pretraining needs; ``import eclip_mm`` calls this.
 
     Raises:
-        EnvironmentCheckError: Naming every dependency that is missing or too
-            old, and the command that mends it.
+        EnvironmentCheckError: dependencies are missing or too old. It names all
+            of them and the command that fixes it.
     """
     problems, commands = [], []
     if sys.version_info[:2] < MIN_PYTHON:
@@ -83,16 +87,16 @@ def check_environment() -> None:
             f'>= {_dotted(MIN_PYTHON)} is needed'
         )
         commands.append(
-            'bash tools/setup_env.sh  # makes .venv with a newer Python, if there is one'
+            'bash tools/setup_env.sh  # makes .venv with a newer Python, if it finds one'
         )
     stock = _installed(STOCK_MMENGINE)
     if stock:
         problems.append(
-            f'{_listed(stock)} is installed in the place of onedl-mmengine, and cannot load its '
-            'own checkpoints with torch >= 2.6'
+            f'{_listed(stock)} is installed instead of onedl-mmengine, and cannot load its own '
+            'checkpoints with torch >= 2.6'
         )
         minimum = next(item.minimum for item in CORE if item.package == 'onedl-mmengine')
-        # Both packages own the same files, so removing one leaves holes in the other.
+        # Both packages own the same files, so removing one breaks the other.
         commands.append(f'{_pip()} uninstall -y {" ".join(stock)} onedl-mmengine')
         commands.append(f"{_pip()} install 'onedl-mmengine>={minimum}'")
     _check_installed(
@@ -105,8 +109,7 @@ def check_analysis() -> None:
     """Check what t-SNE needs beyond pretraining.
 
     Raises:
-        EnvironmentCheckError: Naming what is missing or too old, and the
-            command that mends it.
+        EnvironmentCheckError: as :func:`check_environment`.
     """
     problems, commands = [], []
     _check_installed(ANALYSIS, problems, commands)
@@ -117,8 +120,7 @@ def check_ray() -> None:
     """Check what embedding on a Ray cluster needs beyond pretraining.
 
     Raises:
-        EnvironmentCheckError: Naming what is missing or too old, and the
-            command that mends it.
+        EnvironmentCheckError: as :func:`check_environment`.
     """
     problems, commands = [], []
     _check_installed(RAY, problems, commands)
@@ -128,25 +130,24 @@ def check_ray() -> None:
 def check_detection() -> None:
     """Check what detection needs beyond pretraining: mmdet, and mmcv with compiled ops.
 
-    Imports torch and mmcv's compiled module: pip's records cannot tell an mmcv
-    with ops from one without.
+    This imports torch and mmcv's compiled module, because pip's records do not say
+    whether an mmcv was built with ops.
 
     Raises:
-        EnvironmentCheckError: Naming what is missing, and the command that
-            mends it.
+        EnvironmentCheckError: as :func:`check_environment`.
     """
     problems, commands = [], []
     stock = _installed(STOCK_DETECTION)
     if stock:
-        problems.append(f'{_listed(stock)} is installed in the place of its onedl-* package')
+        problems.append(f'{_listed(stock)} is installed instead of its onedl-* package')
         commands.append(f'{_pip()} uninstall -y {" ".join(stock)} onedl-mmcv onedl-mmdetection')
     problems.extend(filter(None, map(_problem, DETECTION)))
     if not problems:
         try:
-            import_module('torch')  # its libraries have to be loaded before the ops
+            import_module('torch')  # the ops need its libraries to be loaded
             import_module('mmcv._ext')
         except ImportError as error:
-            problems.append(f'onedl-mmcv has no compiled ops that fit this torch ({error})')
+            problems.append(f'onedl-mmcv has no compiled ops for this torch ({error})')
     if problems:
         commands.append(
             f'VENV={sys.prefix} bash tools/setup_env.sh --det  '
@@ -156,7 +157,7 @@ def check_detection() -> None:
 
 
 def _check_installed(items, problems: list, commands: list) -> None:
-    """Add what is wrong with dependencies, and the command that mends it, to the two lists."""
+    """Append what is wrong with dependencies, and the command that fixes it, to the two lists."""
     unmet = [item for item in items if _problem(item)]
     if unmet:
         problems.extend(map(_problem, unmet))
@@ -165,10 +166,10 @@ def _check_installed(items, problems: list, commands: list) -> None:
 
 
 def _problem(item: Requirement) -> str:
-    """What is wrong with one dependency; empty where nothing is."""
+    """What is wrong with one dependency; empty if nothing is."""
     found = _installed((item.package, *item.others))
     if not found:
-        # Found without a record: a source tree on PYTHONPATH, whose version nobody knows.
+        # A module without a record is a source tree on PYTHONPATH, whose version is unknown.
         return '' if _importable(item.module) else f'{item.package} is not installed'
     if max(map(_release, found.values())) < _release(item.minimum):
         return f'{_listed(found)} is installed, >= {item.minimum} is needed'
@@ -176,7 +177,7 @@ def _problem(item: Requirement) -> str:
 
 
 def _installed(packages: tuple) -> dict:
-    """{name: version} of those packages that pip has a record of."""
+    """Name -> version of those packages that pip has a record of."""
     found = {}
     for package in packages:
         try:
@@ -195,9 +196,9 @@ def _importable(module: str) -> bool:
 
 
 def _release(version: str) -> tuple:
-    """(2, 13) of '2.13.0+cpu': trailing zeros, pre-release and local parts do not count.
+    """(2, 13) of '2.13.0+cpu': without trailing zeros, pre-release and local parts.
 
-    NVIDIA's containers call a torch 2.6 build '2.6.0a0+ecf3bae40a'; it is to pass as 2.6.
+    NVIDIA's containers name a build of torch 2.6 '2.6.0a0+ecf3bae40a'; it counts as 2.6.
     """
     numbers = [
         int(number) for number in re.match(r'\d*(?:\.\d+)*', version)[0].split('.') if number
@@ -217,5 +218,5 @@ def _pip() -> str:
 
 def _raise_if(problems: list, commands: list, what: str) -> None:
     if problems:
-        lines = [f'{what}:', *(f'  - {problem}' for problem in problems), 'To mend it, run:']
+        lines = [f'{what}:', *(f'  - {problem}' for problem in problems), 'To fix it, run:']
         raise EnvironmentCheckError('\n'.join(lines + [f'  {command}' for command in commands]))

@@ -1,23 +1,24 @@
-"""Files that are there whole or not at all, even after ``kill -9``."""
+"""Files that are either complete or absent, even after ``kill -9``."""
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 
 class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as part``)
-    """Write beside a file, then rename: nobody ever reads half of it.
+    """Write beside a file, then rename, so that nobody ever reads half of it.
 
-    ``with whole_file(path) as part`` gives the name to write to. When the block ends without an
-    error, the written file takes the place of ``path``; otherwise nothing is left behind. A writer
-    that lives longer than a block calls :meth:`commit` or :meth:`discard` itself.
+    ``with whole_file(path) as part`` gives the path to write to. If the block ends without an
+    error, the written file replaces ``path``; otherwise it is removed and ``path`` stays as it
+    was. A writer that outlives a block calls :meth:`commit` or :meth:`discard` itself.
 
     Args:
-        path: the file; its folder must exist when something is written.
+        path: the file. Its folder must exist before something is written.
 
     Attributes:
-        part: where to write. Unique to this process of this machine, since several may
-            write the same file at once.
+        part: the path to write to. It is unique to this process on this machine, since several
+            processes may write the same file at once.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -25,12 +26,14 @@ class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as 
         self.part = self.path.with_name(f'.{self.path.name}.{platform.node()}.{os.getpid()}.part')
 
     def commit(self) -> None:
-        """Give the written file its name."""
+        """Replace the file by what was written."""
         os.replace(self.part, self.path)
 
     def discard(self) -> None:
         """Remove what was written, if anything was."""
-        self.part.unlink(missing_ok=True)
+        # NotADirectoryError: writing has failed for the same reason, which is the error to show
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self.part.unlink()
 
     def __enter__(self) -> Path:
         return self.part
@@ -44,6 +47,6 @@ class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as 
 
 
 def write_whole_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all."""
+    """Write a text file in UTF-8, completely or not at all."""
     with whole_file(path) as part:
         part.write_text(text, encoding='utf-8')

@@ -1,4 +1,4 @@
-"""A table as text: aligned for a terminal, or Markdown."""
+"""Tables as text, aligned for a terminal or in Markdown."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 def format_table(
     header: Sequence[str], rows: Sequence[Sequence], markdown: bool = False, digits: int = 3
 ) -> str:
-    """Lay out a table; the first column to the left, the others to the right.
+    """Format a table with the first column aligned left and the others right.
 
     Args:
-        header: Names of the columns.
-        rows: Cells: str, int, float (rounded to ``digits``) or None
-            (shown as '-').
-        markdown: Pipes for Markdown instead of spaces and a rule.
-        digits: Decimals of floats.
+        header: names of the columns.
+        rows: cells of each row. A float is rounded to ``digits`` decimals and
+            None is shown as '-'.
+        markdown: write a Markdown table instead of aligned text.
+        digits: decimals of floats.
 
     Returns:
-        Lines without a final newline.
+        The lines, without a newline at the end.
 
     Raises:
-        ValueError: A row has another number of cells than the header.
+        ValueError: the number of cells of a row differs from that of the header.
     """
 
     def show(cell) -> str:

@@ -73,8 +73,8 @@ def test_code_is_refused_and_never_runs(text, tmp_path):
         ('a = ' + '[' * 5000 + ']' * 5000, 'ckpt.pth'),
         ('a = ' + '-' * 50000 + '1', 'ckpt.pth'),
         ('a = 1\n' * 200000, 'at most'),
-        (b'a = 1', 'is no text'),
-        (dict(a=1), 'is no text'),
+        (b'a = 1', 'is not text'),
+        (dict(a=1), 'is not text'),
     ],
 )
 def test_damaged_and_endless_text_is_an_error_of_one_kind(text, words):

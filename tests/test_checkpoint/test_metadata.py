@@ -10,8 +10,8 @@ from test_engine.helpers import make_runner
 
 from eclip_mm.checkpoint.metadata import (
     encoder_architectures,
-    go_on_from_checkpoint,
     read_saved_config,
+    use_resumed_checkpoint,
     use_saved_architecture,
     use_saved_tokenizer,
 )
@@ -52,7 +52,7 @@ def training(tokenizer, **others):
         ),
     ],
 )
-def test_the_architecture_of_a_folder_is_told_whole(tmp_path, encoder, config):
+def test_the_architecture_of_a_folder_is_stored_completely(tmp_path, encoder, config):
     kind = 'bert' if encoder is TransformersTextEncoder else 'dinov2_with_registers'
     encoder(kind, config).model.half().save_pretrained(tmp_path)
     name = 'text_encoder' if kind == 'bert' else 'image_encoder'
@@ -118,7 +118,7 @@ def test_a_saved_config_stands_alone(checkpoint):
     assert tokenizer('mug, red', max_length=4) == [2, 6, 1, 3]
 
 
-def test_a_training_goes_on_with_what_its_checkpoint_holds(checkpoint, tmp_path):
+def test_a_training_resumes_with_what_its_checkpoint_has(checkpoint, tmp_path):
     gone = dict(type='CatalogueWordPiece', vocab_file='gone.txt')
     cfg = Config(
         training(
@@ -129,7 +129,7 @@ def test_a_training_goes_on_with_what_its_checkpoint_holds(checkpoint, tmp_path)
             work_dir=str(tmp_path),
         )
     )
-    go_on_from_checkpoint(cfg)
+    use_resumed_checkpoint(cfg)
     assert cfg.model.text_encoder.pretrained is None
     wanted = dict(type='CheckpointTokenizer', checkpoint=str(checkpoint))
     assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == wanted
@@ -139,10 +139,10 @@ def test_a_training_goes_on_with_what_its_checkpoint_holds(checkpoint, tmp_path)
         tokenizer_state(cfg)['fingerprint']
         == tokenizer_state(training(tokenizer_at(tmp_path, 'red', 'mug')))['fingerprint']
     )
-    # nothing to go on from: as the config says
+    # without a checkpoint the config stays as it is
     (tmp_path / 'new').mkdir()
     cfg = Config(training(gone, load_from=None, work_dir=str(tmp_path / 'new'), model={}))
-    go_on_from_checkpoint(cfg)
+    use_resumed_checkpoint(cfg)
     assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == gone
 
 
@@ -172,7 +172,7 @@ def test_the_hook_checks_the_vocabulary_of_what_runs(tmp_path):
         hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
 
 
-def test_old_checkpoints_are_told_apart(tmp_path):
+def test_old_checkpoints_are_recognised(tmp_path):
     cfg = training(dict(type='X'))
     assert not use_saved_tokenizer(cfg, {}, 'old.pth')
     assert cfg == training(dict(type='X'))

@@ -89,7 +89,7 @@ def test_a_strangers_pickle_is_refused_and_not_run(load, kind, tmp_path):
         path.write_bytes(pickle.dumps(content['extra'], protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == 'zip')
-    with pytest.raises(ValueError, match=r'stranger\.pth holds pickled.*could run code.*refused'):
+    with pytest.raises(ValueError, match=r'stranger\.pth contains pickled.*run code.*refused'):
         load(str(path))
     assert not harm.exists()
     with suppress(RuntimeError):  # what would have happened; a bare pickle fails afterwards
@@ -146,7 +146,7 @@ def test_a_damaged_file_is_named(damage, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='nowhere.pth can not be found'):
+    with pytest.raises(FileNotFoundError, match='nowhere.pth does not exist'):
         load_from_local(tmp_path / 'nowhere.pth')
 
 

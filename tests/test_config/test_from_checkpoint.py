@@ -5,9 +5,9 @@ import copy
 import pytest
 from mmengine.config import Config
 
+from eclip_mm.config.errors import explain_checkpoint_errors
 from eclip_mm.config.from_checkpoint import (
     complete_evaluation_config,
-    explaining_checkpoint,
     without_pretrained,
 )
 
@@ -85,9 +85,9 @@ def test_queries_of_a_second_catalogue_are_an_option(capsys):
     (dataset,) = cfg.test_dataloader.dataset.datasets
     assert dataset.catalogue == 'shop.parquet'
     assert [metric.get('prefix') for metric in cfg.test_evaluator] == [None]
-    assert 'without --queries, table3 is left out' in capsys.readouterr().out
+    assert 'table3 is skipped, because --queries is not given' in capsys.readouterr().out
     for cfg in (evaluation(), evaluation(model=dict(type='Own'))):
-        with pytest.raises(KeyError, match='--queries is given, but no data set'):
+        with pytest.raises(KeyError, match='--queries is given, but no data set has'):
             complete_evaluation_config(cfg, copy.deepcopy(SAVED), None, 'c.pth', 'q.parquet')
 
 
@@ -109,7 +109,7 @@ def test_a_config_with_a_model_keeps_everything_but_initial_weights():
 @pytest.mark.parametrize(
     'saved, catalogue, changes, words',
     [
-        ({}, 'c', {}, "model is not set, and ckpt.pth holds no config with 'model'"),
+        ({}, 'c', {}, "model is not set, and ckpt.pth has no config with 'model'"),
         (
             dict(model={}),
             'c',
@@ -130,9 +130,9 @@ def test_a_config_with_a_model_keeps_everything_but_initial_weights():
                 test_dataloader=dict(dataset=dict(type='D', catalogue='x')),
                 test_evaluator=[dict(type='M')],
             ),
-            'every catalogue of this config is set',
+            'this config sets all of them',
         ),
-        (SAVED, 'c', dict(model=dict(type='Own')), 'every catalogue of this config is set'),
+        (SAVED, 'c', dict(model=dict(type='Own')), 'this config sets all of them'),
         (
             dict(SAVED, test_dataloader={}),
             'c',
@@ -156,15 +156,15 @@ def test_initial_weights_are_left_out_of_a_copy():
 
 def test_errors_say_what_the_training_had():
     with pytest.raises(KeyError, match=r'custom_imports.imports=\[projects.filip\]'):
-        with explaining_checkpoint(Config({}), SAVED):
+        with explain_checkpoint_errors(Config({}), SAVED):
             raise KeyError('FILIPHead is not in the registry')
     with pytest.raises(
         RuntimeError, match='size mismatch(.|\n)*image_encoder.pretrained=some/fold'
     ):
-        with explaining_checkpoint(Config({}), SAVED):
+        with explain_checkpoint_errors(Config({}), SAVED):
             raise RuntimeError('size mismatch')
     with pytest.raises(KeyError) as error:  # imported already: something else is wrong
-        with explaining_checkpoint(Config(dict(custom_imports=SAVED['custom_imports'])), {}):
+        with explain_checkpoint_errors(Config(dict(custom_imports=SAVED['custom_imports'])), {}):
             raise KeyError('no such head')
     assert error.value.args == ('no such head',)
 

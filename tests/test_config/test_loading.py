@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from eclip_mm.config.loading import load_config, naming_config
+from eclip_mm.config.errors import name_config_in_errors
+from eclip_mm.config.loading import load_config
 
 BASE = """
 size = 32
@@ -131,12 +132,12 @@ def test_the_text_is_formatted_once_and_follows_changes(write, monkeypatch):
 
 def test_errors_name_the_config_they_go_back_to():
     with pytest.raises(TypeError, match=r"no argument 'a'\n\(config: some\.py\)"):
-        with naming_config('some.py'):
+        with name_config_in_errors('some.py'):
             raise TypeError("no argument 'a'")
     with pytest.raises(OSError) as error:  # its first argument is a number
-        with naming_config('some.py'):
+        with name_config_in_errors('some.py'):
             raise OSError(2, 'no such file')
     assert error.value.errno == 2
     with pytest.raises(KeyboardInterrupt):
-        with naming_config('some.py'):
+        with name_config_in_errors('some.py'):
             raise KeyboardInterrupt

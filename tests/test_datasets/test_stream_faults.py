@@ -57,7 +57,8 @@ def stream(path, num_workers=0, start=0, **options):
 @pytest.fixture
 def faulty(tmp_path):
     """24 products in groups of three. p0 to p2: a broken group; p5: no text; p9: both pictures
-    broken, one truncated and one of 900 million pixels; p12: one of two truncated."""
+    broken, one truncated and one of 900 million pixels; p12: one of two truncated.
+    """
     rng = np.random.default_rng(0)
     photo = encode(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), 'JPEG')
     bomb = plain_png(0)

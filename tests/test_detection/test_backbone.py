@@ -153,7 +153,7 @@ def test_an_encoder_of_another_width_is_refused(pretraining):
 def test_no_pretraining_checkpoint(pretraining, tmp_path):
     other = tmp_path / 'other.pth'
     torch.save(dict(state_dict={'backbone.conv.weight': torch.zeros(1)}), other)
-    with pytest.raises(KeyError, match='holds no config of a pretraining'):
+    with pytest.raises(KeyError, match='has no config of a pretraining'):
         build(init_cfg=dict(type='Pretrained', checkpoint=str(other)))
     with pytest.raises(KeyError, match='begins with backbone.conv'):
         build(encoder=encoder(), init_cfg=dict(type='Pretrained', checkpoint=str(other)))

@@ -1,4 +1,4 @@
-"""There is a whole checkpoint to resume from at every moment."""
+"""At every moment there is a complete checkpoint to resume from."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_an_old_one_goes_when_the_new_one_is_there(tmp_path, keep, left):
 
     assert run(1) == [True] * 4
     assert names(tmp_path) == (left or [f'iter_{i}.pth' for i in range(1, 5)])
-    # a resumed run goes on removing
+    # a resumed run removes old ones as well
     assert run(2, resume=True) == [True] * 4
     wanted = range(9 - keep, 9) if keep > 0 else range(1, 9)
     assert names(tmp_path) == [f'iter_{i}.pth' for i in wanted]

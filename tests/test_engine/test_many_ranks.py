@@ -1,4 +1,4 @@
-"""Two gloo processes, by DDP or with a divided model, train as one process with the whole batch.
+"""Two gloo processes, with DDP or a sharded model, train as one process with the whole batch.
 
 The settings are those of configs/_base_/default_runtime.py (static graph, gradients as views of
 the buckets) and configs/eclip_vitl16_fsdp.py. A rank takes half of the batch; AdamW, clipping, the
@@ -11,7 +11,7 @@ import torch.distributed as dist
 from mmengine.hooks import Hook
 from scaling import gathered_bytes
 
-from eclip_mm.engine.sharded import gathered
+from eclip_mm.engine.sharded import unsharded
 from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.dist import local_part
@@ -44,7 +44,7 @@ TEXTS = torch.tensor([[2, 5, 3], [2, 3, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]
 
 
 class Sent:
-    """Counts the bytes of gathers, and twice those of sums, for what is larger than a number."""
+    """Counts the bytes of gathers, and twice those of sums, for all but single numbers."""
 
     def __init__(self):
         self.bytes, self.gather, self.reduce = 0, dist.all_gather, dist.all_reduce
@@ -72,10 +72,10 @@ def _train_all(rank, folder):
         if name == 'sharded':
             held = (local_part(param.detach()).numel() for param in runner.model.parameters())
             notes['held'] = sum(held)
-            with gathered(runner.model), torch.no_grad():
+            with unsharded(runner.model), torch.no_grad():
                 notes['text_feats'] = runner.model.network.encode_text(*TEXTS)
     torch.save(notes, f'{folder}/notes{rank}.pth')
-    # from the divided run's second step, divided; from DDP's, divided
+    # sharded, from the second step of the sharded run and from that of DDP
     for name, source in (('resumed', 'sharded'), ('resumed_ddp', 'ddp')):
         start = dict(resume=True, load_from=f'{folder}/{source}/iter_2.pth')
         train_rank(f'{folder}/{name}', **SHARDED, **start)
@@ -98,8 +98,8 @@ def updates(name: str) -> int:
 
 
 @pytest.mark.parametrize('name', [n for n in CASES if n.startswith('sharded')])
-def test_a_divided_model_trains_as_ddp(runs, name):
-    """The same shares of the batch and the same draws: sums in another order only."""
+def test_a_sharded_model_trains_as_ddp(runs, name):
+    """Each rank has the same products and random numbers; only the order of sums differs."""
     other = load(runs / name.replace('sharded', 'ddp'))
     assert_same_training(load(runs / name), other, updates=updates(name))
 
@@ -127,7 +127,7 @@ def test_each_rank_holds_half(runs):
 
 
 def test_what_is_gathered_is_what_the_calculation_of_scaling_says(runs):
-    """Whatever the number of chunks, and by DDP as with a divided model."""
+    """For any number of chunks, with DDP and with a sharded model."""
     for rank in (0, 1):
         notes = torch.load(runs / f'notes{rank}.pth')
         for name in CASES:
@@ -142,8 +142,8 @@ def test_resumed_in_the_middle(runs, name, source):
     assert_same_training(ours, theirs)
 
 
-def test_one_process_goes_on_from_a_divided_checkpoint(runs, tmp_path):
-    """And an undivided model takes its weights strictly."""
+def test_one_process_resumes_from_a_sharded_checkpoint(runs, tmp_path):
+    """An unsharded model also loads its weights strictly."""
     cfg = config(tmp_path, resume=True, load_from=str(runs / 'sharded/iter_2.pth'))
     train(cfg)
     assert_same_training(load(tmp_path), load(runs / 'one'), ranks_differ=True)
@@ -179,7 +179,7 @@ def test_pictures_on_one_rank_are_refused(tmp_path, monkeypatch):
     cfg.custom_hooks.append(dict(type='PictureHook'))
     runner = RUNNERS.build(cfg)
     monkeypatch.setattr(ShardedRunner, 'distributed', True)
-    with pytest.raises(ValueError, match='PictureHook.*leave it out of custom_hooks'):
+    with pytest.raises(ValueError, match='PictureHook.*remove it from custom_hooks'):
         runner.train()
 
 
@@ -198,7 +198,7 @@ def _diverge(rank, folder):
     end_rank()
 
 
-def test_all_ranks_of_a_divided_model_save_the_step_that_is_not_finite(tmp_path):
+def test_all_ranks_of_a_sharded_model_save_the_step_that_is_not_finite(tmp_path):
     start_ranks(_diverge, tmp_path)
     assert load(tmp_path / 'run', 2)['meta']['iter'] == 2
     saved = torch.load(tmp_path / 'run/nonfinite_iter_2.pth', weights_only=True)

@@ -1,4 +1,4 @@
-"""A killed worker ends the training between two steps, and nothing is lost."""
+"""A killed worker stops the training between two steps, and no step is lost."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch.multiprocessing import ProcessRaisedException
 from torch.utils.data import DataLoader, Dataset
 
-from eclip_mm.engine.worker_death import WorkerDiedError, deaths_wait
+from eclip_mm.engine.worker_death import WorkerDiedError, defer_worker_death
 from eclip_mm.registry import DATASETS, HOOKS
 from test_engine.helpers import FakeProducts, make_runner
 from test_engine.rank_runs import assert_same_training, load, start_ranks, train_rank
@@ -19,8 +19,10 @@ from test_engine.rank_runs import assert_same_training, load, start_ranks, train
 
 @DATASETS.register_module(force=True)
 class DeadlyProducts(FakeProducts):
-    """Kills its worker at one item, as the system does when memory is short; once, and not
-    before a step of the training, see :class:`LetThemDie`."""
+    """Kills its worker once at one item, as the system does when memory is short.
+
+    It waits for the first step of the training, see :class:`LetThemDie`.
+    """
 
     def __init__(self, flag: str, at: int, size: int = 16):
         super().__init__(size)
@@ -37,7 +39,7 @@ class DeadlyProducts(FakeProducts):
 
 @HOOKS.register_module(force=True)
 class LetThemDie(Hook):
-    """After the first step."""
+    """Lets :class:`DeadlyProducts` kill their worker after the first step."""
 
     def __init__(self, flag: str):
         self.flag = flag
@@ -54,7 +56,7 @@ class LetThemDie(Hook):
 
 @HOOKS.register_module(force=True)
 class KillDuringValidation(Hook):
-    """Kills a worker of the training, which lives on, in a validation; once."""
+    """Kills a worker of the training, which stays alive, during a validation."""
 
     def before_val_epoch(self, runner):
         (worker,) = runner.train_loop.dataloader._iterator._workers
@@ -74,7 +76,7 @@ def loader(flag, **options):
     )
 
 
-def test_the_training_goes_on_as_if_no_worker_had_died(tmp_path):
+def test_the_training_resumes_as_if_no_worker_had_died(tmp_path):
     no_checkpoints = dict(checkpoint=None, sampler_seed=dict(type='DistSamplerSeedHook'))
     flag = tmp_path / 'killed'
     runner = make_runner(
@@ -85,7 +87,7 @@ def test_the_training_goes_on_as_if_no_worker_had_died(tmp_path):
     )
     with pytest.raises(WorkerDiedError, match=r'(?s)DataLoader worker.*--resume') as caught:
         runner.train()
-    subprocess.run(['true'], check=True)  # and nothing is left that would be told again
+    subprocess.run(['true'], check=True)  # no error is left that would be raised again
     steps = runner.iter
     assert 1 <= steps < 3  # item 9 is of the third batch; its worker runs ahead
     path = tmp_path / 'a' / f'worker_died_iter_{steps}.pth'
@@ -163,7 +165,7 @@ def test_the_rank_whose_worker_died_saves_what_all_have(tmp_path):
     assert (tmp_path / 'died/last_checkpoint').read_text() == str(path)
     start_ranks(resume_two, tmp_path)
     start_ranks(train_two_untouched, tmp_path)
-    # of the loss each rank logs its own share: the first step's is that of rank 1 now
+    # each rank logs the loss of its own products, and the first step was logged by rank 1
     assert_same_training(
         load(tmp_path / 'died'), load(tmp_path / 'untouched'), rtol=0, atol=0, ranks_differ=True
     )
@@ -178,12 +180,12 @@ class Numbers(Dataset):
         return index
 
 
-def test_a_death_is_told_after_the_step_and_not_in_it():
+def test_a_death_is_raised_after_the_step_and_not_in_it():
     batches = iter(DataLoader(Numbers(), num_workers=1, multiprocessing_context='fork'))
     next(batches)
     (worker,) = batches._workers
     finished = False
-    with pytest.raises(RuntimeError, match=r'DataLoader worker \(pid'), deaths_wait():
+    with pytest.raises(RuntimeError, match=r'DataLoader worker \(pid'), defer_worker_death():
         os.kill(worker.pid, signal.SIGKILL)
         time.sleep(1)  # long enough for the signal, with which torch would raise here
         finished = True
@@ -192,6 +194,6 @@ def test_a_death_is_told_after_the_step_and_not_in_it():
 
 def test_without_a_death_the_handler_stays():
     before = signal.getsignal(signal.SIGCHLD)
-    with deaths_wait():
+    with defer_worker_death():
         assert signal.getsignal(signal.SIGCHLD) is not before
     assert signal.getsignal(signal.SIGCHLD) is before

@@ -97,7 +97,7 @@ def test_stock_mmengine_is_refused(installed, ours_too):
     if not ours_too:
         del installed['onedl-mmengine']
     message = message_of(check_environment)
-    assert 'mmengine 0.10.7 is installed in the place of onedl-mmengine' in message
+    assert 'mmengine 0.10.7 is installed instead of onedl-mmengine' in message
     remove = message.index('uninstall -y mmengine onedl-mmengine\n')
     assert message.index("install 'onedl-mmengine>=0.10.12'") > remove
     assert 'onedl-mmengine is not installed' not in message
@@ -136,7 +136,7 @@ def test_detection_names_missing_package_and_setup(installed):
 def test_detection_refuses_stock_mmcv(installed):
     installed.update({'mmcv': '2.1.0', 'mmdet': '3.3.0'})
     message = message_of(check_detection)
-    assert 'mmcv 2.1.0, mmdet 3.3.0 is installed in the place of its onedl-* package' in message
+    assert 'mmcv 2.1.0, mmdet 3.3.0 is installed instead of its onedl-* package' in message
     assert 'uninstall -y mmcv mmdet onedl-mmcv onedl-mmdetection' in message
 
 
@@ -144,7 +144,7 @@ def test_detection_sees_that_ops_are_missing(installed, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmcv', types.ModuleType('mmcv'))
     monkeypatch.setitem(sys.modules, 'mmcv._ext', None)  # as Python marks "not to be found"
     message = message_of(check_detection)
-    assert 'onedl-mmcv has no compiled ops that fit this torch' in message
+    assert 'onedl-mmcv has no compiled ops for this torch' in message
     assert 'setup_env.sh --det' in message
 
 

@@ -87,17 +87,17 @@ def test_operations_are_those_of_a_real_forward(tmp_path):
     assert counted.teacher_params == sum(p.numel() for p in model.network.parameters())
 
 
-def test_the_tool_prints_a_table(repo_root):
+def test_the_tool_prints_a_table(repo_root, tmp_path):
     done = subprocess.run(
         [
             sys.executable,
-            'tools/analysis_tools/scaling_calculation.py',
-            'configs/demo/eclip_tiny_synthetic.py',
+            repo_root / 'tools/analysis_tools/scaling_calculation.py',
+            repo_root / 'configs/demo/eclip_tiny_synthetic.py',
             '--gpus',
             '8',
             '16',
         ],
-        cwd=repo_root,
+        cwd=tmp_path,  # it finds its own modules from any folder
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,4 +1,4 @@
-"""Gathering with gradient, and what DDP is told of a config."""
+"""Gathering with gradient, and DDP with accumulated gradients."""
 
 import pytest
 import torch

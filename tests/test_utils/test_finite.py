@@ -53,7 +53,7 @@ def test_the_run_stops_with_the_state_before_the_step(tmp_path):
     for key, value in saved['state_dict'].items():
         assert value.isfinite().all(), key
         assert torch.equal(value, before['state_dict'][key]), key
-    # ... and the run can go on from there
+    # ... and the run can be resumed from it
     other = make_runner(
         tmp_path / 'again', model=model_with_nan(at=-1), load_from=str(path), resume=True
     )

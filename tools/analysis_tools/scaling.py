@@ -1,6 +1,6 @@
-"""What a training asks of many GPUs: arithmetic, data and what is sent, for a step.
+"""The time of a training step on many GPUs, by compute, data loading and communication.
 
-Operations are counted on the model; everything else is arithmetic on :class:`Assumptions`.
+Operations are counted on the model; everything else is calculated from :class:`Assumptions`.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,27 @@ GPUS_PER_MACHINE = 8
 
 @dataclass(frozen=True)
 class Assumptions:
-    """A training and the machines for it. Rates of hardware: published peak times assumed share.
+    """A training and its machines. Rates of hardware are published peaks times an assumed share.
 
     Attributes:
-        products, epochs, global_batch: Of the training.
-        text_bytes (int), picture_kbytes (float): Of a product's text; of a picture.
-        pictures_read: Of a product. A row of Parquet is read whole,
-            with the pictures that a sample does not use.
-        pictures_per_core: Decoded and cropped per second.
-        cores: Of a machine, for decoding.
-        read_gbytes: Per second, from storage into a machine.
-        peak_tflops: Of a GPU, bf16, dense.
-        use: Share of it that a step reaches.
-        nvlink_gbytes, network_gbytes: Per second and GPU, one way,
-            within a machine and out of it.
-        network_share: Of both that collectives reach.
-        recompute: Activation checkpointing or ``chunk_size``.
-        sharded: ``ShardedRunner`` in the place of DDP.
+        products: number of products in the catalogue.
+        epochs: number of epochs.
+        global_batch: products in a batch of all GPUs.
+        text_bytes: size of a product's text, in bytes.
+        picture_kbytes: size of a picture, in kB.
+        pictures_read: pictures that are read for a product. A row of Parquet is read
+            as a whole, including pictures that a sample does not use.
+        pictures_per_core: pictures that a core decodes and crops in a second.
+        cores: cores of a machine that decode pictures.
+        read_gbytes: GB that a machine reads from storage in a second.
+        peak_tflops: peak of a GPU in dense bf16, in TFLOP/s.
+        use: share of this peak that a step reaches.
+        nvlink_gbytes: GB that a GPU sends in a second within a machine, one way.
+        network_gbytes: GB that a GPU sends in a second to other machines, one way.
+        network_share: share of these two rates that collectives reach.
+        recompute: activations are computed twice (activation checkpointing or
+            ``chunk_size``).
+        sharded: ``ShardedRunner`` is used instead of DDP.
     """
 
     products: int = 15_000_000
@@ -58,13 +62,13 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class CountedModel:
-    """What is counted on a config.
+    """The size of a model.
 
     Attributes:
-        flops: Of encoders and decoder for one product, forward.
-        params: That are trained.
-        teacher_params: Of the momentum model; 0 without one.
-        embed_dims: D.
+        flops: operations of encoders and decoder in the forward pass of one product.
+        params: number of trained parameters.
+        teacher_params: number of parameters of the momentum model; 0 without one.
+        embed_dims: joint width D.
     """
 
     flops: float
@@ -74,27 +78,28 @@ class CountedModel:
 
 
 def count_model(config: str, num_tokens: int) -> CountedModel:
-    """Build the model without memory and count its matrix products and attention.
+    """Count the operations of matrix products and attention in the model of a config.
 
-    Two operations a multiplication with addition, as ``torch.utils.flop_counter`` counts.
+    The model is built on the meta device, without memory for its weights. A multiplication with
+    an addition counts as two operations, as in ``torch.utils.flop_counter``.
 
     Args:
-        config: Config file.
-        num_tokens: Tokens of a text.
+        config: path of the config file.
+        num_tokens: length of a text in tokens.
     """
     cfg = load_config(config)
     with torch.device('meta'):
         model = MODELS.build(without_pretrained(cfg.model))
     network = model.network
     size = network.image_encoder.model.config.image_size
-    # the plain formula of attention: fused kernels are not counted on every device
+    # plain attention, since the operations of fused kernels are not counted on every device
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         with torch.device('meta'):
             ids = torch.zeros(1, num_tokens, dtype=torch.int64)
-            # without a mask, whose values would be looked at
+            # without a mask, because its values would be read
             network.text_proj(network.text_encoder.encode_tokens(ids, None)[:, 0])
             _, patch_tokens, _ = network.encode_image(torch.empty(1, 3, size, size))
-        if network.decoder is not None:  # small, and its autocast knows no meta device
+        if network.decoder is not None:  # on the CPU, since its autocast has no meta device
             network.decoder.to_empty(device='cpu')
             queries = torch.zeros(1, network.queries.num_queries, network.embed_dims)
             network.decoder(torch.zeros(patch_tokens.shape), queries)
@@ -108,11 +113,12 @@ def count_model(config: str, num_tokens: int) -> CountedModel:
 
 
 def operations(model: CountedModel, given: Assumptions) -> float:
-    """Of a product in a training step.
+    """Number of operations for one product in a training step.
 
-    Forward, backward (twice the forward), forward of the momentum model; the
-    contrastive losses compare it four times with the batch (itc both ways,
-    inter, and itm's hard negatives or intra), forward and backward.
+    These are the forward pass, the backward pass (twice the forward), the forward pass
+    of the momentum model, and the contrastive losses. The losses compare a product four
+    times with the batch (itc both ways, inter, and itm's hard negatives or intra), in
+    the forward and in the backward pass.
     """
     passes = 3 + given.recompute + bool(model.teacher_params)
     losses = 4 * 3 * 2 * given.global_batch * model.embed_dims
@@ -120,11 +126,12 @@ def operations(model: CountedModel, given: Assumptions) -> float:
 
 
 def gathered_bytes(global_batch: int, embed_dims: int, teacher: bool = True) -> int:
-    """Bytes that the gathers of a step bring to a rank, and their gradients.
+    """Bytes that a rank receives in a step by gathering features and their gradients.
 
-    Forward: image and text features of the model; text, image and instance
-    features of the momentum model; an int64 for each product. Backward: the
-    gradients of the first two are summed over the ranks, which sends twice.
+    In the forward pass these are image and text features of the model; text, image and
+    instance features of the momentum model; and an int64 for each product. In the
+    backward pass the gradients of the first two are summed over the ranks, which sends
+    them twice.
     """
     features = global_batch * embed_dims * FLOAT
     return (2 + 3 * teacher) * features + 2 * 2 * features + 8 * global_batch
@@ -133,9 +140,9 @@ def gathered_bytes(global_batch: int, embed_dims: int, teacher: bool = True) -> 
 def weight_bytes(model: CountedModel, sharded: bool) -> int:
     """Bytes of weights and gradients that a rank sends in a step, before the factor (n - 1) / n.
 
-    DDP: gradients are scattered, summed and gathered. Divided: weights are
-    gathered forward and backward, those of the momentum model once, and
-    gradients scattered.
+    DDP scatters, sums and gathers the gradients. A sharded model gathers its weights in
+    the forward and in the backward pass and those of the momentum model once, and
+    scatters the gradients.
     """
     if sharded:
         return (3 * model.params + model.teacher_params) * FLOAT
@@ -143,9 +150,9 @@ def weight_bytes(model: CountedModel, sharded: bool) -> int:
 
 
 def step_seconds(model: CountedModel, gpus: int, given: Assumptions) -> dict[str, float]:
-    """Seconds of a step by what they are spent on: the five things that can be the limit."""
+    """Seconds of a step that each of its five parts would take alone."""
     machines = max(1, gpus // GPUS_PER_MACHINE)
-    products = given.global_batch / machines  # of a machine
+    products = given.global_batch / machines  # of one machine
     read = products * (given.pictures_read * given.picture_kbytes * 1e3 + given.text_bytes)
     total = given.global_batch * operations(model, given)
     teacher = bool(model.teacher_params)
@@ -160,10 +167,10 @@ def step_seconds(model: CountedModel, gpus: int, given: Assumptions) -> dict[str
 
 
 def send_seconds(num_bytes: float, gpus: int, given: Assumptions) -> float:
-    """Of a collective in which a rank sends ``num_bytes`` but for its own share.
+    """Seconds of a collective in which a rank sends ``num_bytes`` except for its own part.
 
-    Within a machine over NVLink; between machines over all its network cards,
-    once for the machine. Both go on at the same time, the slower one counts.
+    Ranks within a machine send over NVLink. A machine sends to the others once, over all
+    its network cards. Both happen at the same time, so the slower one counts.
     """
     local = min(gpus, GPUS_PER_MACHINE)
     machines = max(1, gpus // GPUS_PER_MACHINE)
@@ -173,11 +180,11 @@ def send_seconds(num_bytes: float, gpus: int, given: Assumptions) -> float:
 
 
 def whole_step(seconds: dict[str, float]) -> float:
-    """Gathers stand between forward and backward; the rest goes on beside the arithmetic."""
+    """Seconds of a step: the longest part, plus the gathers, which overlap with nothing."""
     rest = max(value for key, value in seconds.items() if key != 'gathers')
     return rest + seconds['gathers']
 
 
 def run_hours(step: float, given: Assumptions) -> float:
-    """Of the whole training, at ``step`` seconds a step."""
+    """Hours of the whole training, at ``step`` seconds a step."""
     return step * (given.products // given.global_batch) * given.epochs / 3600

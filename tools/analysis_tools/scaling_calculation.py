@@ -1,7 +1,7 @@
-"""What the paper's run asks of 8, 32 and 256 GPUs, and which limit comes first (docs/scaling.md).
+"""Calculate what limits the paper's training on 8, 32 and 256 GPUs (docs/scaling.md).
 
-Arithmetic: operations are counted on the model of a config, everything else is a number that an
-option changes. Rates of hardware are published peaks times an assumed share.
+Operations are counted on the model of a config. Everything else is an assumption that an option
+changes. Rates of hardware are published peaks times an assumed share.
 
     python tools/analysis_tools/scaling_calculation.py configs/eclip_vitb16.py
     python tools/analysis_tools/scaling_calculation.py configs/eclip_vitl16_fsdp.py \\
@@ -30,9 +30,13 @@ def parse_args():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=Assumptions.__doc__,
     )
-    parser.add_argument('config')
-    parser.add_argument('--gpus', type=int, nargs='+', default=[8, 32, 256])
-    parser.add_argument('--text-tokens', type=int, default=55, help='the paper cuts at 55')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--gpus', type=int, nargs='+', default=[8, 32, 256], help='default: 8 32 256'
+    )
+    parser.add_argument(
+        '--text-tokens', type=int, default=55, help='length of a text, which the paper cuts at 55'
+    )
     for field in fields(Assumptions):
         name = f'--{field.name.replace("_", "-")}'
         if field.type is bool:
@@ -46,14 +50,15 @@ def parse_args():
 
 
 def column(model, gpus: int, given: Assumptions) -> dict[str, str]:
-    """What the table says of one number of GPUs."""
+    """A column of the table: name -> figure, for one number of GPUs."""
     seconds = step_seconds(model, gpus, given)
     step, machines = whole_step(seconds), max(1, gpus // GPUS_PER_MACHINE)
     first, second = sorted(seconds, key=lambda key: -seconds[key])[:2]
     read = seconds['reading'] * given.read_gbytes * 1e9
-    decoded = seconds['decoding'] * given.cores
+    cores = seconds['decoding'] * given.cores / seconds['compute']
     outside = (machines - 1) / machines / 1e6
     gathered = gathered_bytes(given.global_batch, model.embed_dims, bool(model.teacher_params))
+    weights = weight_bytes(model, given.sharded)
     return {
         'products per GPU': f'{given.global_batch / gpus:.0f}',
         'compute, s per step': f'{seconds["compute"]:.3f}',
@@ -65,10 +70,10 @@ def column(model, gpus: int, given: Assumptions) -> dict[str, str]:
         'step, s': f'{step:.3f}',
         'whole run, hours': f'{run_hours(step, given):.1f}',
         'read per machine, MB/s': f'{read / step / 1e6:.0f}',
-        '... for compute to be the limit': f'{read / seconds["compute"] / 1e6:.0f}',
-        'cores that decode per machine, likewise': f'{decoded / seconds["compute"]:.0f}',
+        'read per machine if compute is the limit, MB/s': f'{read / seconds["compute"] / 1e6:.0f}',
+        'decoding cores per machine if compute is the limit': f'{cores:.0f}',
         'features into a machine, MB per step': f'{outside * gathered:.0f}',
-        'weights and gradients, likewise': f'{outside * weight_bytes(model, given.sharded):.0f}',
+        'weights and gradients into a machine, MB per step': f'{outside * weights:.0f}',
     }
 
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 
+from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.detection import fill_architecture
 from eclip_mm.registry import TASK_UTILS
 
@@ -42,6 +43,7 @@ class MMDetProposer:
         device: str | None = None,
         cfg_options: dict | None = None,
     ) -> None:
+        safe_loading.install()
         self.num_proposals = num_proposals
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         cfg = Config.fromfile(config) if '::' not in str(config) else _of_package(config)
