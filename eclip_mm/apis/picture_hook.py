@@ -31,8 +31,8 @@ class PictureHook(Hook):
         num_queries: queries per split; 0 for none. They search the pictures
             that the validation has put through the model anyway; with several
             ranks, the main rank's share of them.
-        candidates: boxes that are ranked on the score maps, as
-            :func:`~eclip_mm.apis.draw_score_maps` takes them.
+        candidates: boxes that are ranked on the score maps instead of those
+            that the validation's ``ProductGrounding`` ranks, as it takes them.
         protocol: what is right to find, as
             :func:`~eclip_mm.apis.draw_retrieval` takes it.
         feature: what is searched with, likewise.
@@ -45,7 +45,7 @@ class PictureHook(Hook):
         self,
         num_photos: int = 6,
         num_queries: int = 4,
-        candidates: str | dict = 'objects',
+        candidates: str | dict | None = None,
         protocol: str = 'fine',
         feature: str = 'pred_instance_feat',
         interval: int = 1,
@@ -85,6 +85,7 @@ class PictureHook(Hook):
                 dataset,
                 spread_indices(len(dataset), self.num_photos),
                 title=f'{split} step {runner.iter}'.strip(),
+                evaluator=runner.val_loop.evaluator.metrics,
                 candidates=self.candidates,
             )
             self._show(runner, 'score_maps', split, sheet)

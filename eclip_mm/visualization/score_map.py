@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from eclip_mm.evaluation.functional import (
+    ALPHA,
     peak_points,
     right_candidates,
     score_boxes,
@@ -81,7 +82,7 @@ def draw_score_map(
     title: str = '',
     gt_bboxes=(),
     candidates=(),
-    alpha: float = 0.5,
+    alpha: float = ALPHA,
     iou_thr: float = 0.5,
     num_ranked: int = 3,
     target_size: int = 256,

@@ -8,6 +8,7 @@ from eclip_mm.evaluation.functional.boxes import (
     pairwise_iou,
     union_area,
     union_rectangles,
+    visible_boxes,
 )
 from eclip_mm.evaluation.functional.chance import (
     average_precision_chance,
@@ -22,6 +23,7 @@ from eclip_mm.evaluation.functional.classification import (
     topk_correct,
 )
 from eclip_mm.evaluation.functional.grounding import (
+    ALPHA,
     box_sums,
     energy_inside,
     peak_points,
@@ -49,6 +51,7 @@ from eclip_mm.evaluation.functional.slices import slice_rows
 from eclip_mm.evaluation.functional.topk import topk_similarity
 
 __all__ = [
+    'ALPHA',
     'QueryLabels',
     'ap_depth',
     'as_boxes',
@@ -84,4 +87,5 @@ __all__ = [
     'union_area',
     'union_rectangles',
     'upsample_score_map',
+    'visible_boxes',
 ]

@@ -82,6 +82,20 @@ def clip_boxes(boxes, img_shape) -> np.ndarray:
     return np.clip(as_boxes(boxes), 0, [width, height, width, height])
 
 
+def visible_boxes(boxes, img_shape) -> np.ndarray:
+    """Cut boxes at the border of the picture and drop those that have no area left.
+
+    Args:
+        boxes: (K, 4) xyxy pixels; None counts as no box.
+        img_shape: (height, width) in pixels.
+
+    Returns:
+        (V, 4), V <= K, in the order of ``boxes``.
+    """
+    boxes = clip_boxes([] if boxes is None else boxes, img_shape)
+    return boxes[box_area(boxes) > 0]
+
+
 def union_rectangles(boxes) -> np.ndarray:
     """Cut the union of boxes into rectangles that do not overlap.
 

@@ -17,6 +17,9 @@ from eclip_mm.evaluation.functional.boxes import (
     union_rectangles,
 )
 
+#: exponent of the area in the score of a box: ALBEF's convention
+ALPHA = 0.5
+
 
 def _as_map(score_map) -> np.ndarray:
     score_map = np.asarray(score_map, dtype=np.float64)
@@ -78,7 +81,7 @@ def box_sums(score_map, boxes) -> np.ndarray:
     return at(x2, y2) - at(x1, y2) - at(x2, y1) + at(x1, y1)
 
 
-def score_boxes(score_map, boxes, alpha: float = 0.5) -> np.ndarray:
+def score_boxes(score_map, boxes, alpha: float = ALPHA) -> np.ndarray:
     """Score of candidate boxes: sum of S inside b / area(b)^alpha.
 
     Args:
@@ -86,8 +89,7 @@ def score_boxes(score_map, boxes, alpha: float = 0.5) -> np.ndarray:
             picture (:func:`upsample_score_map`).
         boxes: (K, 4) xyxy pixels. They are cut at the border of
             the picture first, the area included.
-        alpha: 0 prefers large boxes, 1 is the mean of S; 0.5 is
-            ALBEF's convention.
+        alpha: 0 prefers large boxes, 1 is the mean of S.
 
     Returns:
         ndarray: (K,) float64; a box without area scores 0.
@@ -98,7 +100,7 @@ def score_boxes(score_map, boxes, alpha: float = 0.5) -> np.ndarray:
     return np.divide(sums, area**alpha, out=np.zeros_like(sums), where=area > 0)
 
 
-def top1_box(score_map, boxes, alpha: float = 0.5) -> int:
+def top1_box(score_map, boxes, alpha: float = ALPHA) -> int:
     """Index of the candidate with the highest score.
 
     Args:

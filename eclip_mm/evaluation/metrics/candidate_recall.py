@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from eclip_mm.evaluation.functional import box_area, clip_boxes
+from eclip_mm.evaluation.functional import visible_boxes
 from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
 from eclip_mm.evaluation.proposals.recall import proposal_recall
 from eclip_mm.registry import METRICS, TASK_UTILS
@@ -44,10 +44,9 @@ class CandidateRecall(ProductMetric):
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep the boxes of one photo and the first candidates."""
         img_shape = get_field(sample, 'img_shape', type(self).__name__)[:2]
-        boxes = sample.get('gt_bboxes')
-        boxes = clip_boxes([] if boxes is None else boxes, img_shape)
+        boxes = visible_boxes(sample.get('gt_bboxes'), img_shape)
         found = self.proposer(sample, image)[: max(self.counts)]
-        return dict(found=found, boxes=boxes[box_area(boxes) > 0], img_shape=img_shape)
+        return dict(found=found, boxes=boxes, img_shape=img_shape)
 
     def measure(self, records: list[dict]) -> dict:
         """Shares of all boxes of all photos."""

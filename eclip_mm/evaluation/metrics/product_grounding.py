@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eclip_mm.evaluation.functional import (
-    box_area,
-    clip_boxes,
+    ALPHA,
     energy_inside,
     pointing_chance,
     pointing_hit,
@@ -15,6 +14,7 @@ from eclip_mm.evaluation.functional import (
     right_candidates,
     top1_box,
     upsample_score_map,
+    visible_boxes,
 )
 from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
 from eclip_mm.registry import METRICS, TASK_UTILS
@@ -68,7 +68,7 @@ class ProductGrounding(ProductMetric):
     def __init__(
         self,
         split: str | None = None,
-        alpha: float = 0.5,
+        alpha: float = ALPHA,
         candidates: str | dict = 'objects',
         iou_thrs: Sequence[float] = (0.5, 0.7),
         score_map: str = 'pred_score_map',
@@ -98,6 +98,21 @@ class ProductGrounding(ProductMetric):
                 f'give the proposer score_map={score_map!r}, too'
             )
 
+    def find_candidates(self, sample: dict, image=None) -> np.ndarray:
+        """Boxes among which the score map chooses.
+
+        Args:
+            sample: ``ProductDataSample.to_dict()``.
+            image: (3, H, W) uint8, for the proposer.
+
+        Returns:
+            (K, 4) xyxy pixels inside the network input, each with an area.
+        """
+        img_shape = get_field(sample, 'img_shape', type(self).__name__)[:2]
+        if self.proposer is None:
+            return visible_boxes(sample.get('object_bboxes'), img_shape)
+        return visible_boxes(self.proposer(sample, image), img_shape)
+
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Score one photo; only a few numbers are kept."""
         name = type(self).__name__
@@ -111,11 +126,8 @@ class ProductGrounding(ProductMetric):
             if pictures[1] is None:
                 return dict(left_out='prompt')
         img_shape = get_field(sample, 'img_shape', name)[:2]
-        gt_bboxes = _visible(sample.get('gt_bboxes'), img_shape)
-        if self.proposer is None:
-            boxes = _visible(sample.get('object_bboxes'), img_shape)
-        else:
-            boxes = _visible(self.proposer(sample, image), img_shape)
+        gt_bboxes = visible_boxes(sample.get('gt_bboxes'), img_shape)
+        boxes = self.find_candidates(sample, image)
         if len(gt_bboxes) == 0 or self.proposer is None and len(boxes) == 0:
             return dict(left_out='boxes')
         patch_map = np.asarray(get_field(sample, self.score_map, name), dtype=np.float64)
@@ -170,9 +182,3 @@ class ProductGrounding(ProductMetric):
         self.add_figure(figures, 'pointing', column('pointing'), column('area'), photos)
         self.add_figure(figures, 'energy', column('energy'), column('area'), photos)
         return figures
-
-
-def _visible(boxes, img_shape) -> np.ndarray:
-    """Boxes cut at the border of the picture, without those that have no area left."""
-    boxes = clip_boxes([] if boxes is None else boxes, img_shape)
-    return boxes[box_area(boxes) > 0]

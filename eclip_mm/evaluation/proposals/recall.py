@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from eclip_mm.evaluation.functional import box_area, clip_boxes, pairwise_iou
+from eclip_mm.evaluation.functional import clip_boxes, pairwise_iou, visible_boxes
 
 
 def proposal_recall(
@@ -27,8 +27,8 @@ def proposal_recall(
     """
     best = []  # per annotated box: highest IoU among the first n proposals
     for proposals, boxes, img_shape in photos:
-        boxes = clip_boxes(boxes, img_shape)
-        overlaps = pairwise_iou(clip_boxes(proposals, img_shape), boxes[box_area(boxes) > 0])
+        boxes = visible_boxes(boxes, img_shape)
+        overlaps = pairwise_iou(clip_boxes(proposals, img_shape), boxes)
         best += [[column[:n].max(initial=0) for n in counts] for column in overlaps.T]
     if not best:
         raise ValueError('there is no annotated box to find')
