@@ -79,7 +79,7 @@ def ours(data: Features) -> dict:
         row = '{{"product_id": "{0}", "text": "{0}", "category": "c{0}", "images": [{{"path": "x"'
         lines = [row.format(i) + ', "source": "merchant"}]}' for i in range(NUM_CATEGORIES)]
         catalogue.write_text('\n'.join(lines) + '\n')
-        config = dict(type='ZeroShotClassification', target='category', slices=(), prefix='x')
+        config = dict(type='ZeroShotClassification', target='category', subgroups=(), prefix='x')
         metrics.append(METRICS.build(dict(config, catalogue=str(catalogue))))
     metrics[-1].set_class_feats([f'c{i}' for i in range(NUM_CATEGORIES)], data.classes)
     for metric in metrics:

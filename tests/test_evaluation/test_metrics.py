@@ -318,6 +318,7 @@ def test_split_and_batch_size_select_the_same(config):
         (dict(type='ProductGrounding', iou_thrs=(50,)), 'iou_thrs'),
         (dict(type='ProductGrounding', score_map='pred_map'), 'pred_image_prompt_map'),
         (dict(type='ProductGrounding', iou_thr=0.5), 'iou_thr'),
+        (dict(type='ImageTextRetrieval', slices=['category']), 'slices'),
     ],
 )
 def test_a_wrong_config_fails_at_build(config, words):

@@ -47,7 +47,7 @@ from eclip_mm.evaluation.functional.retrieval import (
     precision_at_k,
     recall_at_k,
 )
-from eclip_mm.evaluation.functional.slices import slice_rows
+from eclip_mm.evaluation.functional.subgroups import subgroup_rows
 from eclip_mm.evaluation.functional.topk import topk_similarity
 
 __all__ = [
@@ -79,7 +79,7 @@ __all__ = [
     'right_box_chance',
     'right_candidates',
     'score_boxes',
-    'slice_rows',
+    'subgroup_rows',
     'top1_box',
     'topk_chance',
     'topk_correct',

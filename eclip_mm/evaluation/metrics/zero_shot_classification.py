@@ -55,7 +55,7 @@ class ZeroShotClassification(ProductMetric):
             the classes.
         templates: Prompt templates; each holds ``{}`` once,
             for the text of the product or the name of the category.
-        slices: As in :class:`ProductMetric`. Defaults to
+        subgroups: As in :class:`ProductMetric`. Defaults to
             ``('category',)``.
         **kwargs: Of :class:`ProductMetric`.
     """
@@ -70,10 +70,10 @@ class ZeroShotClassification(ProductMetric):
         target: str = 'product',
         catalogue=None,
         templates: Sequence[str] = ('{}',),
-        slices: Sequence[str] = ('category',),
+        subgroups: Sequence[str] = ('category',),
         **kwargs,
     ) -> None:
-        super().__init__(split=split, slices=slices, **kwargs)
+        super().__init__(split=split, subgroups=subgroups, **kwargs)
         name = type(self).__name__
         if target not in ('product', 'category'):
             raise ValueError(f"{name}: target is 'product' or 'category', got {target!r}")
