@@ -1,4 +1,4 @@
-"""Arithmetic of every figure on plain arrays: no framework, no model."""
+"""The arithmetic of all figures, on plain arrays without framework or model."""
 
 from eclip_mm.evaluation.functional.bootstrap import bootstrap_interval
 from eclip_mm.evaluation.functional.boxes import (

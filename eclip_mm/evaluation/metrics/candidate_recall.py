@@ -1,4 +1,4 @@
-"""How many of the prompted products' boxes a proposer finds: what bounds grounding from above."""
+"""Recall of a proposer on the prompted products' boxes: the upper bound of grounding."""
 
 from collections.abc import Sequence
 
@@ -12,18 +12,18 @@ from eclip_mm.registry import METRICS, TASK_UTILS
 class CandidateRecall(ProductMetric):
     """Recall of the candidates among which :class:`ProductGrounding` chooses.
 
-    ``recall@{threshold}/{count}``: share of the boxes of prompted products
-    that one of the first ``count`` candidates overlaps by that IoU. A metric
-    of its own, as every proposer gives its candidates in an order, and
-    ``acc@0.5`` does not see it. ``recall_num_boxes``: all boxes; those without
-    area inside the picture do not count.
+    ``recall@{threshold}/{count}`` is the fraction of the prompted products'
+    boxes that at least one of the first ``count`` candidates overlaps by that
+    IoU. It depends on the order in which a proposer gives its candidates;
+    ``acc@0.5`` does not. ``recall_num_boxes`` counts all boxes that have an
+    area inside the picture.
 
     Args:
-        candidates: Config of a proposer, as in :class:`ProductGrounding`.
-        split: As in :class:`ProductMetric`.
-        iou_thrs: Thresholds of IoU.
-        counts: How many candidates are looked at.
-        **kwargs: Of :class:`ProductMetric`.
+        candidates: config of a proposer, as in :class:`ProductGrounding`.
+        split: as in :class:`ProductMetric`.
+        iou_thrs: thresholds of IoU.
+        counts: numbers of candidates to look at.
+        **kwargs: of :class:`ProductMetric`.
     """
 
     default_prefix = 'candidates'
@@ -49,7 +49,7 @@ class CandidateRecall(ProductMetric):
         return dict(found=found, boxes=boxes, img_shape=img_shape)
 
     def measure(self, records: list[dict]) -> dict:
-        """Shares of all boxes of all photos."""
+        """Compute recall over the boxes of all photos."""
         figures = dict(recall_num_boxes=sum(len(record['boxes']) for record in records))
         if not figures['recall_num_boxes']:
             if records:

@@ -1,4 +1,4 @@
-"""How many boxes the proposals of an RPN or detector find.
+"""Recall of the proposals of an RPN or detector.
 
 Imports mmdet; a config asks for it with
 ``custom_imports = dict(imports=['eclip_mm.evaluation.metrics.detection_recall'])``.
@@ -15,15 +15,15 @@ from eclip_mm.registry import METRICS
 
 @METRICS.register_module()
 class ProposalRecall(DetectionMAP):
-    """Share of boxes, of whatever class, that the first proposals of a picture overlap enough.
+    """Fraction of boxes, of any class, that a picture's first proposals overlap enough.
 
-    mmdet's ``CocoMetric(metric='proposal_fast')`` fails with numpy >= 1.24
-    where pictures have different numbers of boxes.
+    mmdet's ``CocoMetric(metric='proposal_fast')`` fails with numpy >= 1.24 if
+    pictures have different numbers of boxes.
 
     Args:
         ann_file: see :class:`DetectionMAP`.
-        iou_thrs: thresholds.
-        counts: how many proposals are looked at, the best first.
+        iou_thrs: thresholds of IoU.
+        counts: numbers of proposals to look at, the best first.
         kwargs: see mmdet's ``CocoMetric``.
     """
 
@@ -40,7 +40,7 @@ class ProposalRecall(DetectionMAP):
         self.counts = tuple(counts)
 
     def measure(self, coco, truths, predictions, prefix) -> dict[str, float]:
-        """``recall@{threshold}/{count}`` in [0, 1]; crowds do not count."""
+        """Compute ``recall@{threshold}/{count}`` in [0, 1] without crowd boxes."""
         photos = []
         for truth, found in zip(truths, predictions, strict=True):
             ids = coco.get_ann_ids(img_ids=[found['img_id']], iscrowd=False)

@@ -1,4 +1,4 @@
-"""How many annotated boxes a proposer finds."""
+"""Recall of a proposer on annotated boxes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,22 +10,22 @@ from eclip_mm.evaluation.functional import clip_boxes, pairwise_iou, visible_box
 def proposal_recall(
     photos: Iterable[tuple], iou_thrs: Sequence[float], counts: Sequence[int]
 ) -> np.ndarray:
-    """Share of boxes that one of the first proposals overlaps enough.
+    """Fraction of boxes that one of the first proposals overlaps enough.
 
     Args:
-        photos: Per photo proposals (K, 4) in order of preference,
+        photos: for each photo proposals (K, 4) in order of preference,
             annotated boxes (G, 4), both xyxy pixels, and (height, width).
             Annotated boxes without area inside the photo do not count.
-        iou_thrs: Thresholds of IoU.
-        counts: How many proposals of each photo are looked at.
+        iou_thrs: thresholds of IoU.
+        counts: numbers of proposals of each photo to look at.
 
     Returns:
-        ndarray: (len(iou_thrs), len(counts)).
+        (len(iou_thrs), len(counts)).
 
     Raises:
         ValueError: No photo has a box.
     """
-    best = []  # per annotated box: highest IoU among the first n proposals
+    best = []  # of each annotated box: highest IoU among the first n proposals
     for proposals, boxes, img_shape in photos:
         boxes = visible_boxes(boxes, img_shape)
         overlaps = pairwise_iou(clip_boxes(proposals, img_shape), boxes)
