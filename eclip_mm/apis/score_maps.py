@@ -1,4 +1,4 @@
-"""Pictures of where a model looks for a product, straight from a data set."""
+"""Sheets of score maps, from a model and a data set."""
 
 from collections.abc import Mapping, Sequence
 from inspect import isclass
@@ -32,14 +32,14 @@ def draw_score_maps(
     Args:
         model: an ``ECLIP`` in evaluation mode.
         dataset: evaluation data set, such as ``ProductImageDataset``.
-        indices: which of its items to draw.
+        indices: indices of the items to draw.
         title: heading of the sheet.
-        columns: photos side by side.
-        evaluator: metrics of the evaluation beside the sheet, or their
-            config, such as ``cfg.test_evaluator``.
-        candidates: boxes to rank instead of the metric's, as
-            ``ProductGrounding`` takes them.
-        num_ranked: how many of the boxes are drawn.
+        columns: number of photos side by side.
+        evaluator: metrics of the evaluation that the sheet belongs to, or
+            their config, such as ``cfg.test_evaluator``.
+        candidates: ``candidates`` of ``ProductGrounding``, to rank other boxes
+            than the metric does.
+        num_ranked: number of boxes drawn on each photo.
     """
     other = None if candidates is None else ProductGrounding(candidates=candidates)
     metrics: dict[str, ProductGrounding] = {}
@@ -64,7 +64,7 @@ def draw_score_maps(
 
 
 def find_grounding(evaluator: Mapping | Sequence, split: str) -> ProductGrounding:
-    """The metric that says how a split's candidates are ranked for a text prompt.
+    """Find the metric that ranks a split's candidates for a text prompt.
 
     Args:
         evaluator: metrics, or their config as an evaluator takes it.
@@ -73,7 +73,7 @@ def find_grounding(evaluator: Mapping | Sequence, split: str) -> ProductGroundin
     Returns:
         The first ``ProductGrounding`` of the split that measures
         ``pred_score_map``, built if it is a config; one with default arguments
-        where there is none.
+        if there is none.
     """
     if isinstance(evaluator, Mapping):
         evaluator = evaluator.get('metrics', evaluator)

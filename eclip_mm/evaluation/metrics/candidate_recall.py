@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from eclip_mm.evaluation.functional import visible_boxes
 from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
-from eclip_mm.evaluation.proposals.recall import proposal_recall
+from eclip_mm.evaluation.proposals.recall import recall_figures
 from eclip_mm.registry import METRICS, TASK_UTILS
 
 
@@ -56,8 +56,4 @@ class CandidateRecall(ProductMetric):
                 self.warn(f'none of {len(records)} photos has boxes. Its figures are left out.')
             return figures
         photos = [(record['found'], record['boxes'], record['img_shape']) for record in records]
-        recall = proposal_recall(photos, self.iou_thrs, self.counts)
-        for thr, row in zip(self.iou_thrs, recall, strict=True):
-            for count, value in zip(self.counts, row, strict=True):
-                figures[f'recall@{thr}/{count}'] = float(value)
-        return figures
+        return figures | recall_figures(photos, self.iou_thrs, self.counts)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eclip_mm.evaluation.metrics.detection_map import DetectionMAP
-from eclip_mm.evaluation.proposals.recall import proposal_recall
+from eclip_mm.evaluation.proposals.recall import recall_figures
 from eclip_mm.registry import METRICS
 
 
@@ -48,9 +48,4 @@ class ProposalRecall(DetectionMAP):
             boxes[:, 2:] += boxes[:, :2]
             order = np.argsort(-found['scores'], kind='stable')
             photos.append((found['bboxes'][order], boxes, (truth['height'], truth['width'])))
-        recall = proposal_recall(photos, self.iou_thrs, self.counts)
-        return {
-            f'recall@{thr}/{count}': float(value)
-            for thr, row in zip(self.iou_thrs, recall, strict=True)
-            for count, value in zip(self.counts, row, strict=True)
-        }
+        return recall_figures(photos, self.iou_thrs, self.counts)

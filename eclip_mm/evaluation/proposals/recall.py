@@ -34,3 +34,15 @@ def proposal_recall(
         raise ValueError('there is no annotated box to find')
     best = np.array(best)
     return np.stack([(best >= thr).mean(0) for thr in iou_thrs])
+
+
+def recall_figures(
+    photos: Iterable[tuple], iou_thrs: Sequence[float], counts: Sequence[int]
+) -> dict[str, float]:
+    """Return :func:`proposal_recall` as figures ``recall@{threshold}/{count}``."""
+    recall = proposal_recall(photos, iou_thrs, counts)
+    return {
+        f'recall@{thr}/{count}': float(value)
+        for thr, row in zip(iou_thrs, recall, strict=True)
+        for count, value in zip(counts, row, strict=True)
+    }
