@@ -21,7 +21,7 @@ def choose_samples(
         dataset: every picture of a catalogue.
         num_products: number of products, among those with at least two
             pictures.
-        num_samples: number of pictures of each product.
+        num_samples: maximal number of pictures of each product.
 
     Returns:
         Indices of items, ascending.

@@ -116,7 +116,7 @@ def test_a_change_is_found_and_told_apart(experiment, tmp_path):
     cfg.custom_hooks.append(dict(type='EMAHook'))
     lines, _ = changed_keys(tmp_path, cfg)
     assert lines == [
-        "custom_hooks.0.type: '(not there)' -> 'EMAHook'",
+        "custom_hooks.0.type: '(missing)' -> 'EMAHook'",
         'optim_wrapper.optimizer.lr: 0.001 -> 0.002',
         'synthetic.seed: 0 -> 1',
     ]

@@ -66,7 +66,7 @@ def test_pairs_have_the_same_seed(tmp_path):
     )
     comparison = LoggedComparison(runs, [KEY])
     assert comparison.difference('b', KEY)[:2] == (pytest.approx(0.3), None)
-    assert 'seeds differ, differences are of common ones: a [0, 1]; b [1, 2]' in ''.join(
+    assert 'seeds differ, so differences are over common seeds: a [0, 1]; b [1, 2]' in ''.join(
         comparison.warnings()
     )
     with pytest.raises(ValueError, match=r'b: runs of seeds \[2, 2\]'):
@@ -83,7 +83,7 @@ def test_without_configs_runs_are_paired_in_their_order(tmp_path):
     assert ['no seed' in text for text in comparison.warnings()] == [True]
 
 
-def test_it_tells_what_cannot_be_compared(tmp_path):
+def test_warnings_name_what_cannot_be_compared(tmp_path):
     runs = dict(
         a=[write_run(tmp_path / 'a', 0.5, 0)],
         b=[write_run(tmp_path / 'b', 0.5, 0, iterations=6)],
