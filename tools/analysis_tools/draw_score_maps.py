@@ -1,9 +1,9 @@
-"""Draw where a checkpoint looks for each product of a config's test set.
+"""Draw score maps of a checkpoint for photos of a config's test set.
 
     python tools/analysis_tools/draw_score_maps.py CONFIG CHECKPOINT sheet.png
 
-CONFIG is that of the training or one of configs/evaluation. Boxes are ranked as the config's
-ProductGrounding ranks them; --proposer type=NAME key=value ... gives other boxes.
+CONFIG is that of the training or one of configs/evaluation. The sheet ranks boxes as the config's
+ProductGrounding does; --proposer type=NAME key=value ... ranks other boxes.
 """
 
 import argparse
