@@ -1,4 +1,4 @@
-"""Finished trainings compared from hand-written logs."""
+"""Comparison of finished trainings from logs written by hand."""
 
 import json
 import runpy
@@ -48,7 +48,7 @@ def test_means_and_differences_by_hand(runs):
     ours, theirs = (comparison.estimate(label, KEY) for label in runs)
     assert ours.mean == pytest.approx(0.6) and theirs.mean == pytest.approx(0.4)
     assert ours.high == pytest.approx(0.6 + T2 * 0.1 / 3**0.5)
-    # paired by seed, not by place: -0.2, -0.1, -0.3 for seeds 0, 1, 2
+    # paired by seed, not by position: -0.2, -0.1, -0.3 for seeds 0, 1, 2
     difference = comparison.difference('CLIP', KEY)
     assert difference.mean == pytest.approx(-0.2) and difference.n == 3
     assert difference.low == pytest.approx(-0.2 - T2 * 0.1 / 3**0.5)

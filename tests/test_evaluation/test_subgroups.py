@@ -1,4 +1,4 @@
-"""Figures by category and by source: by hand, against measuring the subgroup alone, on disk."""
+"""Figures by category and by source, by hand and against those of the subgroup alone."""
 
 import logging
 
@@ -51,7 +51,7 @@ def make_samples():
 
 
 @pytest.mark.parametrize('config', METRIC_CONFIGS, ids=lambda c: '-'.join(c.values()))
-def test_subgroups_make_up_the_whole(config):
+def test_subgroups_add_up_to_the_whole(config):
     samples = make_samples()
     metric = METRICS.build(dict(config, subgroups=('category', 'source'), num_bootstrap=20))
     plain = METRICS.build(dict(config, num_bootstrap=20))
@@ -80,7 +80,7 @@ def test_subgroups_make_up_the_whole(config):
                 assert row['low'] - 1e-9 <= row['mean'] <= row['high'] + 1e-9
 
 
-def test_a_subgroup_asks_the_whole_gallery():
+def test_a_subgroup_searches_the_whole_gallery():
     samples = [
         sample('a', instance=0, source='comment'),
         sample('a', instance=20, source='video'),

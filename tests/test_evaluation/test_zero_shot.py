@@ -1,4 +1,4 @@
-"""Zero-shot classification: class lists, prompts, and what is not there."""
+"""Zero-shot classification: class lists, prompts, and missing classes."""
 
 import json
 from pathlib import Path
