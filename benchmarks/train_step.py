@@ -1,4 +1,4 @@
-"""A training step of ECLIP and CLIP beside transformers' CLIP: time, arithmetic, memory.
+"""Time, arithmetic and memory of training steps of ECLIP, CLIP and transformers' CLIP.
 
     python benchmarks/train_step.py --layers 2 --batch-size 20    # thin towers: a quick check
     python benchmarks/train_step.py                               # ViT-B/16, as the paper's

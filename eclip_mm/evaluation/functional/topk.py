@@ -137,7 +137,7 @@ def _all_pairs(left, right, k: int, banned):
 
 
 def _above(left, right, kth, banned):
-    """Return the pairs that beat their row's k-th score; None if too many may.
+    """Return the pairs that beat their row's k-th score; None if too many might.
 
     The pairs are in the form of :func:`_all_pairs`. With unit roundoff
     u = 2^-24, a float32 product of two vectors rounded to float32 differs from
