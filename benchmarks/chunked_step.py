@@ -1,11 +1,11 @@
-"""What a chunked training step costs: time and memory beside the whole batch at once.
+"""Cost of a chunked training step: time and memory compared with the whole batch at once.
 
     python benchmarks/chunked_step.py                                     # a small model
     python benchmarks/chunked_step.py configs/eclip_vitb16.py --batch-size 128 --chunk-size 32
-    python benchmarks/chunked_step.py --large 6400                        # the paper's batch, too
+    python benchmarks/chunked_step.py --large 6400                        # and the paper's batch
 
-By count (student forward 1, its backward 2, momentum model 1) the second student forward makes
-5 of 4. Each way runs in a process of its own; the last line is JSON.
+By count (student forward 1, its backward 2, momentum model 1) the second student forward turns 4
+into 5. Each variant runs in its own process. The last line is JSON.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch
 from memory import peak, reset_peak, resident
 from mmengine.registry import init_default_scope
 
+from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
@@ -25,14 +26,12 @@ from eclip_mm.testing import fake_batch
 
 
 def measure(args, batch_size: int, chunk_size: int | None) -> dict:
-    """Seconds of the fastest of ``args.steps`` steps, and their memory above the model's."""
+    """Measure the fastest of ``args.steps`` steps and their memory above the model's."""
     cfg = load_config(args.config)
     init_default_scope('eclip_mm')
-    for encoder in (cfg.model.image_encoder, cfg.model.text_encoder):
-        encoder.pretrained = None
-    cfg.model.chunk_size = chunk_size
+    model_cfg = dict(without_pretrained(cfg.model), chunk_size=chunk_size)
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model).to(args.device).train()
+    model = MODELS.build(model_cfg).to(args.device).train()
     optim = PretrainOptimWrapperConstructor(
         {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
     )(model)
@@ -41,7 +40,7 @@ def measure(args, batch_size: int, chunk_size: int | None) -> dict:
     )
     on_gpu = args.device.startswith('cuda')
     if not on_gpu:
-        reset_peak()  # drawing the batch took more
+        reset_peak()  # making the batch needed more
     before = torch.cuda.memory_allocated() if on_gpu else resident()
     seconds = []
     for _ in range(args.steps + 1):
@@ -58,12 +57,12 @@ def measure(args, batch_size: int, chunk_size: int | None) -> dict:
 
 
 def main() -> None:
-    """Measure the ways, each in its process, print the ratios of the first two."""
+    """Measure the variants, each in its own process, and print the ratios of the first two."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', nargs='?', default='configs/demo/eclip_tiny_synthetic.py')
     parser.add_argument('--batch-size', type=int, default=192)
     parser.add_argument('--chunk-size', type=int, default=24)
-    parser.add_argument('--large', type=int, help='products of a further run, in chunks alone')
+    parser.add_argument('--large', type=int, help='products of a further run, only in chunks')
     parser.add_argument('--steps', type=int, default=3, help='timed steps, after one warm-up')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--way', choices=('whole', 'chunks', 'large'), help=argparse.SUPPRESS)

@@ -1,12 +1,12 @@
-"""Memory and time of ITC's loss and gradient: in tiles beside the whole matrix of logits.
+"""Memory and time of ITC's loss and gradient, in tiles and with the whole matrix of logits.
 
-    python benchmarks/contrastive_memory.py                   # both ways at 8,192 features
-    python benchmarks/contrastive_memory.py --large 65536     # and the tiles alone at 65,536
+    python benchmarks/contrastive_memory.py                   # both variants at 8,192 features
+    python benchmarks/contrastive_memory.py --large 65536     # and only the tiles at 65,536
 
-Each way runs in a process of its own. The last line is JSON: seconds, the peak of resident memory
-above what the process held once the features were there (gradients of both sides included), the
-ratios of the two ways, and by how much their losses and gradients differ. Exits with an error
-where the tiles take more than 1 GiB above the features, or the two ways differ.
+Each variant runs in its own process. The last line is JSON: seconds; the peak of resident memory
+above that of the process with the features (gradients of both sides included); the ratios of the
+two variants; and the difference of their losses and gradients. The program exits with an error if
+the tiles need more than 1 GiB above the features or the two variants differ.
 """
 
 import argparse
@@ -29,7 +29,7 @@ LIMIT = 2**30  # bytes above the features
 
 
 def measure(size: int, dims: int, max_elements: int, out: str) -> dict:
-    """Loss and gradient once, in this process; the gradients go to the file ``out``."""
+    """Compute loss and gradient once in this process; the gradients go to the file ``out``."""
     generator = torch.Generator().manual_seed(0)
     image, text = (
         F.normalize(torch.randn(size, dims, generator=generator), dim=-1).requires_grad_()
@@ -37,7 +37,7 @@ def measure(size: int, dims: int, max_elements: int, out: str) -> dict:
     )
     scale = torch.tensor(20.0, requires_grad=True)
     head = ITCHead(max_elements=max_elements)
-    # every 16th product is there twice
+    # every 16th product occurs twice
     ids = torch.arange(size)
     ids[::16] = ids[1::16][: len(ids[::16])]
     outputs = PretrainOutputs(image, text, id_hash=ids, logit_scale=scale)
@@ -52,7 +52,7 @@ def measure(size: int, dims: int, max_elements: int, out: str) -> dict:
 
 
 def in_process(args, folder: str, name: str, size: int, max_elements: int) -> dict:
-    """Run :func:`measure` in a fresh process, whose peak is its own."""
+    """Run :func:`measure` in a new process, so that its peak is that of one variant."""
     command = [sys.executable, __file__, '--measure', f'{folder}/{name}.pth', '--size', str(size)]
     command += ['--dims', str(args.dims), '--max-elements', str(max_elements)]
     if args.threads:
@@ -63,7 +63,7 @@ def in_process(args, folder: str, name: str, size: int, max_elements: int) -> di
 
 
 def difference(folder: str) -> float:
-    """Largest difference of a loss or gradient, relative to that tensor's largest element."""
+    """Return the largest difference, relative to the largest element of each tensor."""
     plain, tiles = (
         torch.load(Path(folder, f'{name}.pth'), weights_only=True) for name in ('plain', 'tiles')
     )
@@ -73,12 +73,12 @@ def difference(folder: str) -> float:
 
 
 def main() -> None:
-    """Measure both ways side by side, print the ratios."""
+    """Measure both variants and print their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, default=8192, help='features, of both ways')
-    parser.add_argument('--large', type=int, help='features of a further run, tiles alone')
+    parser.add_argument('--size', type=int, default=8192, help='features, for both variants')
+    parser.add_argument('--large', type=int, help='features of a further run, only in tiles')
     parser.add_argument('--dims', type=int, default=512)
-    parser.add_argument('--max-elements', type=int, default=MAX_LOGITS, help='of a tile')
+    parser.add_argument('--max-elements', type=int, default=MAX_LOGITS, help='logits of a tile')
     parser.add_argument('--threads', type=int, help='CPU threads (default: all cores)')
     parser.add_argument('--measure', help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -106,7 +106,7 @@ def main() -> None:
     print(json.dumps(result))
     most = max(run[memory] for run in (tiles, large) if run)
     if most * 2**30 > LIMIT or differ > 1e-4:  # float32 sums in another order
-        sys.exit('more than 1 GiB above the features, or not the loss of the whole matrix')
+        sys.exit('more than 1 GiB above the features, or the loss is not that of the whole matrix')
 
 
 if __name__ == '__main__':

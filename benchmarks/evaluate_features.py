@@ -1,13 +1,14 @@
-"""Time and memory of a whole evaluation, ours beside the full-matrix way, on the same features.
+"""Time and memory of a whole evaluation, ours and with whole matrices, on the same features.
 
     python benchmarks/evaluate_features.py                  # 100,000 products, reference at 20,000
     python benchmarks/evaluate_features.py --products 2000 --reference-products 2000
 
 Every product has a merchant picture (gallery), a customer's photo (query) with two boxes, and a
-text. Measured: retrieval under all four protocols, image-text retrieval both ways, and
-classification by category. The reference (plain numpy and scikit-learn) holds whole similarity
-matrices, so that it runs at a size that fits; ours runs at that size too, where both must give the
-same figures, and at the full size. Each runs in a process of its own. The last line is JSON.
+text. The evaluation consists of retrieval under all four protocols, image-text retrieval in both
+directions, and classification by category. The reference (plain numpy and scikit-learn) keeps
+whole similarity matrices in memory, so it runs at a smaller size. Ours runs at that size as well,
+where both must give the same figures, and at the full size. Each runs in its own process. The last
+line is JSON.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import numpy as np
 from memory import peak, resident
 from sklearn.metrics import top_k_accuracy_score
 
-# here, so that loading libraries counts in no time and no memory
+# imported here, so that times and memory do not include it
 from eclip_mm.evaluation import ProductEvaluator
 from eclip_mm.registry import METRICS
 
@@ -31,7 +32,7 @@ TOPK = dict(m5=(1, 5, 10), fine=(1, 5, 10), ir=(1, 5, 10), product1m=(10, 50))
 
 
 class Features:
-    """Generated features, rows normalised; photo 2i and 2i + 1 show product i."""
+    """Generated features with normalised rows; photos 2i and 2i + 1 show product i."""
 
     def __init__(self, products: int, dims: int) -> None:
         rng = np.random.default_rng(0)
@@ -58,7 +59,7 @@ class Features:
                     feats[part] = _unit(centre + noise(num, size))
 
     def nbytes(self) -> int:
-        """Bytes of all features."""
+        """Return the bytes of all features."""
         return self.texts.nbytes + self.images.nbytes + self.instances.nbytes
 
 
@@ -67,7 +68,7 @@ def _unit(feats):
 
 
 def ours(data: Features) -> dict:
-    """Figures through the registered metrics and ProductEvaluator."""
+    """Compute the figures by the registered metrics and ProductEvaluator."""
     roles = dict(query_sources=['comment'], gallery_sources=['merchant'])
     metrics = [
         METRICS.build(dict(type='ProductRetrieval', protocol=name, topk=topk, prefix='x', **roles))
@@ -79,7 +80,7 @@ def ours(data: Features) -> dict:
         row = '{{"product_id": "{0}", "text": "{0}", "category": "c{0}", "images": [{{"path": "x"'
         lines = [row.format(i) + ', "source": "merchant"}]}' for i in range(NUM_CATEGORIES)]
         catalogue.write_text('\n'.join(lines) + '\n')
-        config = dict(type='ZeroShotClassification', target='category', slices=(), prefix='x')
+        config = dict(type='ZeroShotClassification', target='category', subgroups=(), prefix='x')
         metrics.append(METRICS.build(dict(config, catalogue=str(catalogue))))
     metrics[-1].set_class_feats([f'c{i}' for i in range(NUM_CATEGORIES)], data.classes)
     for metric in metrics:
@@ -121,7 +122,7 @@ def _sample(data: Features, photo: int) -> dict:
 
 
 def reference(data: Features) -> dict:
-    """The same figures from whole matrices, as a script would compute them."""
+    """Compute the same figures from whole matrices, as a script would."""
     figures = {}
     products = np.arange(len(data.texts))
     ranked = _rank(data.instances[1::2] @ data.instances[::2].T, 50)
@@ -146,7 +147,7 @@ def reference(data: Features) -> dict:
     relevant = (ranked[:, :, None] == boxes[:, None]).any(2)
     for k in TOPK['product1m']:
         figures[f'product1m_mAP@{k}'] = _precision(relevant, 2 * ones, k, 'm5').mean()
-        found = (ranked[:, :k, None] == boxes[:, None]).any(1)  # one gallery item a product
+        found = (ranked[:, :k, None] == boxes[:, None]).any(1)  # one gallery item per product
         figures[f'product1m_mAR@{k}'] = found.mean()
     scores = data.images @ data.texts.T
     owner = np.arange(len(data.images)) // 2
@@ -179,7 +180,7 @@ def _precision(relevant, total, k: int, protocol: str):
 
 
 def run_one(way: str, products: int, dims: int) -> None:
-    """Measure one way in this process; the last line of the output is JSON."""
+    """Measure one variant in this process; the last line of the output is JSON."""
     data = Features(products, dims)
     before, start = resident(), time.perf_counter()
     figures = (ours if way == 'ours' else reference)(data)
@@ -222,7 +223,7 @@ def main() -> None:
             f'{run["peak_above_features_gib"]:>6.2f} GiB above the features '
             f'({run["features_gib"]:.2f} GiB)'
         )
-    # float32 matrices round: a query of thousands may rank otherwise
+    # float32 matrices are rounded, so a few of thousands of queries may rank differently
     apart = max(abs(tiled[key] - value) for key, value in whole.items())
     print(
         json.dumps(
@@ -235,7 +236,7 @@ def main() -> None:
         )
     )
     if apart > 1e-3:
-        sys.exit('the two ways give different figures')
+        sys.exit('the two variants give different figures')
 
 
 if __name__ == '__main__':

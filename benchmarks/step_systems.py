@@ -1,38 +1,37 @@
-"""The systems that train_step.py compares: one training step of each, from one config."""
+"""Systems that train_step.py compares: each makes training steps from one config."""
 
 import tempfile
 
 import torch
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
-from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.models.compiled import compile_parts
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
 
-#: tokens of the longest text that the paper reads
+#: longest text of the paper in tokens
 MAX_TOKENS = 55
 
 
 def text_lengths(batch_size: int, median: float) -> torch.Tensor:
-    """(B,) tokens of product titles: log-normal (sigma 0.4), cut to 5..55, with a fixed seed."""
+    """Draw (B,) lengths of titles in tokens: log-normal (sigma 0.4), cut to 5..55, fixed seed."""
     normal = torch.randn(batch_size, generator=torch.Generator().manual_seed(0))
     return (median * (0.4 * normal).exp()).round().long().clamp(5, MAX_TOKENS)
 
 
 def make_batch(args, image_size: int, text: str) -> dict:
-    """A batch as ``collate_products`` makes it.
+    """Make a batch as ``collate_products`` does.
 
     Args:
         args: ``batch_size``, ``median_tokens``.
         image_size: side in pixels.
-        text: ``full``, every text has 55 tokens; ``titles``, lengths of
+        text: ``full``: every text has 55 tokens; ``titles``: the lengths of
             :func:`text_lengths`, padded to the longest of the batch;
-            ``titles55``, the same padded to 55.
+            ``titles55``: the same padded to 55.
     """
     batch = fake_batch(args.batch_size, image_size=image_size, num_tokens=MAX_TOKENS)
     lengths = text_lengths(args.batch_size, args.median_tokens)
@@ -46,8 +45,9 @@ def make_batch(args, image_size: int, text: str) -> dict:
 
 
 def read_config(args, options: dict):
-    """The config with random weights, ``--layers``, ``--precision`` and a system's own options."""
-    cfg = load_config(args.config)
+    """Read the config with random weights, ``--layers``, ``--precision`` and own options."""
+    # not by eclip_mm.config, which checkouts for --before may not have
+    cfg = Config.fromfile(args.config)
     init_default_scope('eclip_mm')
     for encoder in (cfg.model.image_encoder, cfg.model.text_encoder):
         encoder.pretrained = None
@@ -62,7 +62,7 @@ def read_config(args, options: dict):
 
 
 def build_optimizer(cfg, model: nn.Module):
-    """The config's optimiser with its clipping and autocast, the same for every system."""
+    """Build the config's optimiser with clipping and autocast, the same for every system."""
     wrapper = {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
     return PretrainOptimWrapperConstructor(wrapper)(model)
 
@@ -84,7 +84,7 @@ class Ours:
 
 
 class Peer:
-    """``transformers.VisionTextDualEncoderModel`` on pictures that are floats on the device."""
+    """``transformers.VisionTextDualEncoderModel`` with pictures as floats on the device."""
 
     def __init__(self, cfg, device: str, compiled: bool):
         towers = [
@@ -95,7 +95,7 @@ class Peer:
             )
         ]
         if cfg.model.image_encoder.get('conv_stem'):
-            raise ValueError('conv_stem: the peer has no such towers, take another config')
+            raise ValueError('the peer has no towers with conv_stem; use another config')
         self.model = self.build(towers, cfg.model.embed_dims).to(device).train()
         self.optim = build_optimizer(cfg, self.model)
         if compiled:
@@ -131,7 +131,7 @@ class Peer:
 
 
 class OpenCLIP(Peer):
-    """open_clip's ViT with the same BERT as text tower, and its loss."""
+    """open_clip's ViT and loss, with the same BERT as text tower."""
 
     def build(self, towers, embed_dims: int) -> nn.Module:
         import open_clip
@@ -161,17 +161,17 @@ class OpenCLIP(Peer):
         return model
 
     def loss(self, images, input_ids, attention_mask) -> torch.Tensor:
-        # it makes its own mask: everything but token 0
+        # the model makes its own mask, which leaves out token 0
         return self.criterion(*self.model(images, input_ids)[:3])
 
 
 def build_system(name: str, args):
-    """A system by its name.
+    """Build a system from its name.
 
     Args:
-        name: ``peer``, ``open_clip``, ``clip`` or ``eclip``, and after it, each
-            behind a space: ``compiled`` for torch.compile, ``KEY=VALUE`` for
-            another value in its config, ``before``, which says nothing here.
+        name: ``peer``, ``open_clip``, ``clip`` or ``eclip``, followed by words
+            after spaces: ``compiled`` for torch.compile, ``KEY=VALUE`` for
+            another value in its config. ``before`` has no meaning here.
     """
     kind, *words = name.split(' ')
     options = dict(word.split('=', 1) for word in words if '=' in word)

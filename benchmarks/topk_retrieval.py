@@ -3,8 +3,8 @@
     python benchmarks/topk_retrieval.py                     # 200,000 x 200,000 at 512 dimensions
     python benchmarks/topk_retrieval.py --size 20000
 
-The last line is JSON: seconds, and the peak of resident memory above what the process held once
-the features were there.
+The last line is JSON: seconds, and the peak of resident memory above that of the process with the
+features.
 """
 
 import argparse
@@ -19,16 +19,18 @@ from tqdm import tqdm
 
 from eclip_mm.evaluation.functional import topk_similarity
 
-BLOCK = 4096  # queries between two steps of the bar; a tile of topk_similarity
+BLOCK = 4096  # queries per step of the progress bar; a tile of topk_similarity
 
 
 def main() -> None:
-    """Generate features, search every one among the others, print what it took."""
+    """Generate features, search each among the others, and print time and memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, default=200_000, help='items, each also a query')
+    parser.add_argument('--size', type=int, default=200_000, help='items; each is also a query')
     parser.add_argument('--dims', type=int, default=512)
-    parser.add_argument('--k', type=int, default=10, help='neighbours of each')
-    parser.add_argument('--queries', type=int, help='only the first ones ask (default: all)')
+    parser.add_argument('--k', type=int, default=10, help='neighbours of each query')
+    parser.add_argument(
+        '--queries', type=int, help='search only for the first ones (default: all)'
+    )
     parser.add_argument('--threads', type=int, help='CPU threads (default: all cores)')
     args = parser.parse_args()
     if args.threads:

@@ -1,4 +1,4 @@
-"""A training step of ECLIP and CLIP beside transformers' CLIP: time, arithmetic, memory.
+"""Time, arithmetic and memory of training steps of ECLIP, CLIP and transformers' CLIP.
 
     python benchmarks/train_step.py --layers 2 --batch-size 20    # thin towers: a quick check
     python benchmarks/train_step.py                               # ViT-B/16, as the paper's
@@ -6,19 +6,20 @@
     git worktree add ../before COMMIT && python benchmarks/train_step.py --before ../before
 
 The peer is ``transformers.VisionTextDualEncoderModel`` with the same towers, batch, precision,
-optimiser and clipping; on a GPU also open_clip, if it is installed. Each system lives in a
-process of its own, which makes a step when it is told to: the steps of all systems alternate,
-whatever else the machine does hits all alike. Printed are medians and, as the ratio, the median
-over the rounds of a system's time by the first system's time in the same round.
+optimiser and clipping; on a GPU open_clip is measured as well if it is installed. Each system runs
+in its own process and makes one step per request. The steps of all systems alternate, so that
+other load on the machine affects all of them equally. The program prints medians; a ratio is the
+median over the rounds of a system's time divided by the first system's time in the same round.
 
-Three kinds of text: ``full``, all of 55 tokens, where nothing can be gained; ``titles``, of the
-lengths of product titles (65% of them have more than 15 words: Rozen et al. 2021), padded to the
-longest of the batch; ``titles55``, padded to 55, as ``padding='max_length'`` gives them. Every
-system is given the same tensors. Arithmetic is counted on what is really computed
-(torch.utils.flop_counter, 2 a multiplication with addition; matrix products and attention): on
-``full`` ECLIP's momentum model and decoder make it 1.37 times CLIP's, 1.40 with W_z and W_v on the
-tokens as Eq. 2 and 4 are written. ``of matmul`` is this arithmetic per second as a share of what
-one large matrix product reaches in the same precision. The last line is JSON.
+There are three kinds of text: ``full``: all texts have 55 tokens, so that no padding can be saved;
+``titles``: texts have the lengths of product titles (65% of them have more than 15 words: Rozen et
+al. 2021), padded to the longest of the batch; ``titles55``: the same padded to 55, as with
+``padding='max_length'``. All systems get the same tensors. The arithmetic is counted on the actual
+computation (torch.utils.flop_counter; 2 per multiplication with addition; matrix products and
+attention): on ``full`` ECLIP's momentum model and decoder make it 1.37 times CLIP's, and 1.40
+times with W_z and W_v on the tokens as Eq. 2 and 4 are written. ``of matmul`` is this arithmetic
+per second as a fraction of the rate of one large matrix product in the same precision. The last
+line is JSON.
 """
 
 import argparse
@@ -41,7 +42,7 @@ TEXTS = ('full', 'titles', 'titles55')
 
 
 class Worker:
-    """A system in its own process; answers one command at a time."""
+    """A system in its own process that answers one command at a time."""
 
     def __init__(self, name: str, args):
         environment, folder = dict(os.environ), None
@@ -58,10 +59,10 @@ class Worker:
         )
 
     def ask(self, *command: str):
-        """What the process answers, from JSON.
+        """Send a command and return the answer, parsed from JSON.
 
         Raises:
-            RuntimeError: the process has ended.
+            RuntimeError: The process has ended.
         """
         try:
             print(*command, file=self.process.stdin, flush=True)
@@ -75,9 +76,9 @@ class Worker:
 
 
 def work(args) -> None:
-    """The process of one system: reads commands, answers in JSON."""
+    """Run the process of one system: read commands and answer in JSON."""
     answers = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # whatever libraries print must not be taken for an answer
+    os.dup2(2, 1)  # keep output of libraries out of the answers
     system, image_size = build_system(args.worker, args)
     batches = {text: make_batch(args, image_size, text) for text in TEXTS}
     on_gpu = args.device.startswith('cuda')
@@ -101,7 +102,7 @@ def work(args) -> None:
         return 2 * side**3 / min(seconds(lambda: x @ x) for _ in range(10))
 
     def count(text: str) -> int:
-        # uncompiled, and the plain formula of attention: what the counter can look into
+        # uncompiled and with the plain formula of attention, which the counter can read
         torch.compiler.set_stance('force_eager')
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             system.step(batches[text])
@@ -125,13 +126,13 @@ def work(args) -> None:
 
 
 def measure(args) -> dict:
-    """Figures by text and system."""
+    """Measure all systems and return their figures by text and system."""
     workers = {name: Worker(name, args) for name in args.systems}
     try:
         results = {text: {} for text in args.texts}
         for text in args.texts:
             for worker in workers.values():
-                for _ in range(2):  # allocators, and compilation
+                for _ in range(2):  # warm up allocators and compilation
                     worker.ask('step', text)
             rounds = [
                 {name: worker.ask('step', text) for name, worker in workers.items()}
@@ -162,19 +163,19 @@ def measure(args) -> dict:
 
 
 def main() -> None:
-    """Measure all systems side by side, print the table."""
+    """Measure all systems side by side and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', nargs='?', default='configs/eclip_vitb16.py')
     parser.add_argument('--batch-size', type=int, default=24, help='at least the 20 queries')
     parser.add_argument('--layers', type=int, help='of both towers; half as many decoder blocks')
     parser.add_argument('--precision', choices=('bf16', 'fp32'), default='bf16')
-    parser.add_argument('--median-tokens', type=float, default=24, help='of the titles')
+    parser.add_argument('--median-tokens', type=float, default=24, help='median of the titles')
     parser.add_argument('--steps', type=int, default=5, help='rounds, after a warm-up of two')
     parser.add_argument(
         '--clock',
         choices=('wall', 'cpu'),
         default='wall',
-        help='cpu: seconds of all threads, for a machine that others keep busy',
+        help='cpu: CPU seconds of all threads, for a machine with other load',
     )
     parser.add_argument('--texts', nargs='+', choices=TEXTS, default=TEXTS)
     parser.add_argument(
@@ -185,9 +186,9 @@ def main() -> None:
     )
     parser.add_argument(
         '--before',
-        help='folder of another checkout: its eclip, with its config, is measured too',
+        help='folder of another checkout, whose eclip and config are measured as well',
     )
-    parser.add_argument('--profile', action='store_true', help='where the time goes, by operator')
+    parser.add_argument('--profile', action='store_true', help='print the time of each operator')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--worker', help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -2,8 +2,8 @@
 
     python tools/compare.py configs/comparison/tiny.py --jobs 2
 
-An interrupted comparison goes on where it stopped when the command is given
-again. Ctrl-C ends it and loses nothing but the current epoch.
+The same command resumes an interrupted comparison. Ctrl-C loses only the
+current epoch.
 """
 
 import argparse
@@ -31,32 +31,33 @@ def parse_args():
     )
     parser.add_argument('experiment', help='experiment file, see configs/comparison')
     parser.add_argument(
-        '--work-dir', help='runs, tables and picture; default: work_dirs/{name of the experiment}'
+        '--work-dir',
+        help='folder of the results; default: work_dirs/{name of the experiment}',
     )
     parser.add_argument(
-        '--jobs', type=int, help='trainings at a time; default: one a GPU, or one a core'
+        '--jobs', type=int, help='trainings at a time; default: one per GPU, or one per core'
     )
-    parser.add_argument('--seeds', type=int, nargs='+', help="instead of the experiment's")
-    parser.add_argument('--only', nargs='+', metavar='NAME', help='these runs and variants')
+    parser.add_argument('--seeds', type=int, nargs='+', help="seeds that replace the experiment's")
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='only these runs and variants')
     parser.add_argument('--retest', action='store_true', help='evaluate finished trainings again')
-    parser.add_argument('--tables-only', action='store_true', help='run nothing, write tables')
+    parser.add_argument('--tables-only', action='store_true', help='write tables and run nothing')
     parser.add_argument('--report', type=Path, help='Markdown page to write, such as docs/x.md')
     return parser.parse_args()
 
 
 def run_missing(experiment, work_dir: Path, args) -> list[Path]:
-    """Train and test what is missing; the folders of what failed."""
+    """Train and test what is missing, and return the folders of failed jobs."""
     for name in args.only or ():
         choose(name, experiment.runs, '--only')
     for run in experiment.runs.values():
         prepare_catalogue(run.cfg)
-    slots = args.jobs or len(visible_gpus()) or num_cores()
-    scheduler = Scheduler(slots, say=lambda line: print(line, flush=True))
+    num_workers = args.jobs or len(visible_gpus()) or num_cores()
+    scheduler = Scheduler(num_workers, say=lambda line: print(line, flush=True))
     if failed := scheduler.run(rehearsals(experiment, work_dir)):
         raise SystemExit(f'{len(failed)} of the evaluations cannot run; nothing was trained')
     check_figures(experiment, work_dir)
     jobs, finished = plan_jobs(experiment, work_dir, args.only, args.retest)
-    print(f'{len(jobs)} jobs, {slots} at a time; {finished} are finished already', flush=True)
+    print(f'{len(jobs)} jobs, {num_workers} at a time; {finished} are finished', flush=True)
 
     def update(job):
         write_results(Results.collect(experiment, work_dir), work_dir)
@@ -65,7 +66,7 @@ def run_missing(experiment, work_dir: Path, args) -> list[Path]:
 
 
 def write_results(results: Results, work_dir: Path) -> None:
-    """``table.md`` and ``summary.json``, each whole or not at all."""
+    """Write ``table.md`` and ``summary.json``, each atomically."""
     texts = {
         'table.md': write_tables(results),
         'summary.json': json.dumps(results.summary(), indent=2),
@@ -75,7 +76,7 @@ def write_results(results: Results, work_dir: Path) -> None:
 
 
 def draw_bars(results: Results, work_dir: Path) -> None:
-    """The picture, of all figures that a run has."""
+    """Draw the bars of all figures for which a run has values."""
     experiment, figures, chances = results.experiment, {}, {}
     keys, names = experiment.bars
     labels = experiment.labels()
@@ -113,4 +114,4 @@ if __name__ == '__main__':
     try:
         main()
     except KeyboardInterrupt:
-        raise SystemExit('interrupted; the same command goes on from here') from None
+        raise SystemExit('interrupted; the same command resumes from here') from None

@@ -70,6 +70,7 @@ def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
             dataset,
             spread_indices(len(dataset), count),
             title=f'{work_dir.name}: held-out {dataset_cfg.split}',
+            evaluator=cfg.test_evaluator,
         )
         paths.append(work_dir / f'score_maps_{dataset_cfg.split}.png')
         sheet.save(paths[-1])

@@ -1,4 +1,4 @@
-"""Using a trained model from Python."""
+"""Use of a trained model from Python."""
 
 from eclip_mm.apis.prediction import (
     load_config_and_model,

@@ -1,4 +1,4 @@
-"""Pictures of what the model finds, after each validation."""
+"""A hook that draws what the model finds, after each validation."""
 
 from functools import partial
 
@@ -17,26 +17,24 @@ from eclip_mm.utils.dist import unwrap_model
 class PictureHook(Hook):
     """Draws score maps and retrieval sheets after each validation.
 
-    Photos and queries are spread evenly over each split of the validation
-    set, the same ones every time. The sheets go to the runner's visualizer as
-    ``score_maps_{split}`` and ``retrieval_{split}`` at the training step:
-    ``LocalVisBackend`` saves them in ``vis_data/vis_image``, TensorBoard shows
-    them with a slider over the steps. Only the main rank draws, and the
-    training's random state is left as it was. To switch it on::
+    Photos and queries are spread evenly over each split of the validation set
+    and are the same every time. The sheets go to the runner's visualizer as
+    ``score_maps_{split}`` and ``retrieval_{split}`` at the training step.
+    ``LocalVisBackend`` saves them in ``vis_data/vis_image``, and TensorBoard
+    shows them with a slider over the steps. Only the main rank draws, and the
+    training's random state does not change. To switch it on::
 
         custom_hooks = [dict(type='ProgressBarHook'), dict(type='PictureHook')]
 
     Args:
-        num_photos: score maps per split; 0 for none.
-        num_queries: queries per split; 0 for none. They search the pictures
-            that the validation has put through the model anyway; with several
-            ranks, the main rank's share of them.
-        candidates: boxes that are ranked on the score maps, as
-            :func:`~eclip_mm.apis.draw_score_maps` takes them.
-        protocol: what is right to find, as
-            :func:`~eclip_mm.apis.draw_retrieval` takes it.
-        feature: what is searched with, likewise.
-        interval: draw after every so many validations.
+        num_photos: number of score maps per split; 0 for none.
+        num_queries: number of queries per split; 0 for none. They search the
+            pictures that the validation has already encoded; with several
+            ranks, those of the main rank.
+        candidates: ``candidates`` of ``ProductGrounding``, to rank other boxes
+            than the validation's metric does.
+        protocol, feature: as in :func:`~eclip_mm.apis.draw_retrieval`.
+        interval: number of validations from one drawing to the next.
     """
 
     priority = 'LOW'
@@ -45,7 +43,7 @@ class PictureHook(Hook):
         self,
         num_photos: int = 6,
         num_queries: int = 4,
-        candidates: str | dict = 'objects',
+        candidates: str | dict | None = None,
         protocol: str = 'fine',
         feature: str = 'pred_instance_feat',
         interval: int = 1,
@@ -75,7 +73,7 @@ class PictureHook(Hook):
             self._draw_score_maps(runner)
         if self._seen:
             self._draw_retrieval(runner)
-        self._seen = []  # no memory of a gallery while training goes on
+        self._seen = []  # free the gallery's memory before the training continues
 
     def _draw_score_maps(self, runner) -> None:
         model = unwrap_model(runner.model)
@@ -85,6 +83,7 @@ class PictureHook(Hook):
                 dataset,
                 spread_indices(len(dataset), self.num_photos),
                 title=f'{split} step {runner.iter}'.strip(),
+                evaluator=runner.val_loop.evaluator.metrics,
                 candidates=self.candidates,
             )
             self._show(runner, 'score_maps', split, sheet)
@@ -120,5 +119,5 @@ class PictureHook(Hook):
 
 
 def _picture_at(dataset, indices: list[int], place: int):
-    """First picture of the item at ``indices[place]``, (3, H, W) uint8."""
+    """Return the first picture of the item at ``indices[place]``, (3, H, W) uint8."""
     return dataset[indices[place]]['inputs']['images'][0]

@@ -1,4 +1,4 @@
-"""A trained model on chosen items of a data set."""
+"""Predictions of a trained model on chosen items of a data set."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,14 +19,14 @@ from eclip_mm.structures import ProductDataSample
 
 
 def load_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> nn.Module:
-    """The model of a config with the weights of a checkpoint, in evaluation mode.
+    """Build the model of a config with the weights of a checkpoint, in evaluation mode.
 
     Initial weights that the config names (``pretrained``) are not read.
     """
     safe_loading.install()
     init_default_scope('eclip_mm')
     model_cfg = without_pretrained(cfg.model)
-    if cfg.get('data_preprocessor') is not None:  # beside the model, as Runner takes it, too
+    if cfg.get('data_preprocessor') is not None:  # Runner takes it beside the model as well
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = MODELS.build(model_cfg)
     load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
@@ -40,15 +40,16 @@ def load_config_and_model(
     catalogue: str | None = None,
     device: str = 'cpu',
 ) -> tuple[Config, nn.Module]:
-    """What a program that looks at a checkpoint starts with.
+    """Load a config and the model of a checkpoint.
 
     Args:
         config: config of the training, or one of configs/evaluation, which
             takes model and pipeline from the checkpoint.
-        checkpoint: file.
+        checkpoint: checkpoint file.
         options: dotted key -> value, changes of the config.
-        catalogue: for data sets that an evaluation config leaves open.
-        device: where the model goes.
+        catalogue: catalogue of data sets that an evaluation config leaves
+            open.
+        device: device of the model.
     """
     saved = {}
 
@@ -62,16 +63,16 @@ def load_config_and_model(
 
 
 def spread_indices(size: int, count: int) -> list[int]:
-    """``count`` indices spread evenly over a data set: no hand-picked examples."""
+    """Spread ``count`` indices evenly over a data set, so that no example is hand-picked."""
     count = min(size, count)
     return [k * size // count for k in range(count)]
 
 
 def split_datasets(dataset: Dataset) -> dict[str, Dataset]:
-    """The parts of a concatenated data set by the name of their split.
+    """Return the parts of a concatenated data set by the name of their split.
 
-    A data set that is not concatenated is its only part. Parts without a name,
-    or with one name for two, are called by their numbers.
+    A data set that is not concatenated is its only part. If a part has no name
+    or two have the same, all are named by their numbers.
     """
     parts = getattr(dataset, 'datasets', None) or [dataset]
     names = [getattr(part, 'split', '') for part in parts]
@@ -88,16 +89,16 @@ def predict_items(
     batch_size: int = 64,
     num_workers: int = 0,
 ) -> Iterator[tuple[torch.Tensor, ProductDataSample]]:
-    """Pictures and predictions of some items, in their order.
+    """Predict some items, in the order of their indices.
 
-    Draws nothing from torch's global random state.
+    torch's global random state does not change.
 
     Args:
         model: an ``ECLIP`` in evaluation mode.
         dataset: evaluation data set, such as ``ProductImageDataset``.
-        indices: of its items.
-        batch_size: items at a time.
-        num_workers: processes that read pictures; 0 reads them here.
+        indices: indices of the items.
+        batch_size: number of items at a time.
+        num_workers: processes that read pictures; 0 reads them in this one.
 
     Yields:
         The first picture, (3, H, W) uint8, and the sample with ``pred_*``.
@@ -107,7 +108,7 @@ def predict_items(
         batch_size=batch_size,
         num_workers=num_workers,
         collate_fn=collate_products,
-        generator=torch.Generator(),  # a loader seeds its workers even where it has none
+        generator=torch.Generator(),  # a loader draws a seed even without workers
     )
     for batch in loader:
         pictures = batch['inputs']['images'][:, 0]

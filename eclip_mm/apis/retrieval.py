@@ -1,4 +1,4 @@
-"""Sheets of what a trained model finds for a product, straight from a data set."""
+"""Sheets of queries and their retrieval results, from a model and a data set."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from eclip_mm.evaluation.functional import topk_similarity
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.visualization import retrieval_sheet
 
-#: protocol -> what query and right result have in common
+#: protocol -> the field that a right result has in common with the query
 RIGHT = {'fine': 'product_id', 'm5': 'category'}
 
 
 class NothingToFind(ValueError):
-    """No picture of a set has another one of its product or category."""
+    """No picture of a set has another picture of its product or category."""
 
 
 def draw_retrieval(
@@ -32,12 +32,12 @@ def draw_retrieval(
     title: str = '',
     **loading,
 ) -> Image.Image:
-    """A sheet of queries and what each finds among all other pictures of a data set.
+    """Draw queries and what each finds among all other pictures of a data set.
 
     Args:
         model: an ``ECLIP`` in evaluation mode.
-        dataset: evaluation data set, such as ``ProductImageDataset``: queries
-            and gallery.
+        dataset: evaluation data set, such as ``ProductImageDataset``, for
+            queries and gallery.
         num_queries, num_results, protocol, feature, title: see
             :func:`sheet_of_samples`.
         **loading: ``batch_size`` and ``num_workers`` of
@@ -56,7 +56,7 @@ def draw_retrieval(
 
 
 def keep_feature(sample: ProductDataSample, feature: str) -> ProductDataSample:
-    """A copy with one feature only: a whole gallery of these fits into memory."""
+    """Copy a sample with one feature only, so that a whole gallery fits into memory."""
     small = ProductDataSample(metainfo=sample.metainfo)
     small.set_data({feature: sample.get(feature).clone()})  # not a view of the whole batch
     return small
@@ -71,23 +71,24 @@ def sheet_of_samples(
     feature: str = 'pred_instance_feat',
     title: str = '',
 ) -> Image.Image:
-    """A sheet of queries and what each finds, from features that are there.
+    """Draw queries and what each finds, from features that are already computed.
 
-    Queries are spread evenly over those samples that have another one to find.
+    Queries are spread evenly over the samples for which there is something to
+    find.
 
     Args:
-        samples: N of them, with ``feature``.
-        load_picture: gives the picture of the sample at an index.
-        num_queries: rows of the sheet.
-        num_results: pictures found for each.
-        protocol: what is right: ``fine``, the same product_id; ``m5``, the
-            same category.
+        samples: N samples with ``feature``.
+        load_picture: returns the picture of the sample at an index.
+        num_queries: number of rows of the sheet.
+        num_results: number of results of each query.
+        protocol: right results have the same product_id (``fine``) or the same
+            category (``m5``).
         feature: field to search with.
         title: heading.
 
     Raises:
-        ValueError: unknown protocol.
-        NothingToFind: no sample has another one of its product or category.
+        ValueError: The protocol is unknown.
+        NothingToFind: No sample has another one of its product or category.
     """
     if protocol not in RIGHT:
         raise ValueError(f'unknown protocol {protocol!r}, one of {tuple(RIGHT)}')

@@ -1,4 +1,4 @@
-"""The features of several models in the plane, from one catalogue (Figure 5)."""
+"""t-SNE of the features of several models, from one catalogue (Figure 5)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,18 +15,19 @@ from eclip_mm.visualization import plot_tsne, tsne_plane
 def choose_samples(
     dataset: ProductImageDataset, num_products: int = 50, num_samples: int = 100
 ) -> list[int]:
-    """Pictures of some products, spread evenly: the same ones for every model.
+    """Choose pictures of some products, spread evenly and the same for every model.
 
     Args:
         dataset: every picture of a catalogue.
-        num_products: spread over those that have two pictures or more.
-        num_samples: pictures of each, spread over those that it has.
+        num_products: number of products, among those with at least two
+            pictures.
+        num_samples: maximal number of pictures of each product.
 
     Returns:
         Indices of items, ascending.
 
     Raises:
-        ValueError: fewer than two products have two pictures.
+        ValueError: Fewer than two products have two pictures.
     """
     _, starts, counts = np.unique(dataset.rows, return_index=True, return_counts=True)
     able = np.flatnonzero(counts > 1)
@@ -54,17 +55,17 @@ def draw_tsne(
     title: str = '',
     **loading,
 ) -> dict[str, dict[str, float]]:
-    """One panel a model, the same pictures in all of them.
+    """Draw one panel per model, with the same pictures in all of them.
 
     Args:
-        models: name -> model in evaluation mode and the catalogue's pictures
-            as its own pipeline makes them.
+        models: name -> (model in evaluation mode, the catalogue's pictures
+            from the model's own pipeline).
         out_file: picture to write.
         num_products, num_samples: see :func:`choose_samples`.
-        feature: field of the sample. The default sees the picture alone; an
-            instance feature is prompted with the product's title, which all
-            pictures of a product share.
-        perplexity, seed: of t-SNE.
+        feature: field of the sample. The default is the feature of the picture
+            alone; an instance feature is prompted with the product's title,
+            which all pictures of a product share.
+        perplexity, seed: parameters of t-SNE.
         title: heading.
         **loading: ``batch_size`` and ``num_workers`` of
             :func:`~eclip_mm.apis.predict_items`.
@@ -74,7 +75,7 @@ def draw_tsne(
         :func:`~eclip_mm.evaluation.functional.separation.cluster_separation`.
 
     Raises:
-        ValueError: the models' data sets differ in their pictures.
+        ValueError: The models' data sets have different pictures.
     """
     panels, products, pictures = {}, None, None
     for name, (model, dataset) in models.items():

@@ -1,1 +1,1 @@
-"""Several configs on one catalogue with the same seeds, steps and data: training and tables."""
+"""Training and comparison of several configs with the same seeds, steps and data."""

@@ -1,4 +1,4 @@
-"""Statements of an experiment that its figures can bear out or not."""
+"""Claims of an experiment and their verdicts."""
 
 import re
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Claim:
         text: as the experiment states it.
         ours, theirs: names of runs or variants.
         figure: key of the figure, in [0, 1].
-        margin: largest difference that counts as little, in [0, 1]; None
-            where the claim is that ``ours`` is the higher one.
+        margin: largest difference that counts as none, in [0, 1]; None if the
+            claim is that ``ours`` is higher.
         paper: what the paper reports, in words.
     """
 
@@ -42,7 +42,7 @@ class Claim:
             claim: the statement, or ``dict(claim=..., paper=...)``.
 
         Raises:
-            ValueError: It has neither of the two forms.
+            ValueError: The statement has neither of the two forms.
         """
         stated = dict(claim=claim) if isinstance(claim, str) else dict(claim)
         text, paper = str(stated.pop('claim', '')), stated.pop('paper', '')
@@ -58,19 +58,20 @@ class Claim:
 def judge(
     claim: Claim, ours: dict[int, float], theirs: dict[int, float]
 ) -> tuple[str, Estimate | None]:
-    """Whether a claim holds outside the error bars of the paired difference.
+    """Decide by the interval of the paired difference whether a claim holds.
 
-    ``A > B`` holds where the whole interval of A - B lies above 0, and does
-    not hold where it lies below. ``A ~ B within m`` holds where the whole
-    interval lies in [-m, m], and does not where it lies outside. Otherwise it
-    is undecided: more seeds could tell. A single seed decides nothing.
+    ``A > B`` holds if the whole interval of A - B lies above 0, and does not
+    hold if it lies below. ``A ~ B within m`` holds if the whole interval lies
+    in [-m, m], and does not hold if it lies outside. Otherwise the claim is
+    undecided, and more seeds could decide it. A single seed decides nothing.
 
     Args:
         claim: the claim.
         ours, theirs: seed -> figure.
 
     Returns:
-        The verdict and the difference; None where no seed has both.
+        The verdict and the difference; the difference is None if no seed has
+        both.
     """
     difference = paired_difference(ours, theirs)
     if difference is None:

@@ -1,4 +1,4 @@
-"""What is compared: runs, variants, seeds, tables and claims of an experiment file."""
+"""Experiment files: runs, variants, seeds, tables and claims of a comparison."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from eclip_mm.comparison.runs import Run, check_keys, choose, load_runs
 KEYS = {
     'title': 'heading of the report',
     'runs': 'name -> config to train (path from this file), or dict(config, cfg_options)',
-    'variants': 'name -> dict(of=run, cfg_options): its checkpoints evaluated otherwise',
+    'variants': 'name -> dict(of=run, cfg_options): another evaluation of its checkpoints',
     'seeds': 'one training of each run per seed',
     'evaluation': 'config without a model, whose test set and metrics replace those of all runs',
     'cfg_options': 'dotted key -> value, for all runs',
     'tables': 'dict(title, columns, rows) each',
-    'claims': 'statements to check',
-    'bars': 'dict(figures, runs) of the picture; default: all that the tables hold',
+    'claims': 'claims to check',
+    'bars': 'dict(figures, runs) of the picture; default: all of the tables',
     'notes': 'Markdown file that the report includes',
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; ``paper`` has a percentage or None for each column."""
+    """A row of a table, where ``paper`` has a percentage or None for each column."""
 
     run: str | None
     label: str
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``columns`` are (figure, label)."""
+    """A table, where ``columns`` are pairs (figure, label)."""
 
     title: str
     columns: list[tuple[str, str]]
@@ -43,12 +43,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment file, checked.
+    """The checked content of an experiment file.
 
     Attributes:
-        path: of the file.
-        runs: name -> run, variants after what they are variants of.
-        figures: keys that tables, claims and bars ask for.
+        path: path of the file.
+        runs: name -> run; a variant comes after its run.
         bars: (figures, runs) of the picture.
     """
 
@@ -63,12 +62,13 @@ class Experiment:
 
     @property
     def figures(self) -> list[str]:
+        """Keys of the figures in tables, claims and bars."""
         keys = [key for table in self.tables for key, _ in table.columns]
         keys += [claim.figure for claim in self.claims] + list(self.bars[0])
         return list(dict.fromkeys(keys))
 
     def labels(self) -> dict[str, str]:
-        """Name -> what the first table that has it calls it; two never have the same."""
+        """Return name -> label in the first table that has the run; labels are unique."""
         labels = {name: name for name in self.runs}
         for table in reversed(self.tables):
             labels.update({row.run: row.label for row in table.rows if row.run})
@@ -83,14 +83,14 @@ def load_experiment(path: str | Path, seeds=None) -> Experiment:
     """Read an experiment file and check every name in it.
 
     Args:
-        path: mmengine-style config, keys of :data:`KEYS`. Names that begin
-            with ``_`` are the file's own.
-        seeds: instead of the file's.
+        path: mmengine-style config with the keys of :data:`KEYS`. Names that
+            begin with ``_`` are for the file's own use.
+        seeds: seeds that replace those of the file.
 
     Raises:
-        KeyError: a name that does not exist: key, run, config option.
-        ValueError: runs differ in steps or data, or a value is malformed.
-        FileNotFoundError: a config or the notes are missing.
+        KeyError: A key, run or config option does not exist.
+        ValueError: Runs differ in steps or data, or a value is malformed.
+        FileNotFoundError: A config or the notes are missing.
     """
     path = Path(path)
     content = {
@@ -139,7 +139,7 @@ def _read_table(table: dict, runs: dict, path: Path) -> Table:
         if len(paper) != len(columns):
             raise ValueError(
                 f'{where}, row {name!r}: paper has {len(paper)} figures for {len(columns)} '
-                'columns; put None where the paper has none'
+                'columns; give None for a column that the paper does not have'
             )
         rows.append(Row(name, row.get('label', name), paper))
     return Table(table['title'], columns, rows)

@@ -1,4 +1,4 @@
-"""The config that a run was started with, kept so that a later change is noticed."""
+"""Records of the config of each run, to detect later changes."""
 
 import copy
 from pathlib import Path
@@ -10,7 +10,7 @@ from eclip_mm.config.loading import RUNNER_KEYS, CachedTextConfig
 from eclip_mm.utils.files import write_whole_text
 
 RECORD = 'frozen_config.py'
-# parts of a config that leave the weights as they are
+# parts of a config that do not affect the weights
 _NOT_TRAINING = (
     'test_',
     'val_',
@@ -23,17 +23,17 @@ _NOT_TRAINING = (
     'default_hooks.logger',
     f'default_hooks.{EVALUATION_HOOK}',
 )
-# hooks that show or measure, and train nothing
+# hooks that only show or measure
 _WATCHING = ('ClassPromptHook', 'PictureHook', 'ProgressBarHook')
 _EVALUATION = ('test_', f'default_hooks.{EVALUATION_HOOK}')
-_NOTHING = '(not there)'
+_NOTHING = '(missing)'
 
 
 def freeze(run: Run, seed: int) -> Config:
-    """The config of one training: this seed, no validation, the last checkpoint kept.
+    """Make the config of one training: one seed, no validation, only the last checkpoint.
 
     ``randomness.seed`` is also the seed of sampler, augmentations and prompts
-    (``StepSeedHook``); the catalogue has its own and stays the same.
+    (``StepSeedHook``). The catalogue has a seed of its own and stays the same.
     """
     cfg = copy.deepcopy(run.cfg)
     cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, str(run.path))
@@ -48,22 +48,22 @@ def freeze(run: Run, seed: int) -> Config:
 
 
 def write_record(cfg: Config, folder: Path) -> None:
-    """Keep a config in a folder, whole or not at all."""
+    """Write a config into a folder atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole_text(folder / RECORD, cfg.pretty_text)
 
 
 def read_record(folder: Path) -> Config:
-    """The kept config, with its ``custom_imports`` done."""
+    """Read a folder's config and run its ``custom_imports``."""
     return Config.fromfile(folder / RECORD)
 
 
 def changed_keys(folder: Path, cfg: Config) -> tuple[list[str], bool]:
-    """What a config says otherwise than the one kept in a folder.
+    """Compare a config with the one recorded in a folder.
 
     Returns:
-        A line ``key: old -> new`` for each difference that the weights depend
-        on, and whether there is one in the evaluation alone.
+        A line ``key: old -> new`` for each difference that affects the
+        weights, and whether there is a difference in the evaluation.
     """
     kept = Config.fromfile(folder / RECORD, import_custom_modules=False)
     old, new = _flatten(kept._cfg_dict), _flatten(cfg._cfg_dict)
@@ -79,7 +79,7 @@ def changed_keys(folder: Path, cfg: Config) -> tuple[list[str], bool]:
 
 
 def _flatten(node, prefix: str = '') -> dict:
-    """Dotted key -> value, of what a Runner reads."""
+    """Return dotted key -> value of all that a Runner reads."""
     if isinstance(node, dict | ConfigDict):
         items = node.items()
     elif isinstance(node, list | tuple):

@@ -1,9 +1,9 @@
-"""One training and its test, or one test, in a process of its own.
+"""Process that runs one training and its test, or one test.
 
     python -m eclip_mm.comparison.job FOLDER [--checkpoint-of FOLDER] [--untrained]
 
-Started by ``tools/compare.py`` with the config in ``FOLDER``; writes
-``FOLDER/metrics.json`` when all is done.
+``tools/compare.py`` starts it with the config in ``FOLDER``; at the end it
+writes ``FOLDER/metrics.json``.
 """
 
 import argparse
@@ -27,7 +27,7 @@ METRICS_FILE = 'metrics.json'
 
 
 def read_metrics(folder: Path) -> dict | None:
-    """What a finished job left: ``figures``, ``checkpoint``, ``trained``, ``seconds``."""
+    """Read a finished job's ``figures``, ``checkpoint``, ``trained`` and ``seconds``."""
     path = folder / METRICS_FILE
     return json.loads(path.read_text()) if path.exists() else None
 
@@ -36,17 +36,19 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
     """Train and test, or test only.
 
     Args:
-        folder: has the config; gets logs, checkpoints and the metrics.
-        checkpoint_of: folder of the finished training to test instead.
-        untrained: test the weights of the start.
+        folder: contains the config; receives logs, checkpoints and metrics.
+        checkpoint_of: folder of a finished training to test; nothing is
+            trained then.
+        untrained: test the initial weights.
 
     Returns:
-        What is written: ``figures``; ``checkpoint``, the file's name;
-        ``trained``, an id of the training; ``seconds`` that this process took.
+        The written metrics: ``figures``; ``checkpoint``, the name of its file;
+        ``trained``, an id of the training; ``seconds``, the duration of this
+        process.
     """
     start = time.time()
     cfg = read_record(folder)
-    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, 'config.py')  # the name mmengine saves it by
+    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, 'config.py')  # mmengine saves it by this name
     cfg.work_dir = str(folder)
     source, trained = checkpoint_of or folder, None
     if checkpoint_of is not None:
@@ -75,33 +77,32 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
 
 
 def load_weights(model, checkpoint: Path) -> None:
-    """Load all that a model has; what else the file holds is not needed.
+    """Load all weights of a model; the file may hold more.
 
     Raises:
-        ValueError: The checkpoint lacks something: figures of weights that
-            were never trained mean nothing.
+        ValueError: The checkpoint lacks a weight. Figures of untrained weights
+            would be meaningless.
     """
     state = read_checkpoint(checkpoint)['state_dict']
     if missing := model.load_state_dict(state, strict=False).missing_keys:
         raise ValueError(
-            f'{checkpoint} has no {missing[:5]}: the variant is another model than its run trained'
+            f'{checkpoint} has no {missing[:5]}: the variant has another model than its run'
         )
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint of a training, wherever its folder was moved to."""
+    """Return the newest checkpoint of a training, even if its folder was moved."""
     return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
 
 
 def end_with_parent(parent: int) -> None:
-    """No training goes on unseen: a process group ends when the process that began it is gone.
+    """End this process group when the process that started it is gone.
 
-    Where that is killed it can end nothing itself. The system then gives its
-    children another parent, which is what a thread here looks for.
+    A killed parent cannot end its children, which would train on unnoticed.
+    The system gives them another parent; a thread waits for this.
 
     Args:
-        parent: id of the process that has started this one, in a session of
-            its own.
+        parent: id of the process that started this one in a new session.
     """
 
     def wait():
@@ -117,15 +118,15 @@ def main():
     parser.add_argument('folder', type=Path)
     parser.add_argument('--checkpoint-of', type=Path)
     parser.add_argument('--untrained', action='store_true')
-    parser.add_argument('--parent', type=int, help='end as soon as this process is gone')
+    parser.add_argument('--parent', type=int, help='end when this process is gone')
     args = parser.parse_args()
     if args.parent is not None:
         end_with_parent(args.parent)
     with open(args.folder / 'lock', 'w') as lock:
         try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends
         except OSError:
-            raise SystemExit(f'{args.folder}: another process is at work here') from None
+            raise SystemExit(f'{args.folder}: another process is working here') from None
         run_job(args.folder, args.checkpoint_of, args.untrained)
 
 

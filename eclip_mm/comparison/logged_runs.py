@@ -1,4 +1,4 @@
-"""Finished trainings compared by what they logged: means over seeds, differences in pairs."""
+"""Comparison of finished trainings by their logs: means over seeds, paired differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class LoggedRun:
     """One training.
 
     Attributes:
-        path: its work_dir or scalars.json.
-        seed: of its config, None where that names none.
+        path: work_dir or scalars.json.
+        seed: seed in its config; None if there is none.
         epochs, iterations: the last ones logged.
-        evaluated: the iteration of the last figures.
+        evaluated: iteration of the last figures.
         figures: key -> last value.
     """
 
@@ -31,15 +31,15 @@ class LoggedRun:
 
 
 def read_run(path: str | Path, keys: Sequence[str]) -> LoggedRun:
-    """Last figures of a training, and how long it was.
+    """Read the last figures and the length of a training.
 
     Args:
         path: work_dir, or ``scalars.json`` with ``config.py`` beside it.
         keys: logged scalars.
 
     Raises:
-        FileNotFoundError: there is no log.
-        KeyError: it has no figure of a key.
+        FileNotFoundError: There is no log.
+        KeyError: The log has no values of a key.
     """
     curves = load_curves(path)
     if missing := [key for key in keys if key not in curves]:
@@ -63,15 +63,15 @@ def _seed(config: Path) -> int | None:
 
 
 class LoggedComparison:
-    """Labels, each with the runs of its seeds; the first label is what others are set against.
+    """Comparison of labels, each with a run per seed, to the first label.
 
     Args:
         runs: label -> work_dirs.
         keys: logged scalars to compare.
 
     Raises:
-        ValueError: two runs of a label have the same seed.
-        FileNotFoundError, KeyError: as :func:`read_run`.
+        ValueError: Two runs of a label have the same seed.
+        FileNotFoundError, KeyError: As in :func:`read_run`.
     """
 
     def __init__(self, runs: Mapping[str, Sequence[str | Path]], keys: Sequence[str]):
@@ -79,7 +79,7 @@ class LoggedComparison:
         self.runs = {
             label: [read_run(path, keys) for path in paths] for label, paths in runs.items()
         }
-        #: pairs by seed; by place on the command line where a run names none
+        #: pair runs by their order on the command line, as some run has no seed
         self.by_place = any(run.seed is None for own in self.runs.values() for run in own)
         for label, own in self.runs.items():
             seeds = [run.seed for run in own]
@@ -87,25 +87,28 @@ class LoggedComparison:
                 raise ValueError(f'{label}: runs of seeds {seeds}; each seed counts once')
 
     def by_seed(self, label: str, key: str) -> dict[int, float]:
-        """Seed, or place -> last value."""
+        """Return seed (or position) -> last value."""
         return {
             place if self.by_place else run.seed: run.figures[key]
             for place, run in enumerate(self.runs[label])
         }
 
     def estimate(self, label: str, key: str) -> Estimate:
-        """Mean over seeds with its interval."""
+        """Return the mean over seeds with its interval."""
         return mean_interval(list(self.by_seed(label, key).values()))
 
     def difference(self, label: str, key: str) -> Estimate | None:
-        """To the first label, seed by seed; None of the first, or without a common seed."""
+        """Return the paired difference to the first label.
+
+        It is None for the first label itself and without a common seed.
+        """
         first = next(iter(self.runs))
         if label == first:
             return None
         return paired_difference(self.by_seed(label, key), self.by_seed(first, key))
 
     def warnings(self) -> list[str]:
-        """What keeps figures from being compared, in sentences; empty where nothing does."""
+        """List the reasons for which figures cannot be compared, as sentences."""
         found = []
         lengths = {(run.epochs, run.iterations) for own in self.runs.values() for run in own}
         if len(lengths) > 1:
@@ -120,9 +123,9 @@ class LoggedComparison:
         seeds = {label: sorted(self.by_seed(label, self.keys[0])) for label in self.runs}
         if len(set(map(tuple, seeds.values()))) > 1:
             shown = '; '.join(f'{label} {own}' for label, own in seeds.items())
-            found.append(f'seeds differ, differences are of common ones: {shown}.')
+            found.append(f'seeds differ, so differences are over common seeds: {shown}.')
         if self.by_place:
-            found.append('a run names no seed in its config.py: paired in the order given.')
+            found.append('a run has no seed in its config.py, so runs are paired in their order.')
         return found
 
     def _length(self, label: str) -> str:
@@ -130,7 +133,7 @@ class LoggedComparison:
         return ' and '.join(f'{epochs}/{iterations}' for epochs, iterations in lengths)
 
     def table(self, markdown: bool = False) -> str:
-        """Means, and differences to the first label, with 95% intervals.
+        """Format means and differences to the first label, with 95% intervals.
 
         Args:
             markdown: as in :func:`format_table`.
@@ -149,7 +152,7 @@ class LoggedComparison:
         return format_table(header, rows, markdown)
 
     def summary(self) -> dict:
-        """All of it as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         labels = {}
         for label, own in self.runs.items():
             differences = {key: self.difference(label, key) for key in self.keys}
@@ -162,7 +165,7 @@ class LoggedComparison:
 
 
 def show(estimate: Estimate | None, sign: str = '') -> str:
-    """``0.512 [0.490, 0.534]``, without the interval for a single seed; ``-`` for nothing."""
+    """Format ``0.512 [0.490, 0.534]``; a single seed has no interval, None gives ``-``."""
     if estimate is None:
         return '-'
     text = f'{estimate.mean:{sign}.3f}'

@@ -1,4 +1,4 @@
-"""Which jobs an experiment still needs."""
+"""Plan of the jobs that an experiment still needs."""
 
 import json
 from pathlib import Path
@@ -11,37 +11,38 @@ from eclip_mm.comparison.scheduler import Job
 
 
 def seed_folder(work_dir: Path, name: str, seed: int) -> Path:
-    """Where one training or variant of one seed leaves everything."""
+    """Return the folder of all output of one training or variant with one seed."""
     return work_dir / name / f'seed{seed}'
 
 
 def plan_jobs(
     experiment: Experiment, work_dir: Path, only=None, retest: bool = False
 ) -> tuple[list[Job], int]:
-    """Write the configs of what is to be done; skip what is finished.
+    """List the unfinished jobs and write their configs.
 
-    All seeds of a run come after the first seed of every run: a table with
-    every row is there as early as possible. The configs are written now, so
-    an edit of a config file while others train changes nothing.
+    The jobs are ordered by seed: the first seed of every run comes before any
+    second seed, so that a table with all rows exists as early as possible. The
+    configs are written now, so editing a config file while others train has no
+    effect.
 
     Args:
-        experiment: what to compare.
+        experiment: the experiment.
         work_dir: folder of all runs.
-        only: names of runs and variants; a variant brings its run with it.
+        only: names of runs and variants; the run of a variant is included.
         retest: evaluate finished trainings again.
 
     Returns:
-        Jobs in order, and the number of those that are finished already.
+        Jobs in order, and the number of finished jobs.
 
     Raises:
-        ValueError: a run was started with another config.
+        ValueError: A run was started with another config.
     """
     names = set(only or experiment.runs)
     names |= {experiment.runs[name].of for name in names} - {None}
     runs = [run for name, run in experiment.runs.items() if name in names]
     todo = [(run, seed) for seed in experiment.seeds for run in runs]
     frozen = {(run.name, seed): freeze(run, seed) for run, seed in todo}
-    for run, seed in todo:  # all of them, before anything is written
+    for run, seed in todo:  # check all of them before writing anything
         if run.of is None:
             _check_unchanged(seed_folder(work_dir, run.name, seed), frozen[run.name, seed])
     jobs, fresh = [], set()
@@ -72,17 +73,17 @@ def _check_unchanged(folder: Path, cfg) -> None:
         shown = '\n'.join(f'    {line}' for line in lines[:10])
         raise ValueError(
             f'{folder} was trained with another config (old -> new):\n{shown}\n'
-            'Remove the folder to train it anew, or choose another --work-dir'
+            'Remove the folder to train again, or choose another --work-dir'
         )
 
 
 def is_finished(folder: Path, cfg, source: Path | None) -> bool:
-    """Measured, and nothing that the figures depend on has changed since."""
+    """Tell whether a job has figures and nothing that they depend on has changed since."""
     metrics = read_metrics(folder)
     if metrics is None:
         return False
     lines, evaluation_changed = changed_keys(folder, cfg)
-    if lines or evaluation_changed:  # lines: of a variant; a run was checked before
+    if lines or evaluation_changed:  # a run's lines were checked before, a variant's were not
         return False
     if source is None:
         return True
@@ -91,10 +92,10 @@ def is_finished(folder: Path, cfg, source: Path | None) -> bool:
 
 
 def rehearsals(experiment: Experiment, work_dir: Path) -> list[Job]:
-    """A test of untrained weights for every evaluation that has no figures yet.
+    """Plan a test of untrained weights for every evaluation that has no figures yet.
 
-    Which figures an evaluation gives is known only once it has run. Asking
-    for one that does not exist should not come to light after the training.
+    The names of an evaluation's figures are known only after it has run. These
+    tests find out before the training whether a figure does not exist.
     """
     first: dict[str, Run] = {}
     for run in experiment.runs.values():
@@ -112,10 +113,10 @@ def rehearsals(experiment: Experiment, work_dir: Path) -> list[Job]:
 
 
 def check_figures(experiment: Experiment, work_dir: Path) -> None:
-    """Compare what tables, claims and bars ask for with what evaluations give.
+    """Check that evaluations give all figures of tables, claims and bars.
 
     Raises:
-        KeyError: a figure that no evaluation has; names the choices.
+        KeyError: No evaluation has a figure; the message lists the choices.
     """
     known: set[str] = set()
     for path in (work_dir / UNTRAINED).glob(f'*/{METRICS_FILE}'):

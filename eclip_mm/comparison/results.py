@@ -1,4 +1,4 @@
-"""All figures of an experiment, and their statistics."""
+"""The figures of an experiment and their statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from eclip_mm.comparison.statistics import Estimate, mean_interval
 
 @dataclass(frozen=True)
 class Results:
-    """What the finished jobs measured.
+    """The figures of the finished jobs.
 
     Attributes:
+        experiment: the experiment.
         figures: name -> seed -> key -> value.
         failed: name -> seeds whose job failed.
     """
@@ -26,7 +27,7 @@ class Results:
 
     @classmethod
     def collect(cls, experiment: Experiment, work_dir: Path, failed_folders=()) -> 'Results':
-        """Read every ``metrics.json`` that was measured with the experiment's present configs."""
+        """Read every ``metrics.json`` that was measured with the experiment's current configs."""
         figures: dict = {name: {} for name in experiment.runs}
         failed: dict = {name: [] for name in experiment.runs}
         for name, run in experiment.runs.items():
@@ -41,27 +42,27 @@ class Results:
         return cls(experiment, figures, failed)
 
     def by_seed(self, name: str, key: str) -> dict[int, float]:
-        """Seed -> figure, of those that have it."""
+        """Return seed -> figure for the seeds that have the figure."""
         return {seed: each[key] for seed, each in self.figures[name].items() if key in each}
 
     def estimate(self, name: str, key: str) -> Estimate | None:
-        """Mean over seeds with its interval; None without figures."""
+        """Return the mean over seeds with its interval; None without figures."""
         values = self.by_seed(name, key)
         return mean_interval(list(values.values())) if values else None
 
     def chance(self, name: str, key: str) -> float | None:
-        """Mean chance over seeds, None where the figure has none."""
+        """Return the mean chance over seeds; None if the figure has none."""
         estimate = self.estimate(name, f'{key}_chance')
         return estimate.mean if estimate else None
 
     def chances(self, key: str, names) -> tuple[float, float] | None:
-        """Least and greatest chance among runs: they differ where test sets do."""
+        """Return the smallest and largest chance among runs; test sets may differ."""
         values = [self.chance(name, key) for name in names]
         values = [value for value in values if value is not None]
         return (min(values), max(values)) if values else None
 
     def verdicts(self) -> list[dict]:
-        """Every claim with its verdict and the paired difference."""
+        """Return every claim with its verdict and the paired difference."""
         verdicts = []
         for claim in self.experiment.claims:
             ours = self.by_seed(claim.ours, claim.figure)
@@ -78,7 +79,7 @@ class Results:
         return verdicts
 
     def summary(self) -> dict:
-        """All of it as plain values for JSON.
+        """Return everything as plain values for JSON.
 
         Returns:
             ``seeds``; ``runs``: name -> ``seeds`` (seed -> figures),

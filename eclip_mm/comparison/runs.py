@@ -1,4 +1,4 @@
-"""The runs of an experiment: configs with all options merged in, and comparable."""
+"""The runs of an experiment: comparable configs with all options merged in."""
 
 import re
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from mmengine.config import Config
 from eclip_mm.config.from_checkpoint import complete_evaluation_config
 from eclip_mm.config.loading import close_match, load_config
 
-NAME = r'[\w.-]+'  # of a run
-UNTRAINED = 'untrained'  # folder of the figures before any training
+NAME = r'[\w.-]+'  # pattern of a run's name
+UNTRAINED = 'untrained'  # folder of the figures of untrained weights
 EVALUATION_HOOK = 'evaluation_hook_'
-# what makes runs comparable; a run that differs here is no ablation
+# comparable runs have the same values of these keys
 SHARED = (
     'synthetic',
     'train_cfg',
@@ -31,8 +31,8 @@ class Run:
     """One row of a comparison.
 
     Attributes:
-        name: also the folder's name.
-        path: the config file it comes from.
+        name: name of the run and of its folder.
+        path: the config file.
         cfg: the config with all options merged in.
         of: for a variant, the run whose checkpoints it evaluates.
     """
@@ -44,10 +44,10 @@ class Run:
 
 
 def choose(name: str, known, what: str) -> None:
-    """Check a name.
+    """Check that a name is known.
 
     Raises:
-        KeyError: It is unknown; the message has what it may be.
+        KeyError: The name is unknown; the message lists the choices.
     """
     if name not in known:
         meant = close_match(str(name), known)
@@ -58,14 +58,14 @@ def choose(name: str, known, what: str) -> None:
 
 
 def load_runs(path: Path, content: dict) -> dict[str, Run]:
-    """Runs, then variants, each with the common and its own options.
+    """Load runs, then variants, each with the common and its own options.
 
     Args:
-        path: of the experiment file.
-        content: what it holds.
+        path: path of the experiment file.
+        content: content of the experiment file.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: as ``load_experiment``.
+        FileNotFoundError, KeyError, ValueError: As in ``load_experiment``.
     """
     common, runs, own = content.get('cfg_options', {}), {}, {}
     evaluation = content.get('evaluation') and path.parent / content['evaluation']
@@ -97,8 +97,8 @@ def load_runs(path: Path, content: dict) -> dict[str, Run]:
     for name in runs:
         if not re.fullmatch(NAME, name) or name == UNTRAINED:
             raise ValueError(
-                f'{path}: {name!r} cannot be the name of a run: it becomes a folder and stands '
-                f'in claims. Use letters, digits, ".", "-" and "_", and not {UNTRAINED!r}'
+                f'{path}: {name!r} cannot be the name of a run, since it names a folder and is '
+                f'used in claims. Use letters, digits, ".", "-" and "_", and not {UNTRAINED!r}'
             )
     _check_shared(runs, path)
     return runs
@@ -107,12 +107,11 @@ def load_runs(path: Path, content: dict) -> dict[str, Run]:
 def replace_evaluation(cfg: Config, evaluation: Path) -> None:
     """Give a run the test set and the metrics of a config under configs/evaluation.
 
-    Model, pipeline and tokenizer are the run's own. Hooks of the evaluation
-    become default hooks, so that they are not taken for a change of the
-    training.
+    Model, pipeline and tokenizer stay those of the run. Hooks of the evaluation
+    become default hooks, so that they do not count as a change of the training.
 
     Args:
-        cfg: of the run; changed in place.
+        cfg: config of the run; changed in place.
         evaluation: config without a model.
 
     Raises:
@@ -120,7 +119,7 @@ def replace_evaluation(cfg: Config, evaluation: Path) -> None:
     """
     other = load_config(str(evaluation))
     if 'model' in other:
-        raise ValueError(f'{evaluation} has a model; an evaluation of several runs has none')
+        raise ValueError(f'{evaluation} has a model; the evaluation of several runs must not')
     complete_evaluation_config(other, cfg.to_dict(), None, str(cfg.filename))
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         cfg[key] = other[key]
@@ -164,6 +163,6 @@ def _check_shared(runs: dict[str, Run], path: Path) -> None:
             if value_of(run, key) != value_of(first, key):
                 raise ValueError(
                     f'{path}: runs {first.name!r} and {run.name!r} differ in {key}: '
-                    f'{value_of(first, key)} and {value_of(run, key)}. A comparison has the same '
-                    'steps and data for all; set it in cfg_options'
+                    f'{value_of(first, key)} and {value_of(run, key)}. All runs of a comparison '
+                    'have the same steps and data; set it in cfg_options'
                 )

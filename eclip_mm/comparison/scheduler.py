@@ -1,4 +1,4 @@
-"""Runs jobs in processes of their own, some at a time."""
+"""Scheduler of jobs in separate processes, several at a time."""
 
 import os
 import signal
@@ -19,12 +19,13 @@ class Job:
     """A process to run.
 
     Attributes:
-        name: for the progress lines.
-        kind: what it does, ``train`` or ``test``: jobs of the same kind take
-            about as long as each other.
-        folder: where its ``log.txt`` goes.
-        args: of ``python -m eclip_mm.comparison.job``, after the folder.
-        needs: folder of the job that must have gone well before.
+        name: name in the progress lines.
+        kind: ``train`` or ``test``; jobs of the same kind take about the same
+            time.
+        folder: folder of its ``log.txt``.
+        args: arguments of ``python -m eclip_mm.comparison.job`` after the
+            folder.
+        needs: folder of a job that must succeed first.
     """
 
     name: str
@@ -35,65 +36,68 @@ class Job:
 
 
 def remaining_seconds(
-    known: dict[str, list[float]], waiting: Sequence[Job], running: dict[Job, float], slots: int
+    known: dict[str, list[float]],
+    waiting: Sequence[Job],
+    running: dict[Job, float],
+    num_workers: int,
 ) -> float | None:
-    """Seconds until all is done.
+    """Estimate the seconds until all jobs are done.
 
     Args:
-        known: kind -> seconds that finished jobs of it took.
-        waiting: jobs to come.
-        running: job -> seconds that it has run.
-        slots: jobs at a time.
+        known: kind -> durations of finished jobs of this kind in seconds.
+        waiting: jobs that have not started.
+        running: job -> seconds since its start.
+        num_workers: number of jobs at a time.
 
     Returns:
-        None where nothing is known of a kind.
+        Seconds; None if no job of some kind has finished yet.
     """
     jobs = [*((job, 0.0) for job in waiting), *running.items()]
     if not all(known.get(job.kind) for job, _ in jobs):
         return None
     left = [max(0.0, fmean(known[job.kind]) - elapsed) for job, elapsed in jobs]
-    return max(sum(left) / slots, max(left))
+    return max(sum(left) / num_workers, max(left))
 
 
 class Scheduler:
-    """Runs jobs, ``slots`` at a time, each with its share of the cores.
+    """Runs jobs in worker processes, ``num_workers`` at a time.
 
     Several trainings with more threads than cores slow each other down many
-    times over, so each gets ``OMP_NUM_THREADS`` = cores / slots. Where there
-    are GPUs, slot k uses GPU k (modulo their number).
+    times over, so each gets ``OMP_NUM_THREADS`` = cores / workers. If there
+    are GPUs, worker k uses GPU k (modulo their number).
 
     Args:
-        slots: jobs at a time.
-        say: takes the progress lines.
+        num_workers: number of jobs at a time.
+        say: receives the progress lines.
     """
 
-    def __init__(self, slots: int, say: Callable[[str], None] = print):
-        self.slots = slots
+    def __init__(self, num_workers: int, say: Callable[[str], None] = print):
+        self.num_workers = num_workers
         self.say = say
         self._seconds: dict[str, list[float]] = {}
         self._running: dict[int, tuple[Job, subprocess.Popen, float]] = {}
 
     def run(self, jobs: Sequence[Job], done: Callable[[Job], None] = lambda job: None) -> dict:
-        """Run jobs in their order; one that needs another waits for it.
+        """Run jobs in their order; a job that needs another waits for it.
 
         Args:
-            jobs: what to run.
-            done: called after each that went well.
+            jobs: jobs to run.
+            done: called after each successful job.
 
         Returns:
-            Job -> why it failed, the tail of its log.
+            Failed job -> reason, with the end of its log.
 
         Raises:
-            KeyboardInterrupt: after the processes have been ended.
+            KeyboardInterrupt: Raised after all processes have been ended.
         """
         waiting, failed, num_done = list(jobs), {}, 0
         try:
             while waiting or self._running:
                 self._start_next(waiting, failed)
-                for slot, (job, process, start) in list(self._running.items()):
+                for worker, (job, process, start) in list(self._running.items()):
                     if process.poll() is None:
                         continue
-                    del self._running[slot]
+                    del self._running[worker]
                     seconds = time.time() - start
                     if process.returncode == 0:
                         self._seconds.setdefault(job.kind, []).append(seconds)
@@ -111,7 +115,7 @@ class Scheduler:
         return failed
 
     def _start_next(self, waiting: list[Job], failed: dict) -> None:
-        """Fill the slots; what needs a job that failed has failed, too."""
+        """Start jobs on idle workers; a job that needs a failed one fails as well."""
         for job in list(waiting):
             unfinished = {other.folder for other in waiting}
             unfinished |= {other.folder for other, _, _ in self._running.values()}
@@ -119,10 +123,11 @@ class Scheduler:
                 waiting.remove(job)
                 failed[job] = f'it needs {job.needs}, which failed'
                 self.say(f'{job.name}: FAILED, {failed[job]}')
-            elif job.needs not in unfinished and len(self._running) < self.slots:
+            elif job.needs not in unfinished and len(self._running) < self.num_workers:
                 waiting.remove(job)
-                slot = min(set(range(self.slots)) - set(self._running))
-                self._running[slot] = (job, _start(job, slot, self.slots), time.time())
+                worker = min(set(range(self.num_workers)) - set(self._running))
+                process = _start(job, worker, self.num_workers)
+                self._running[worker] = (job, process, time.time())
                 self.say(f'      {job.name}: started, {job.folder / "log.txt"}')
 
     def _left(self, waiting: list[Job]) -> str:
@@ -130,13 +135,13 @@ class Scheduler:
         running = {job: now - start for job, _, start in self._running.values()}
         if not waiting and not running:
             return ''
-        seconds = remaining_seconds(self._seconds, waiting, running, self.slots)
+        seconds = remaining_seconds(self._seconds, waiting, running, self.num_workers)
         left = f'; {len(waiting) + len(running)} to go'
         return left if seconds is None else f'{left}, about {show_seconds(seconds)}'
 
     def _end_all(self) -> None:
         processes = [process for _, process, _ in self._running.values()]
-        for process in processes:  # a session each: their loader workers end with them
+        for process in processes:  # each has a session, so its loader workers end with it
             _signal(process, signal.SIGTERM)
         for process in processes:
             try:
@@ -149,26 +154,26 @@ class Scheduler:
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def show_seconds(seconds: float) -> str:
-    """``42 s``, ``12 min`` or ``3 h 5 min``."""
+    """Format seconds as ``42 s``, ``12 min`` or ``3 h 5 min``."""
     if seconds < 120:
         return f'{seconds:.0f} s'
     minutes = round(seconds / 60)
     return f'{minutes} min' if minutes < 60 else f'{minutes // 60} h {minutes % 60} min'
 
 
-def _start(job: Job, slot: int, slots: int) -> subprocess.Popen:
+def _start(job: Job, worker: int, num_workers: int) -> subprocess.Popen:
     root = Path(__file__).resolve().parents[2]  # for custom_imports such as projects.filip
-    threads = str(max(1, num_cores() // slots))
+    threads = str(max(1, num_cores() // num_workers))
     env = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
     env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(root), os.environ.get('PYTHONPATH')]))
     env['PYTHONUNBUFFERED'] = '1'
     if gpus := visible_gpus():
-        env['CUDA_VISIBLE_DEVICES'] = gpus[slot % len(gpus)]
+        env['CUDA_VISIBLE_DEVICES'] = gpus[worker % len(gpus)]
     job.folder.mkdir(parents=True, exist_ok=True)
     with open(job.folder / 'log.txt', 'a') as log:
         return subprocess.Popen(
@@ -177,12 +182,12 @@ def _start(job: Job, slot: int, slots: int) -> subprocess.Popen:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=env,
-            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+            start_new_session=True,  # Ctrl-C reaches only this process, which ends the job
         )
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may be set to, one for each GPU of this process."""
+    """Return a value of CUDA_VISIBLE_DEVICES for each GPU of this process."""
     import torch
 
     named = [gpu for gpu in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if gpu]

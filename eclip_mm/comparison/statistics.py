@@ -1,4 +1,4 @@
-"""Means over seeds with intervals: Student's t, exactly, without a library."""
+"""Means over seeds with intervals by Student's t distribution, computed exactly."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ class Estimate(NamedTuple):
     """A mean over seeds.
 
     Attributes:
-        mean: of the n values.
-        low, high: ends of its 95% interval; None of a single value.
-        n: how many values.
+        mean: mean of the n values.
+        low, high: ends of its 95% interval; None for a single value.
+        n: number of values.
     """
 
     mean: float
@@ -23,7 +23,7 @@ class Estimate(NamedTuple):
 
     @property
     def half_width(self) -> float | None:
-        """Half the interval's length, what stands behind the ±."""
+        """Half of the interval's length, which is written after ±."""
         return None if self.low is None else (self.high - self.low) / 2
 
 
@@ -47,11 +47,11 @@ def t_coverage(t: float, freedom: int) -> float:
 
 
 def t_quantile(coverage: float, freedom: int) -> float:
-    """The t with P(|T| <= t) = ``coverage``; 4.303 for 95% and 2 degrees of freedom.
+    """Return the t with P(|T| <= t) = ``coverage``: 4.303 for 95% and 2 degrees of freedom.
 
     Raises:
-        ValueError: ``coverage`` is not between 0 and 1, or there is no degree
-            of freedom.
+        ValueError: ``coverage`` is not between 0 and 1, or ``freedom`` is less
+            than 1.
     """
     if not 0 < coverage < 1 or freedom < 1:
         raise ValueError(
@@ -70,19 +70,19 @@ def t_quantile(coverage: float, freedom: int) -> float:
 
 
 def mean_interval(values: Sequence[float], coverage: float = 0.95) -> Estimate:
-    """Mean of one figure over seeds, with the interval of the mean.
+    """Compute the mean of one figure over seeds, with the interval of the mean.
 
     ::
 
         mean ± t(coverage, n - 1) s / sqrt(n),   s^2 = sum (x_k - mean)^2 / (n - 1)
 
-    It says how far the mean over *other seeds* of the same training would
-    come out, on the same test set; the test set's own size is another matter
-    (``num_bootstrap`` of the metrics).
+    The interval covers the mean over other seeds of the same training on the
+    same test set. It does not cover other test sets; for these the metrics
+    have ``num_bootstrap``.
 
     Args:
         values: (n,) one figure per seed, n >= 1.
-        coverage: of the interval.
+        coverage: coverage of the interval.
 
     Raises:
         ValueError: There is no value, or one is not finite.
@@ -101,14 +101,14 @@ def mean_interval(values: Sequence[float], coverage: float = 0.95) -> Estimate:
 def paired_difference(
     ours: dict[int, float], theirs: dict[int, float], coverage: float = 0.95
 ) -> Estimate | None:
-    """Mean difference of two runs with its interval, seed by seed.
+    """Compute the mean difference of two runs with its interval, paired by seed.
 
-    The differences of equal seeds are what is averaged: what a seed does to
-    both (order of the data, augmentations) falls out.
+    The mean is over the differences of equal seeds, so an effect that a seed
+    has on both runs (order of the data, augmentations) cancels out.
 
     Args:
         ours, theirs: seed -> figure.
-        coverage: of the interval.
+        coverage: coverage of the interval.
 
     Returns:
         :func:`mean_interval` of ``ours - theirs``; None without a common seed.

@@ -1,4 +1,4 @@
-"""Validation and test loops whose metrics share one extraction and write their slices."""
+"""Validation and test loops whose metrics share one extraction and write their subgroups."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ class ProductValLoop(ValLoop):
     """mmengine's loop with two additions.
 
     A plain list of metrics becomes a ``ProductEvaluator``. Figures by category
-    or source, where a metric has ``slices``, go to ``slices_val.json`` in the
+    or source, where a metric has ``subgroups``, go to ``subgroups_val.json`` in the
     work directory, which holds those of the latest validation.
     """
 
@@ -25,13 +25,13 @@ class ProductValLoop(ValLoop):
     def run(self) -> dict:
         """Validate; returns the figures."""
         figures = super().run()
-        _write_slices(self, 'slices_val.json')
+        _write_subgroups(self, 'subgroups_val.json')
         return figures
 
 
 @LOOPS.register_module()
 class ProductTestLoop(TestLoop):
-    """The same for tests, to ``slices_test.json``."""
+    """The same for tests, to ``subgroups_test.json``."""
 
     def __init__(self, runner, dataloader, evaluator, **kwargs) -> None:
         super().__init__(runner, dataloader, _share(evaluator), **kwargs)
@@ -39,7 +39,7 @@ class ProductTestLoop(TestLoop):
     def run(self) -> dict:
         """Test; returns the figures."""
         figures = super().run()
-        _write_slices(self, 'slices_test.json')
+        _write_subgroups(self, 'subgroups_test.json')
         return figures
 
 
@@ -50,9 +50,9 @@ def _share(evaluator):
     return evaluator
 
 
-def _write_slices(loop, name: str) -> None:
+def _write_subgroups(loop, name: str) -> None:
     """The rows of all metrics, their figures named as in the results."""
-    metrics = [metric for metric in loop.evaluator.metrics if getattr(metric, 'slices', ())]
+    metrics = [metric for metric in loop.evaluator.metrics if getattr(metric, 'subgroups', ())]
     if not metrics or not is_main_process():
         return
     rows = [
@@ -63,5 +63,5 @@ def _write_slices(loop, name: str) -> None:
     path = Path(loop.runner.work_dir) / name
     content = dict(iter=loop.runner.iter, rows=rows)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    keys = dict.fromkeys(key for metric in metrics for key in metric.slices)
+    keys = dict.fromkeys(key for metric in metrics for key in metric.subgroups)
     print_log(f'figures by {" and ".join(keys)} are in {path}', logger='current')

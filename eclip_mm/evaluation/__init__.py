@@ -1,4 +1,4 @@
-"""Evaluation: metrics (with the framework) over functional (without)."""
+"""Evaluation: ``functional`` is plain arithmetic, ``metrics`` connect it to mmengine."""
 
 from eclip_mm.evaluation.evaluator import ProductEvaluator
 from eclip_mm.evaluation.metrics import (

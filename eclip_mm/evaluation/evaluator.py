@@ -1,4 +1,4 @@
-"""Extract once, measure many: one copy of the predictions for all metrics."""
+"""An evaluator that keeps one copy of the predictions for all metrics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,30 +14,31 @@ from eclip_mm.registry import EVALUATOR
 
 @EVALUATOR.register_module()
 class ProductEvaluator(Evaluator):
-    """Evaluator whose metrics share what they keep of a sample.
+    """Evaluator whose metrics share the arrays that they keep of a sample.
 
-    mmengine's evaluator lets each metric copy and gather on its own, so that
-    a feature that five metrics need is held and sent five times. Here
-    predictions become numpy once, all metrics keep references to the same
-    arrays, and the ranks gather once: one entry per sample with every
-    metric's record, in which pickle writes a shared array once. Only the main
-    rank holds the gathered set; it measures and sends the figures to the
-    others. Retrieval metrics that rank the same gallery for the same queries
-    search once. The figures are those of mmengine's evaluator.
+    In mmengine's evaluator each metric copies and gathers separately, so that
+    a feature that five metrics need is stored and sent five times. Here
+    predictions are converted to numpy once, all metrics keep references to the
+    same arrays, and the ranks gather once. A gathered entry holds every
+    metric's record of one sample; pickle writes an array that they share once.
+    Only the main rank holds the gathered set. It computes the figures and
+    sends them to the others. Retrieval metrics that rank the same gallery for
+    the same queries search once. The figures equal those of mmengine's
+    evaluator.
 
-    A metric that is no :class:`~eclip_mm.evaluation.ProductMetric` is run as
-    mmengine's evaluator runs it.
+    Metrics that are no :class:`~eclip_mm.evaluation.ProductMetric` run as in
+    mmengine's evaluator.
 
-    ``val_evaluator`` and ``test_evaluator`` may be a plain list of metrics
-    where the loop is ``ProductValLoop`` or ``ProductTestLoop``.
+    With ``ProductValLoop`` and ``ProductTestLoop``, ``val_evaluator`` and
+    ``test_evaluator`` may be a plain list of metrics.
 
     Args:
-        metrics: The metrics or their configs.
-        collect_device: ``cpu`` (through files that the main rank reads
-            one after the other; the default) or ``gpu`` (every rank receives
-            the whole set). Instead of the product metrics' own.
-        collect_dir: Folder for those files, which all ranks
-            see. Defaults to one under the working directory.
+        metrics: the metrics or their configs.
+        collect_device: ``cpu`` (the default; through files that the main rank
+            reads one after the other) or ``gpu`` (every rank receives the
+            whole set). It replaces the product metrics' own setting.
+        collect_dir: folder for those files, visible to all ranks. Defaults to
+            one under the working directory.
 
     Raises:
         ValueError: Unknown ``collect_device``, or ``collect_dir`` with ``gpu``.
@@ -64,9 +65,8 @@ class ProductEvaluator(Evaluator):
         """Let each metric keep what it needs of one batch.
 
         Args:
-            data_samples: Samples with
-                predictions.
-            data_batch: Batch of the loader.
+            data_samples: samples with predictions.
+            data_batch: batch of the loader.
         """
         samples = [s if isinstance(s, dict) else s.to_dict() for s in data_samples]
         for metric in self.others:
@@ -76,11 +76,11 @@ class ProductEvaluator(Evaluator):
             metric.process(data_batch, samples)
 
     def evaluate(self, size: int) -> dict:
-        """Gather once and measure.
+        """Gather once and compute the figures.
 
         Args:
-            size: Number of samples in the data set; what a distributed
-                sampler repeated beyond it is cut.
+            size: number of samples in the data set; samples that a distributed
+                sampler repeated beyond it are dropped.
 
         Returns:
             Figures of all metrics, the same on every rank.
@@ -112,12 +112,12 @@ class ProductEvaluator(Evaluator):
         return {key: value for part in parts for key, value in part.items()}
 
     def _measure(self, gathered: list) -> list[dict]:
-        """Figures of each of the shared metrics, from one row of records a sample."""
+        """Compute each product metric's figures from one row of records per sample."""
         retrieval = [m for m in self.shared if isinstance(m, ProductRetrieval)]
         shared_search = SharedSearch()
         for metric in retrieval:
             metric.search = shared_search
-        # the longest ranking first: it answers the others
+        # the longest ranking first, as the shorter ones can be cut from it
         depth = {id(metric): max(metric.topk) for metric in retrieval}
         order = sorted(range(len(self.shared)), key=lambda i: -depth.get(id(self.shared[i]), 0))
         figures: list = [None] * len(self.shared)
@@ -132,7 +132,7 @@ class ProductEvaluator(Evaluator):
 
 
 def _with_arrays(sample: dict) -> dict:
-    """The sample with its predictions as float32 arrays that own their memory."""
+    """Convert the predictions of a sample to float32 arrays that own their memory."""
     return {
         key: value.detach().float().cpu().numpy().copy()
         if key.startswith('pred_') and isinstance(value, torch.Tensor)

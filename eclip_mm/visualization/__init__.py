@@ -1,4 +1,4 @@
-"""Pictures and tables for people: score maps, retrieval sheets, curves, figures."""
+"""Pictures and tables for people: score maps, retrieval sheets, curves, tables of figures."""
 
 from eclip_mm.visualization.ablation_bars import plot_ablation_bars
 from eclip_mm.visualization.curves import load_curves, plot_curves

@@ -17,15 +17,15 @@ def plot_ablation_bars(
     columns: int = 3,
     title: str = '',
 ) -> Path:
-    """One panel per figure, one bar per run, as a PNG.
+    """Draw one panel per figure and one bar per run, as a PNG.
 
     Args:
-        figures: Figure -> run -> (mean, low, high) in [0, 1]; low
-            and high are None where there is no interval.
-        out_file: Picture to write; folders are made.
-        chances: Figure -> chance, drawn as a dotted line.
-        columns: Panels side by side.
-        title: Heading.
+        figures: figure -> run -> (mean, low, high) in [0, 1]; low and high are
+            None if there is no interval.
+        out_file: picture to write; missing folders are created.
+        chances: figure -> chance, drawn as a dotted line.
+        columns: number of panels side by side.
+        title: heading.
 
     Returns:
         ``out_file``.
@@ -43,7 +43,7 @@ def plot_ablation_bars(
         figsize=(3.4 * columns + 1.6, num_rows * (0.27 * len(runs) + 0.8) + 0.6),
         layout='constrained',
     )
-    # the last tick's number of one panel and the first one's of the next keep apart
+    # keep the last tick label of a panel and the first one of the next apart
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
     FigureCanvasAgg(figure)
     axes = figure.subplots(num_rows, columns, squeeze=False, sharey=True).ravel()

@@ -1,4 +1,4 @@
-"""Drawing shared by the sheets: pictures in, text, frames, grids. PIL only, no global state."""
+"""Drawing helpers of the sheets: pictures, text, frames and grids, with PIL only."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 WHITE = BACKGROUND = (255, 255, 255)
 INK = (25, 25, 25)
 FAINT_INK = (110, 110, 110)
-# Okabe and Ito's green and orange: told apart with every kind of colour vision.
+# Okabe and Ito's green and orange can be distinguished with every kind of colour vision.
 GREEN = (0, 158, 115)
 ORANGE = (230, 120, 0)
 GAP = 16  # between the cells of a sheet and around them, pixels
@@ -20,12 +20,12 @@ DASH = 6  # half the period of a dashed frame, pixels
 
 @lru_cache
 def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
-    """A font in pixels.
+    """Load a font.
 
     Args:
-        size: Height in pixels.
-        path: A TrueType/OpenType file. Defaults to DejaVu Sans,
-            which comes with matplotlib and has no Chinese: name a font such as
+        size: height in pixels.
+        path: a TrueType or OpenType file. Defaults to DejaVu Sans, which comes
+            with matplotlib and has no Chinese characters: give a font such as
             Noto Sans CJK for Chinese titles.
     """
     if path is None:
@@ -36,18 +36,14 @@ def load_font(size: int, path: str | None = None) -> ImageFont.FreeTypeFont:
 
 
 def to_pil(image) -> Image.Image:
-    """Any picture as PIL RGB.
+    """Convert any picture to PIL RGB.
 
     Args:
-        image: A PIL picture, a file, an
-            (H, W, 3) or (H, W) uint8 array, or a (3, H, W) uint8 tensor (what
-            the loader gives).
-
-    Returns:
-        Image: RGB.
+        image: a PIL picture, a file, an (H, W, 3) or (H, W) uint8 array, or a
+            (3, H, W) uint8 tensor as the loader gives it.
 
     Raises:
-        ValueError: Another shape or dtype.
+        ValueError: The picture has another shape or dtype.
     """
     if isinstance(image, (str, Path)):
         with Image.open(image) as opened:
@@ -71,7 +67,7 @@ def to_pil(image) -> Image.Image:
 
 
 def fit_scale(size: tuple[int, int], target: int) -> float:
-    """Factor that makes the longer side about ``target`` pixels.
+    """Return the factor that makes the longer side about ``target`` pixels.
 
     Small pictures are enlarged by a whole number, so that pixels stay square
     and boxes stay on pixel edges.
@@ -81,9 +77,9 @@ def fit_scale(size: tuple[int, int], target: int) -> float:
 
 
 def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int, max_lines: int) -> list[str]:
-    """Break text into lines of at most ``width`` pixels; what does not fit ends in '…'."""
+    """Break text into lines of at most ``width`` pixels; text that is too long ends in '…'."""
     lines, line = [], ''
-    # Characters, not words, where a word alone is too wide (Chinese has no spaces).
+    # Break between characters if a single word is too wide (Chinese has no spaces).
     for word in text.split():
         trial = f'{line} {word}'.strip()
         if font.getlength(trial) <= width:
@@ -117,18 +113,18 @@ def text_block(
     num_lines: int | None = None,
     margin: int = 2,
 ) -> Image.Image:
-    """Text on a white strip.
+    """Draw text on a white strip.
 
     Args:
-        text: What to write.
-        width: Width of the strip in pixels.
-        size: Font height in pixels.
-        max_lines: Lines at most.
+        text: the text.
+        width: width of the strip in pixels.
+        size: font height in pixels.
+        max_lines: maximal number of lines.
         colour: RGB.
-        font: See :func:`load_font`.
-        num_lines: Height of the strip in lines, so that strips
-            side by side align. Defaults to as many as the text takes.
-        margin: Pixels left free at both sides.
+        font: see :func:`load_font`.
+        num_lines: height of the strip in lines, so that strips side by side
+            align. Defaults to the number of lines of the text.
+        margin: pixels left free at both sides.
     """
     face = load_font(size, font)
     lines = wrap_text(text, face, width - 2 * margin, max_lines)
@@ -147,14 +143,14 @@ def draw_frame(
     width: int = 2,
     dashed: bool = False,
 ) -> None:
-    """A rectangle that stays visible on any ground: coloured, with a dark rim outside and in.
+    """Draw a coloured rectangle with dark edges, visible on any background.
 
     Args:
-        draw: Where to draw.
+        draw: drawing context of the canvas.
         box: xyxy in pixels of the canvas.
         colour: RGB.
-        width: Thickness of the coloured line in pixels.
-        dashed: Every other piece of the coloured line is left dark.
+        width: thickness of the coloured line in pixels.
+        dashed: every other segment of the coloured line is dark.
     """
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
@@ -177,12 +173,12 @@ def draw_frame(
 
 
 def draw_tags(draw: ImageDraw.ImageDraw, boxes: Sequence[Sequence[float]], colours) -> None:
-    """Number boxes 1, 2, ... in a corner of each, where no other number is in the way.
+    """Number boxes 1, 2, ..., each in a corner that no other number covers.
 
     Args:
-        draw: Where to draw.
+        draw: drawing context of the canvas.
         boxes: (K, 4) xyxy in pixels of the canvas.
-        colours: RGB ground of each number.
+        colours: RGB background of each number.
     """
     face, side = load_font(13), 17
     canvas_width, canvas_height = draw.im.size
@@ -207,7 +203,7 @@ def draw_tags(draw: ImageDraw.ImageDraw, boxes: Sequence[Sequence[float]], colou
 
 
 def stack(images: Sequence[Image.Image], horizontal: bool = False, gap: int = 0) -> Image.Image:
-    """Pictures in a row or a column on white, aligned at the left or top."""
+    """Put pictures in a row or a column on white, aligned at the top or left."""
     widths, heights = [im.width for im in images], [im.height for im in images]
     space = gap * (len(images) - 1)
     size = (
@@ -222,7 +218,7 @@ def stack(images: Sequence[Image.Image], horizontal: bool = False, gap: int = 0)
 
 
 def grid(images: Sequence[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
-    """Pictures in rows of ``columns`` cells, all cells of the largest size, on white.
+    """Put pictures in rows of ``columns`` cells on white; all cells have the largest size.
 
     Raises:
         ValueError: There is no picture.

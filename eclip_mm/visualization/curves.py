@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, in an order that keeps neighbours far apart.
+# Okabe and Ito's colours, ordered so that neighbours differ clearly.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 BOOKKEEPING = ('epoch', 'iter', 'step', 'time', 'data_time', 'memory', 'eta')
 
@@ -17,10 +17,10 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def find_scalars(path: str | Path) -> list[Path]:
-    """Log files of a run, oldest first.
+    """Find the log files of a run, oldest first.
 
     Args:
-        path: A ``scalars.json``, or a work_dir, which holds
+        path: a ``scalars.json``, or a work_dir with a
             ``<timestamp>/vis_data/scalars.json`` for each start and resume.
 
     Raises:
@@ -43,21 +43,21 @@ def find_scalars(path: str | Path) -> list[Path]:
 def load_curves(path: str | Path) -> Curves:
     """Read every logged scalar over training iterations.
 
-    Training rows carry their iteration. A validation row carries only the
-    epoch, or the iteration where the log is by iteration; it is put at the
+    Training rows contain their iteration. A validation row contains only the
+    epoch or, if the log is by iteration, the iteration. It is placed at the
     last iteration logged before it, or at its own if that is later. A resumed
-    run replaces what its predecessor logged from the same iteration on.
+    run replaces all rows of its predecessor from the same iteration on.
 
     Args:
-        path: As in :func:`find_scalars`.
+        path: as in :func:`find_scalars`.
 
     Returns:
         Key -> (iterations (n,) int64, values (n,) float64).
 
     Raises:
         FileNotFoundError: As in :func:`find_scalars`.
-        ValueError: A line is not JSON; named with file and number. A last line
-            cut off by a killed process is left out.
+        ValueError: A line is not JSON; the message names file and line. A last
+            line cut off by a killed process is ignored.
     """
     points: dict[str, dict[int, float]] = {}
     for file in find_scalars(path):
@@ -67,7 +67,7 @@ def load_curves(path: str | Path) -> Curves:
             for values in points.values():
                 for iteration in [i for i in values if i >= first]:
                     del values[iteration]
-        # Validation before the first training row belongs to the point of resumption.
+        # A validation before the first training row belongs to the iteration resumed from.
         last = max((i for values in points.values() for i in values), default=0)
         for row in rows:
             last = int(row['iter']) if 'iter' in row else max(last, int(row.get('step', 0)))
@@ -86,10 +86,10 @@ def load_curves(path: str | Path) -> Curves:
 
 
 def read_rows(file: Path) -> list[dict]:
-    """Rows of one ``scalars.json``, without a last one cut off by a killed process.
+    """Read the rows of one ``scalars.json``; ignore a last one cut off by a killed process.
 
     Raises:
-        ValueError: A line is not JSON; named with file and number.
+        ValueError: A line is not JSON; the message names file and line.
     """
     lines = [line for line in file.read_text().splitlines() if line.strip()]
     rows = []
@@ -104,10 +104,10 @@ def read_rows(file: Path) -> list[dict]:
 
 
 def default_keys(runs: Mapping[str, Curves]) -> list[str]:
-    """What a reader looks for: losses first, then figures that have a chance.
+    """Choose the keys to draw: losses first, then figures that have a chance.
 
-    Of figures at several cut-offs or thresholds (``R@5``, ``right_box@0.7``)
-    only that at 1 is taken: 30 panels would show nothing.
+    If a figure has several cut-offs or thresholds (``R@5``, ``right_box@0.7``),
+    only the one at 1 is drawn: 30 panels would be unreadable.
     """
     keys = dict.fromkeys(key for curves in runs.values() for key in curves)
     losses = [key for key in keys if 'loss' in key]
@@ -118,7 +118,7 @@ def default_keys(runs: Mapping[str, Curves]) -> list[str]:
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:
-    """Exponential mean without the bias of a start at zero; ``weight`` 0 changes nothing."""
+    """Exponential moving average without the bias of a zero start; ``weight`` 0 is identity."""
     if not 0 <= weight < 1:
         raise ValueError(f'the smoothing weight lies in [0, 1), got {weight}')
     out, mean, mass = np.empty_like(values), 0.0, 0.0
@@ -129,14 +129,14 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
 
 
 def over_seeds(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Curves of several seeds where all have a point.
+    """Restrict curves of several seeds to the iterations that all of them have.
 
     Args:
-        curves: Per seed iterations (n_s,) and values (n_s,).
+        curves: iterations (n_s,) and values (n_s,) of each seed.
 
     Returns:
-        Common iterations (n,) and values (S, n); n is 0 where no
-        iteration was logged by all.
+        Common iterations (n,) and values (S, n); n is 0 if there is no common
+        iteration.
     """
     steps = reduce(np.intersect1d, [steps for steps, _ in curves])
     return steps, np.stack([values[np.isin(own, steps)] for own, values in curves])
@@ -150,19 +150,19 @@ def plot_curves(
     smoothing: float = 0.0,
     title: str = '',
 ) -> Path:
-    """Curves of one or several runs, a panel for each key, as a PNG.
+    """Draw the curves of one or several runs, one panel per key, as a PNG.
 
     Args:
-        runs: Label -> ``scalars.json`` or work_dir; or several of
-            them, the seeds of one training: their mean is drawn, in a band
-            from the least to the greatest, as far as all were trained.
-        out_file: Picture to write; folders are made.
-        keys: Logged scalars to show. Defaults to all
-            losses and the headline figures (:func:`default_keys`).
-        columns: Panels side by side.
-        smoothing: Weight of :func:`smooth` for the losses, whose raw
-            values of a single run then stay visible as thin lines.
-        title: Heading.
+        runs: label -> ``scalars.json`` or work_dir. Several of them are the
+            seeds of one training: the plot shows their mean in a band from the
+            smallest to the largest value, over their common iterations.
+        out_file: picture to write; missing folders are created.
+        keys: logged scalars to show. Defaults to all losses and the main
+            figures (:func:`default_keys`).
+        columns: number of panels side by side.
+        smoothing: weight of :func:`smooth` for the losses. The raw values of a
+            single run stay visible as thin lines.
+        title: heading.
 
     Returns:
         ``out_file``.

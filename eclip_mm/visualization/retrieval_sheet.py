@@ -1,4 +1,4 @@
-"""What a query finds: rows of query and results, right ones framed."""
+"""Retrieval sheets: a row for each query and its results, with frames around right ones."""
 
 from collections.abc import Sequence
 
@@ -48,23 +48,23 @@ def retrieval_sheet(
     note: str = '',
     font: str | None = None,
 ) -> Image.Image:
-    """Query pictures, each with its first results in rank order.
+    """Draw query pictures, each with its first results in rank order.
 
     Args:
-        queries: Each ``{'image', 'title' (optional),
-            'prompt' (optional), 'results': [{'image', 'right': bool, 'title'
-            (optional)}, ...]}``, best first; pictures as
+        queries: each ``{'image', 'title' (optional), 'prompt' (optional),
+            'results': [{'image', 'right': bool, 'title' (optional)}, ...]}``,
+            best first; pictures as
             :func:`~eclip_mm.visualization.canvas.to_pil` takes them. A prompt
-            that belongs to a picture stands above its row. A query by words
-            has ``image=None`` and its title is set in large type.
-        num_results: Results shown per query.
-        size: Cell size in pixels.
-        title: Heading.
-        note: What else the line below the sheet says.
-        font: Font file, needed for Chinese.
+            that belongs to a picture is written above its row. A text query
+            has ``image=None``, and its title is set in large type.
+        num_results: number of results shown per query.
+        size: cell size in pixels.
+        title: heading.
+        note: further text for the line below the sheet.
+        font: font file, needed for Chinese.
 
     Returns:
-        Image: RGB; right results have a thick green frame and a tick.
+        RGB; right results have a thick green frame and a tick.
 
     Raises:
         ValueError: ``queries`` is empty.

@@ -1,4 +1,4 @@
-"""Where the model looks for a prompt: score maps over photos."""
+"""Score maps over photos: where the model looks for a prompt."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from eclip_mm.evaluation.functional import (
+    ALPHA,
     peak_points,
     right_candidates,
     score_boxes,
@@ -42,21 +43,17 @@ def overlay_score_map(
     colormap: str = 'inferno',
     size: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """A score map in colour over the greyed photo.
+    """Draw a score map in colour over the photo in grey.
 
-    The map is divided by its maximum: brightness compares places of one map,
-    not maps. Where S is low the photo shows through.
+    The map is divided by its maximum, so brightness compares places of one
+    map, not different maps. The photo shows through where S is low.
 
     Args:
-        image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`.
-        score_map: (h, w) non-negative, patch grid.
-        opacity: Of the colour where S is highest.
-        colormap: Name of a matplotlib colour map.
-        size: (width, height) of the result.
-            Defaults to that of the picture.
-
-    Returns:
-        Image: RGB.
+        image: a picture, see :func:`~eclip_mm.visualization.canvas.to_pil`.
+        score_map: (h, w) non-negative, on the patch grid.
+        opacity: opacity of the colour where S is highest.
+        colormap: name of a matplotlib colour map.
+        size: (width, height) of the result. Defaults to that of the picture.
     """
     image = to_pil(image)
     width, height = size or image.size
@@ -69,7 +66,7 @@ def overlay_score_map(
 
 
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Enlarge with hard pixels, shrink smoothly."""
+    """Resize a picture: enlarge with sharp pixels, shrink smoothly."""
     larger = size[0] >= image.width
     return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS)
 
@@ -81,36 +78,32 @@ def draw_score_map(
     title: str = '',
     gt_bboxes=(),
     candidates=(),
-    alpha: float = 0.5,
+    alpha: float = ALPHA,
     iou_thr: float = 0.5,
     num_ranked: int = 3,
     target_size: int = 256,
     font: str | None = None,
 ) -> Image.Image:
-    """One photo, its score map beside it, the prompt above.
+    """Draw a photo with its score map beside it and the prompt above.
 
-    The right boxes are green on both; on the map a cross marks the peak. The
-    best of ``candidates``, scored as ``ProductGrounding`` does, carry their
-    rank: right ones are white, wrong ones orange and dashed, which the lines
-    above say in words too.
+    The right boxes are green on both, and a cross marks the peak of the map.
+    The best of ``candidates``, scored as ``ProductGrounding`` does, are
+    numbered by rank. Right ones are white, wrong ones orange and dashed; the
+    lines above say the same in words.
 
     Args:
-        image: A picture, see :func:`~eclip_mm.visualization.canvas.to_pil`;
+        image: a picture, see :func:`~eclip_mm.visualization.canvas.to_pil`;
             small ones are enlarged by a whole factor.
-        score_map: (h, w) non-negative, patch grid.
-        prompt: The text that was searched for.
-        title: A line above it, such as the product_id.
+        score_map: (h, w) non-negative, on the patch grid.
+        prompt: the text that was searched for.
+        title: a line above the prompt, such as the product_id.
         gt_bboxes: (G, 4) xyxy pixels of ``image``.
-        candidates: (K, 4) likewise; may be empty.
-        alpha: Exponent of the area in the candidates' score.
-        iou_thr: Least IoU of a right candidate.
-        num_ranked: How many of the candidates are drawn.
-        target_size: About how many pixels the longer side of the photo
-            gets.
-        font: Font file, needed for Chinese.
-
-    Returns:
-        Image: RGB.
+        candidates: (K, 4) xyxy pixels of ``image``; may be empty.
+        alpha: exponent of the area in the candidates' score.
+        iou_thr: least IoU of a right candidate.
+        num_ranked: number of candidates drawn.
+        target_size: approximate length of the photo's longer side in pixels.
+        font: font file, needed for Chinese.
     """
     image = to_pil(image)
     img_shape = (image.height, image.width)
@@ -125,12 +118,12 @@ def draw_score_map(
         for box in gt_bboxes:
             draw_frame(draw, box * scale, GREEN, width=3)
     scores = score_boxes(upsample_score_map(score_map, img_shape), candidates, alpha)
-    # stable: of equal scores the first, as top1_box has it
+    # a stable sort ranks the first of equal scores first, as top1_box does
     order = np.argsort(-scores, kind='stable')[:num_ranked]
     right = right_candidates(candidates[order], gt_bboxes, iou_thr)
     draw = ImageDraw.Draw(heat)
     frames = candidates[order] * scale
-    frames[right] += [5, 5, -5, -5]  # inside the green frame, which it would hide
+    frames[right] += [5, 5, -5, -5]  # inside the green frame, so as not to hide it
     for frame, is_right in reversed(list(zip(frames, right, strict=True))):
         draw_frame(draw, frame, WHITE if is_right else ORANGE, dashed=not is_right)
     for x, y in peak_points(score_map, img_shape)[:4] * scale:
@@ -148,10 +141,10 @@ def draw_score_map(
     if prompt:
         parts.append(text_block(f'“{prompt}”', panels.width, 15, 2, INK, font, num_lines=2))
     if len(order) > 1:
-        shares = scores[order] / max(scores.max(), 1e-12)
+        relative = scores[order] / max(scores.max(), 1e-12)
         line = ' · '.join(
-            f'{rank} {"right" if is_right else "wrong"} {share:.0%}'
-            for rank, (is_right, share) in enumerate(zip(right, shares, strict=True), 1)
+            f'{rank} {"right" if is_right else "wrong"} {score:.0%}'
+            for rank, (is_right, score) in enumerate(zip(right, relative, strict=True), 1)
         )
         parts.append(text_block(line, panels.width, 12, 1, FAINT_INK, font))
     return stack([*parts, panels])
@@ -165,18 +158,15 @@ def score_map_sheet(
     font: str | None = None,
     **kwargs,
 ) -> Image.Image:
-    """Several score maps on one sheet.
+    """Draw several score maps on one sheet.
 
     Args:
-        items: Arguments of :func:`draw_score_map` for each.
-        columns: How many side by side.
-        title: Heading.
-        legend: A line below that says what the colours mean.
-        font: Font file, needed for Chinese.
-        **kwargs: Arguments of :func:`draw_score_map` for all.
-
-    Returns:
-        Image: RGB.
+        items: arguments of :func:`draw_score_map` for each.
+        columns: number of score maps side by side.
+        title: heading.
+        legend: explain the colours in a line below.
+        font: font file, needed for Chinese.
+        **kwargs: arguments of :func:`draw_score_map` for all.
 
     Raises:
         ValueError: ``items`` is empty.

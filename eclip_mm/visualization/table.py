@@ -1,4 +1,4 @@
-"""Figures of an evaluation as a table, on the screen and in files."""
+"""Tables of an evaluation's figures, for the terminal and for files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,20 @@ def metrics_table(
     markdown: bool = False,
     digits: int = 3,
 ) -> str:
-    """Figures of one or several runs side by side, chance beside them.
+    """Format the figures of one or several runs side by side, with chance.
 
     Args:
-        runs: Label -> metrics as an evaluator returns them
+        runs: label -> metrics as an evaluator returns them
             (``photos/right_box``, ``photos/right_box_chance``, ...).
-        keys: Figures to show, in this order.
-            Defaults to every one that has a ``_chance``, then the counts;
-            where none has a chance (detection), to all.
-        markdown: As in :func:`format_table`.
-        digits: Likewise.
+        keys: figures to show, in this order. Defaults to all figures with a
+            ``_chance``, then the counts; if no figure has a chance
+            (detection), to all.
+        markdown, digits: as in :func:`format_table`.
 
     Returns:
-        One row per figure; an interval follows a figure as
-        ``0.812 [0.790, 0.834]`` where the run has ``_low`` and ``_high``. The
-        last column is chance; where runs differ in it (another set was
-        measured) it reads ``differs``.
+        One row per figure. Its interval follows as ``0.812 [0.790, 0.834]`` if
+        the run has ``_low`` and ``_high``. The last column is chance; it is
+        ``differs`` if the runs' chances differ because their test sets do.
 
     Raises:
         KeyError: A key is in no run.
@@ -57,7 +55,7 @@ def metrics_table(
 def _figure(metrics: Mapping[str, float], key: str, digits: int):
     value = metrics.get(key)
     if value is not None and 'num_' in key.rpartition('/')[2]:
-        return int(value)  # a count: metrics hand out floats
+        return int(value)  # a count: metrics return floats
     if value is None or f'{key}_low' not in metrics:
         return value
     low, high = metrics[f'{key}_low'], metrics[f'{key}_high']
@@ -68,9 +66,9 @@ def write_metrics(metrics: Mapping[str, float], folder: str | Path, title: str) 
     """Save the figures of one evaluation as ``metrics.json`` and ``table.md``.
 
     Args:
-        metrics: As an evaluator returns them.
-        folder: Where both files go; made if it is not there.
-        title: What was evaluated: heading of ``table.md``.
+        metrics: as an evaluator returns them.
+        folder: folder for both files; created if it is missing.
+        title: heading of ``table.md``: what was evaluated.
 
     Returns:
         The same table for a terminal.

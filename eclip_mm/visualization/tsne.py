@@ -1,4 +1,4 @@
-"""Features in the plane, models side by side (Figure 5)."""
+"""t-SNE of features, one panel per model (Figure 5)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,28 +10,28 @@ from matplotlib.figure import Figure
 
 from eclip_mm.utils.env_check import check_analysis
 
-# Ten colours times five shapes tell fifty products apart.
+# Ten colours times five shapes distinguish fifty products.
 MARKERS = 'os^DP'
 
 
 def tsne_plane(feats, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
-    """t-SNE of features by cosine similarity; the same points at every call.
+    """Compute the t-SNE of features by cosine similarity, deterministically.
 
     Args:
         feats: (N, D), N >= 4, any length.
-        perplexity: About how many neighbours count; at most a third
-            of the points is used.
-        seed: Of the optimisation.
+        perplexity: approximate number of neighbours that count, limited to a
+            third of the points.
+        seed: seed of the optimisation.
 
     Returns:
-        ndarray: (N, 2) float32.
+        (N, 2) float32.
 
     Raises:
         EnvironmentCheckError: scikit-learn is not installed.
         ValueError: There are fewer than four points.
     """
     check_analysis()
-    # here, not above: no other picture needs the two packages
+    # imported here, as no other picture needs these packages
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -39,9 +39,9 @@ def tsne_plane(feats, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
     if len(feats) < 4:
         raise ValueError(f't-SNE needs at least four points, got {len(feats)}')
     norm = np.linalg.norm(feats, axis=1, keepdims=True)
-    feats = feats / np.where(norm > 0, norm, 1)  # Euclidean on the sphere: the order of cosine
+    feats = feats / np.where(norm > 0, norm, 1)  # on the sphere, Euclidean order = cosine order
     perplexity = min(perplexity, (len(feats) - 1) / 3)
-    # One thread: sums of several come in any order, and t-SNE magnifies the last bit.
+    # One thread: several add in any order, and t-SNE amplifies a difference in the last bit.
     with threadpool_limits(1):
         return TSNE(perplexity=perplexity, init='pca', random_state=seed).fit_transform(feats)
 
@@ -53,17 +53,17 @@ def plot_tsne(
     title: str = '',
     note: str = '',
 ) -> Path:
-    """Planes of several models side by side, their separation below each.
+    """Draw the planes of several models side by side, with their separation below.
 
     Args:
-        panels: Name of a model -> (points (N, 2), figures as
-            :func:`~eclip_mm.evaluation.functional.cluster_separation` gives
-            them, measured in the space of the features).
-        labels: (N,) product of each point, the same in all
-            panels; it has one colour and shape everywhere.
-        out_file: Picture to write; folders are made.
-        title: Heading.
-        note: A line at the bottom.
+        panels: name of a model -> (points (N, 2), figures of
+            :func:`~eclip_mm.evaluation.functional.separation.cluster_separation`,
+            measured on the features themselves).
+        labels: (N,) product of each point, the same in all panels; a product
+            has the same colour and shape everywhere.
+        out_file: picture to write; missing folders are created.
+        title: heading.
+        note: a line at the bottom.
 
     Returns:
         ``out_file``.

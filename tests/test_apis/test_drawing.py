@@ -1,4 +1,4 @@
-"""What goes onto the sheets: which pictures, in which order, with which boxes."""
+"""Content of the sheets: which pictures, in which order, with which boxes."""
 
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ def model():
 def test_examples_are_spread_evenly():
     assert spread_indices(10, 3) == [0, 3, 6]
     assert spread_indices(2, 5) == [0, 1]
-    # products of 3, 1, 4 and 2 pictures: the second cannot be compared with itself
+    # products with 3, 1, 4 and 2 pictures: the second has no pair
     rows = np.array([0, 0, 0, 1, 2, 2, 2, 2, 3, 3])
     dataset = SimpleNamespace(rows=rows, catalogue_path='c.parquet')
     assert choose_samples(dataset, 50, 100) == [0, 1, 2, 4, 5, 6, 7, 8, 9]

@@ -1,4 +1,4 @@
-"""Pictures while training: where they go, and that the training does not notice them."""
+"""Pictures while training: where they are written, and that they do not change the training."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ class CountSamples(BaseMetric):
 
 
 def run(folder, hooks, **overrides):
-    """4 steps with a validation of 8 fake products after each two; no seed per step."""
+    """Train 4 steps without a seed per step; validate 8 fake products after every second."""
     options = dict(
         epochs=2,
         train_dataloader=dict(
@@ -93,7 +93,7 @@ def test_nothing_to_find_is_a_warning_and_intervals_leave_out(tmp_path):
 
 
 def test_dropout_would_show_a_draw(tmp_path):
-    """The comparison above can fail."""
+    """A draw from the random state changes the weights, so the test above can fail."""
 
     @torch.no_grad()
     def draw(self, runner, metrics=None):

@@ -24,7 +24,7 @@ def test_both_forms_are_read():
         dict(paper='y'),
     ],
 )
-def test_other_forms_are_refused_with_the_right_ones(claim):
+def test_other_forms_are_an_error_that_names_both_forms(claim):
     with pytest.raises(ValueError, match="'A > B on FIGURE' or 'A ~ B within"):
         Claim.parse(claim)
 

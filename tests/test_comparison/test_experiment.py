@@ -1,4 +1,4 @@
-"""Experiment files: what they hold, and every bad name before anything runs."""
+"""Experiment files: their content, and errors for every bad name before anything runs."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_options_of_all_and_of_one_reach_the_configs(experiment):
     assert experiment.tables[0].rows[1].paper == (None,)
 
 
-def test_runs_of_one_label_are_told_apart(tmp_path):
+def test_runs_with_one_label_get_different_ones(tmp_path):
     rows = [dict(run='eclip', label='ours'), dict(run='noise', label='ours'), dict(run='clip')]
     experiment = load_experiment(write_experiment(tmp_path, tables=table(rows=rows)))
     labels = {'eclip': 'ours (eclip)', 'noise': 'ours (noise)', 'clip': 'clip'}
@@ -70,7 +70,7 @@ def test_bad_names_are_named_with_the_choices(tmp_path, changes, error, words):
         assert word in str(caught.value)
 
 
-def test_runs_with_other_steps_are_refused(tmp_path):
+def test_runs_with_other_steps_are_an_error(tmp_path):
     runs = dict(GOOD['runs'])
     runs['clip'] = dict(config=runs['eclip'], cfg_options={'train_cfg.max_epochs': 9})
     with pytest.raises(
@@ -101,7 +101,7 @@ def test_a_frozen_config_has_its_seed_and_no_validation(experiment):
     assert cfg.synthetic == run.cfg.synthetic and cfg.test_dataloader == run.cfg.test_dataloader
 
 
-def test_a_change_is_found_and_told_apart(experiment, tmp_path):
+def test_changes_of_training_and_evaluation_are_found(experiment, tmp_path):
     cfg = freeze(experiment.runs['eclip'], 0)
     write_record(cfg, tmp_path)
     assert changed_keys(tmp_path, cfg) == ([], False)
@@ -116,14 +116,14 @@ def test_a_change_is_found_and_told_apart(experiment, tmp_path):
     cfg.custom_hooks.append(dict(type='EMAHook'))
     lines, _ = changed_keys(tmp_path, cfg)
     assert lines == [
-        "custom_hooks.0.type: '(not there)' -> 'EMAHook'",
+        "custom_hooks.0.type: '(missing)' -> 'EMAHook'",
         'optim_wrapper.optimizer.lr: 0.001 -> 0.002',
         'synthetic.seed: 0 -> 1',
     ]
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs/comparison').glob('*.py')))
-def test_the_experiments_of_the_project_are_right(path, monkeypatch):
+def test_the_experiments_of_the_project_are_valid(path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))  # as tools/compare.py does, for projects/
     experiment = load_experiment(path)
     assert len(experiment.seeds) >= 3 and experiment.tables and experiment.claims

@@ -1,4 +1,4 @@
-"""What a variant loads."""
+"""Weights that a variant loads."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from eclip_mm.comparison.job import load_weights
 
 
-def test_weights_that_were_never_trained_are_refused(tmp_path):
+def test_untrained_weights_are_an_error(tmp_path):
     trained = nn.ModuleDict(dict(a=nn.Linear(2, 2), b=nn.Linear(2, 2)))
     torch.save(dict(state_dict=trained.state_dict()), tmp_path / 'epoch_1.pth')
     part = nn.ModuleDict(dict(a=nn.Linear(2, 2)))

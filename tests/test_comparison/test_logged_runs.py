@@ -1,4 +1,4 @@
-"""Finished trainings compared from hand-written logs."""
+"""Comparison of finished trainings from logs written by hand."""
 
 import json
 import runpy
@@ -48,7 +48,7 @@ def test_means_and_differences_by_hand(runs):
     ours, theirs = (comparison.estimate(label, KEY) for label in runs)
     assert ours.mean == pytest.approx(0.6) and theirs.mean == pytest.approx(0.4)
     assert ours.high == pytest.approx(0.6 + T2 * 0.1 / 3**0.5)
-    # paired by seed, not by place: -0.2, -0.1, -0.3 for seeds 0, 1, 2
+    # paired by seed, not by position: -0.2, -0.1, -0.3 for seeds 0, 1, 2
     difference = comparison.difference('CLIP', KEY)
     assert difference.mean == pytest.approx(-0.2) and difference.n == 3
     assert difference.low == pytest.approx(-0.2 - T2 * 0.1 / 3**0.5)
@@ -66,7 +66,7 @@ def test_pairs_have_the_same_seed(tmp_path):
     )
     comparison = LoggedComparison(runs, [KEY])
     assert comparison.difference('b', KEY)[:2] == (pytest.approx(0.3), None)
-    assert 'seeds differ, differences are of common ones: a [0, 1]; b [1, 2]' in ''.join(
+    assert 'seeds differ, so differences are over common seeds: a [0, 1]; b [1, 2]' in ''.join(
         comparison.warnings()
     )
     with pytest.raises(ValueError, match=r'b: runs of seeds \[2, 2\]'):
@@ -83,7 +83,7 @@ def test_without_configs_runs_are_paired_in_their_order(tmp_path):
     assert ['no seed' in text for text in comparison.warnings()] == [True]
 
 
-def test_it_tells_what_cannot_be_compared(tmp_path):
+def test_warnings_name_what_cannot_be_compared(tmp_path):
     runs = dict(
         a=[write_run(tmp_path / 'a', 0.5, 0)],
         b=[write_run(tmp_path / 'b', 0.5, 0, iterations=6)],

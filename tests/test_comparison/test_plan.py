@@ -1,4 +1,4 @@
-"""Which jobs are still to do, after what happened before."""
+"""Jobs that are left to do after earlier jobs."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_each_run_and_seed_is_a_job_and_variants_wait(experiment, tmp_path):
     assert 'seed=3)' in frozen[0] and 'seed=4)' in frozen[1]
 
 
-def test_finished_ones_are_skipped_until_their_evaluation_changes(experiment, tmp_path):
+def test_finished_jobs_are_skipped_until_their_evaluation_changes(experiment, tmp_path):
     plan_jobs(experiment, tmp_path)
     for name in experiment.runs:
         finish(tmp_path, name, 3)

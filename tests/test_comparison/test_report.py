@@ -71,7 +71,7 @@ def test_the_table_by_hand(results):
     assert squeezed(TABLE) in squeezed(text)
 
 
-def test_what_was_not_run_is_missing_and_not_failed(experiment, tmp_path):
+def test_jobs_that_have_not_run_are_missing_and_not_failed(experiment, tmp_path):
     text = write_tables(Results.collect(experiment, tmp_path))
     assert text.count('missing') == 6 and 'failed' not in text
 

@@ -1,4 +1,4 @@
-"""Processes: how many at a time, what waits, what fails, and that none is left behind."""
+"""Processes of a comparison: number at a time, order, failures, and that none is left behind."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from eclip_mm.comparison.scheduler import (
     show_seconds,
 )
 
-# stands for the real job: does what the code in its folder says
+# replaces the real job: runs the code in its folder
 FAKE = (sys.executable, '-c', 'import sys; exec(open(sys.argv[1] + "/code.py").read())')
 
 
@@ -36,7 +36,7 @@ def make_job(tmp_path):
     return make
 
 
-def test_a_failure_is_told_and_only_what_needs_it_is_left_out(make_job):
+def test_a_failure_is_reported_and_skips_only_the_jobs_that_need_it(make_job):
     lines, done = [], []
     bad = make_job('bad', 'print("reading"); raise SystemExit("no such file: x")')
     hopeless = make_job('hopeless', '', needs=bad.folder)
@@ -58,15 +58,15 @@ log.write('end\\n')
 """
 
 
-@pytest.mark.parametrize('slots', [1, 2])
-def test_never_more_than_the_slots_and_each_its_share_of_cores(make_job, tmp_path, slots):
-    Scheduler(slots, lambda line: None).run([make_job(str(i), NOTE) for i in range(4)])
-    at_work, most = 0, 0
+@pytest.mark.parametrize('num_workers', [1, 2])
+def test_workers_run_one_job_each_and_divide_the_cores(make_job, tmp_path, num_workers):
+    Scheduler(num_workers, lambda line: None).run([make_job(str(i), NOTE) for i in range(4)])
+    running, most = 0, 0
     for line in (tmp_path / 'events').read_text().splitlines():
-        at_work += 1 if line.startswith('start') else -1
-        most = max(most, at_work)
-        assert line in ('end', f'start {max(1, num_cores() // slots)}')
-    assert most == slots
+        running += 1 if line.startswith('start') else -1
+        most = max(most, running)
+        assert line in ('end', f'start {max(1, num_cores() // num_workers)}')
+    assert most == num_workers
 
 
 def is_running(pid: int) -> bool:
@@ -120,7 +120,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize('watches', [True, False])
 def test_a_job_ends_with_a_killed_parent(watches):
-    """And only where it was told to: by hand, under nohup, it outlives the shell."""
+    """Without --parent, as when started by hand under nohup, it outlives the shell."""
     parent = subprocess.Popen(
         [sys.executable, '-c', PARENT, CHILD, *(['watch'] * watches)],
         stdout=subprocess.PIPE,
@@ -147,7 +147,7 @@ def test_the_remaining_time_by_hand():
     assert remaining_seconds(known, [a, b], {test: 1.0}, 2) is None
     known['test'] = [10.0]
     assert remaining_seconds(known, [a, b], {test: 4.0}, 2) == pytest.approx((120 + 120 + 6) / 2)
-    assert remaining_seconds(known, [a], {b: 500.0}, 2) == 120  # no job is split over slots
+    assert remaining_seconds(known, [a], {b: 500.0}, 2) == 120  # a job has one worker
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Student's t by table and scipy; means and differences by hand."""
+"""Student's t against a table and scipy; means and differences by hand."""
 
 import math
 
@@ -24,7 +24,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize('coverage, freedom', TABLE)
-def test_the_quantile_is_the_tables(coverage, freedom):
+def test_the_quantile_equals_the_table(coverage, freedom):
     expected = TABLE[coverage, freedom]
     assert t_quantile(coverage, freedom) == pytest.approx(expected, abs=5e-4)
 
@@ -39,7 +39,7 @@ def test_coverage_and_quantile_agree_with_scipy():
 
 
 @pytest.mark.parametrize('coverage, freedom', [(0.0, 2), (1.0, 2), (95, 2), (0.95, 0)])
-def test_nonsense_is_refused(coverage, freedom):
+def test_invalid_arguments_are_an_error(coverage, freedom):
     with pytest.raises(ValueError, match='coverage lies between 0 and 1'):
         t_quantile(coverage, freedom)
 
@@ -58,7 +58,7 @@ def test_one_value_has_no_interval():
 
 
 @pytest.mark.parametrize('values', [[], [0.1, float('nan')]])
-def test_a_mean_of_nothing_or_of_nan_is_refused(values):
+def test_a_mean_of_nothing_or_of_nan_is_an_error(values):
     with pytest.raises(ValueError, match='finite values'):
         mean_interval(values)
 
@@ -72,7 +72,7 @@ def test_the_difference_pairs_seeds():
     assert difference.half_width == pytest.approx(4.30265 * math.sqrt(1 / 300 / 3), abs=1e-5)
 
 
-def test_what_a_seed_does_to_both_falls_out():
+def test_effects_of_a_seed_on_both_runs_cancel():
     easy = {0: 0.1, 1: 0.5, 2: 0.9}
     difference = paired_difference({k: v + 0.02 for k, v in easy.items()}, easy)
     assert difference.low == pytest.approx(0.02) and difference.high == pytest.approx(0.02)

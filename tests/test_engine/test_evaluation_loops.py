@@ -35,7 +35,7 @@ def test_the_loops_share_and_write(tmp_path, kind):
         dataset=dict(type='FakeProducts'),
     )
     metrics = [
-        dict(type='ProductRetrieval', protocol='m5', topk=(1,), slices=['category'], prefix='p'),
+        dict(type='ProductRetrieval', protocol='m5', topk=[1], subgroups=['category'], prefix='p'),
         dict(type='ImageTextRetrieval', prefix='p'),
     ]
     runner = make_runner(
@@ -50,7 +50,7 @@ def test_the_loops_share_and_write(tmp_path, kind):
     loop = getattr(runner, f'{kind}_loop')
     assert type(loop.evaluator).__name__ == 'ProductEvaluator'
     assert figures['p/i2t_num_images'] == 16
-    written = json.loads((tmp_path / f'slices_{kind}.json').read_text())
+    written = json.loads((tmp_path / f'subgroups_{kind}.json').read_text())
     assert written['iter'] == 0
     rows = [row for row in written['rows'] if row['figure'] == 'p/m5_P@1']
     assert sum(row['count'] for row in rows) == figures['p/m5_num_queries'] > 0

@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 
 @pytest.fixture
 def warnings():
-    """Messages logged as warnings."""
+    """Collect the messages that are logged as warnings."""
 
     class Recorder(logging.Handler):
         def emit(self, record):

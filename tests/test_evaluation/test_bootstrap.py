@@ -6,7 +6,7 @@ import pytest
 from eclip_mm.evaluation.functional import bootstrap_interval
 
 
-def test_interval_of_a_share_is_the_normal_one():
+def test_interval_of_a_proportion_is_the_normal_one():
     scores = np.r_[np.ones(300), np.zeros(700)]
     low, high = bootstrap_interval(scores, num_resamples=4000)
     half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)

@@ -21,7 +21,7 @@ def random_boxes(rng, num, size=20, integer=False):
 
 
 def test_iou_by_hand():
-    # 2x2 and 2x2 shifted by (1, 1): 1 common, 4 + 4 - 1 = 7 together.
+    # 2x2 and 2x2 shifted by (1, 1): intersection 1, union 4 + 4 - 1 = 7.
     iou = pairwise_iou([[0, 0, 2, 2]], [[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 6, 6]])
     np.testing.assert_allclose(iou, [[1 / 7, 1, 0]])
 

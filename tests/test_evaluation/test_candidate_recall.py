@@ -8,13 +8,13 @@ from eclip_mm.evaluation.metrics import CandidateRecall
 from eclip_mm.registry import TASK_UTILS
 from test_evaluation.helpers import LEFT, RIGHT, run, sample
 
-#: first the right half but for a row of pixels (IoU 28 / 32), then the left one exactly
+#: first the right half without one row of pixels (IoU 28 / 32), then exactly the left half
 FOUND = [[4, 0, 8, 7], LEFT]
 
 
 @pytest.fixture
 def proposer():
-    """Registered for one test: every photo gets FOUND."""
+    """A proposer, registered for one test, that gives FOUND for every photo."""
 
     @TASK_UTILS.register_module(name='Fixed', force=True)
     class Fixed:
@@ -30,7 +30,7 @@ def measure(proposer, samples, **kwargs):
     return run(dict(type='CandidateRecall', candidates=proposer, **kwargs), samples)
 
 
-def test_shares_of_boxes_by_hand(proposer):
+def test_recall_by_hand(proposer):
     samples = [
         sample('a', gt_bboxes=torch.tensor([RIGHT])),
         sample('b', gt_bboxes=torch.tensor([LEFT, [9, 0, 12, 8]])),  # one outside of the photo
@@ -48,6 +48,6 @@ def test_without_boxes_there_are_no_figures(proposer):
     assert figures == {'candidates/recall_num_boxes': 0}
 
 
-def test_it_needs_a_proposer():
+def test_the_metric_needs_a_proposer():
     with pytest.raises(KeyError, match='Nothing'):
         CandidateRecall(dict(type='Nothing'))

@@ -1,4 +1,4 @@
-"""One extraction for all metrics: the same figures, and each feature held once."""
+"""One extraction for all metrics gives the same figures and keeps each feature once."""
 
 import pickle
 
@@ -17,7 +17,7 @@ CONFIGS = [dict(config, num_bootstrap=20, prefix='x') for config in METRIC_CONFI
 
 
 class CountTensors(BaseMetric):
-    """A metric from elsewhere: sees tensors, as under mmengine's evaluator."""
+    """A metric of another project: it gets tensors, as in mmengine's evaluator."""
 
     def process(self, data_batch, data_samples):
         self.results += [isinstance(s['pred_text_feat'], torch.Tensor) for s in data_samples]
@@ -65,7 +65,7 @@ def test_features_are_held_and_sent_once():
         assert all(record['feat'] is retrieval[0]['feat'] for record in retrieval)
     held = arrays(record for metric in evaluator.metrics for record in metric.results)
     assert len(held) == 5 * 6 and len({id(array) for array in held}) == 3 * 6
-    # what a rank sends: 512 float32 a sample, not three times as many
+    # a rank sends 512 float32 per sample, not three times as many
     rows = list(zip(*(metric.results for metric in evaluator.metrics), strict=True))
     alone = [metric.results for metric in evaluator.metrics]
     assert len(pickle.dumps(rows)) < 6 * (4 * 512 + 500)
@@ -104,20 +104,20 @@ def test_equal_rankings_are_searched_for_once(monkeypatch):
     # instance and image features of these samples are the same vectors
     assert sorted(searched) == [(10, 10, 10), (20, 20, 10), (20, 20, 50)]
     assert figures == run([*protocols, *others], photos)
-    # nothing is remembered: by the metrics alone each protocol searches
+    # nothing is cached afterwards: metrics without the evaluator search for each protocol
     searched.clear()
     run(evaluator.metrics, photos)
     assert len(searched) == 8
 
 
-def test_it_forgets_between_evaluations():
+def test_state_is_cleared_between_evaluations():
     evaluator = shared([dict(type='ProductRetrieval')])
     first = feed(evaluator, make_samples(), 3)
     assert evaluator.metrics[0].results == []
     assert feed(evaluator, make_samples(), 3) == first
 
 
-def test_it_forgets_after_an_error():
+def test_state_is_cleared_after_an_error():
     evaluator = shared([dict(type='ProductRetrieval')])
     evaluator.process(make_samples())
     evaluator.metrics[0].results[3]['feat'][0] = np.inf

@@ -52,7 +52,7 @@ def test_score_and_top1_by_hand():
         top1_box(score_map, [])
 
 
-def test_area_is_that_inside_the_picture():
+def test_only_the_area_inside_the_picture_counts():
     score_map = np.ones((4, 4))
     np.testing.assert_allclose(score_boxes(score_map, [[-4, 0, 4, 4], [0, 0, 4, 4]]), [4, 4])
 
@@ -87,10 +87,10 @@ def test_pointing_by_hand():
     assert pointing_hit(score_map, [], (40, 80)) == 0
 
 
-def test_tied_peaks_score_their_share():
+def test_tied_peaks_score_the_fraction_inside():
     saturated = np.array([[1.0, 1.0], [0.0, 1.0]])
     assert pointing_hit(saturated, [[0, 0, 4, 2]], (4, 4)) == pytest.approx(2 / 3)
-    # a constant map gets the chance of the box where the box is made of patches
+    # a constant map scores the chance of the box if the box consists of whole patches
     assert pointing_hit(np.ones((4, 4)), [[0, 0, 4, 8]], (8, 8)) == 0.5
     assert pointing_chance([[0, 0, 4, 8]], (8, 8)) == 0.5
 

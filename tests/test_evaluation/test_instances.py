@@ -1,4 +1,4 @@
-"""The product1m protocol: by hand, against its statement in slow words, and over all rankings."""
+"""The product1m protocol: by hand, against a literal implementation, and over all rankings."""
 
 import itertools
 
@@ -31,24 +31,24 @@ def ours(ranked, asks, gallery, k):
 
 
 def slow(ranked, asks, gallery, k):
-    """PROTOCOLS.md, word by word, for one query."""
+    """PROTOCOLS.md, implemented literally for one query."""
     listed = [item for label in asks for item in gallery if item == label]
     hits, total = 0, 0.0
     for i in range(min(k, len(listed), len(ranked))):
         if ranked[i] in asks:
             hits += 1
             total += hits / (i + 1)
-    shares = []
+    recalls = []
     for label in sorted(set(asks)):
         expected = sum(k // len(asks) for other in asks if other == label)
         expected = min(expected, gallery.count(label))
         if expected:
-            shares.append(min(ranked[:k].count(label), expected) / expected)
-    return total / hits if hits else 0, np.mean(shares) if shares else 0
+            recalls.append(min(ranked[:k].count(label), expected) / expected)
+    return total / hits if hits else 0, np.mean(recalls) if recalls else 0
 
 
 def test_by_hand():
-    # a = 0 thrice, b = 1 once, c = 2 twice in the gallery
+    # the gallery has a = 0 three times, b = 1 once, c = 2 twice
     gallery = [0, 0, 0, 1, 2, 2]
     ranked = [[0, 2, 1, 0, 2, 0]] * 4
     asks = [[0], [0, 1], [0, 0, 1], [0, 7]]
@@ -77,18 +77,18 @@ def test_a_duplicate_label_doubles_what_is_expected_and_the_depth():
     gallery = [0, 0, 0, 1]
     ranked = [[1, 0, 0, 0]] * 2
     precision, recall = ours(ranked, [[0, 1], [0, 0, 1]], gallery, 3)
-    # e_a = 3 // 2 against 2 * (3 // 3), both have two a among three
+    # e_a is 3 // 2 and 2 * (3 // 3); both find two a among three
     assert recall.tolist() == [1, 1]
     precision, recall = ours([[1, 0, 1, 0]] * 2, [[0, 1], [0, 0, 1]], [0, 0, 1, 1], 3)
     assert recall.tolist() == [1, (1 / 2 + 1) / 2]
-    # the depth is min(K, |P|): one a among the gallery, asked for twice, looks two deep
+    # the depth is min(K, |P|): one a in the gallery, asked for twice, gives depth 2
     assert ours([[1, 0]], [[0]], [0, 1], 2)[0] == 0
     assert ours([[1, 0]], [[0, 0]], [0, 1], 2)[0] == 1 / 2
 
 
 def test_nothing_is_expected():
     gallery = [0, 1, 1]
-    # three labels share two places: floor(2 / 3) = 0 for each
+    # three labels have two ranks: floor(2 / 3) = 0 for each
     assert ours([[0, 1, 1]], [[0, 1, 1]], gallery, 2)[1] == 0
     assert ours([[0, 1, 1]], [[5]], gallery, 2) == (0, 0)
     with pytest.raises(ValueError, match='at least 1'):
@@ -104,7 +104,7 @@ def test_flatten_by_hand():
         flatten_labels([[1], []])
 
 
-def test_equals_the_statement_on_random_cases():
+def test_equals_the_literal_implementation_on_random_cases():
     rng = np.random.default_rng(0)
     for _ in range(60):
         gallery = rng.integers(0, 6, rng.integers(1, 15)).tolist()
@@ -188,9 +188,9 @@ def test_the_metric_by_hand():
         'num_duplicated': 2,
         'num_lost_labels': 3,
         'num_crowded@2': 1,
-        # a b: 1; b looks min(2, |P| = 1) deep: 0; b a: 1 / 2
+        # a b: 1; b has depth min(2, |P| = 1): 0; b a: 1 / 2
         'mAP@2': (1 + 0 + 1 / 2) / 3,
-        # three labels, two places: 0; e_b = 1, not among c a; e_a = 1, found
+        # three labels, two ranks: 0; e_b = 1, not among c a; e_a = 1, found
         'mAR@2': (0 + 0 + 1) / 3,
         'mAP@2_chance': average_precision_chance([3, 1, 2], 4, 2, 'product1m', [4, 1, 2]).mean(),
         # b among 2 of 4; at least one of two a among 2 of 4
@@ -204,13 +204,13 @@ def test_a_query_in_the_gallery_is_dropped():
     figures = run(dict(type='ProductRetrieval', protocol='product1m', topk=(2,)), samples)
     # the second photo is the gallery's only b: its query has nothing to find
     assert figures['product/product1m_num_unmatched'] == 1
-    # first: b a, two deep; third: |P| = 1, b first
+    # first: b a, depth 2; third: |P| = 1, b first
     assert figures['product/product1m_mAP@2'] == (1 + 0) / 2
     assert figures['product/product1m_mAR@2'] == 1
 
 
 def test_a_query_that_is_a_picture_of_the_gallery_is_dropped():
-    """Queries cut out of the catalogue that they search would find themselves first."""
+    """Queries that are cut out of the searched catalogue would find themselves first."""
     gallery = [sample('a', instance=0, split='g'), sample('b', instance=50, split='g')]
     gallery.append(sample('a', instance=70, split='g'))
     gallery[2].set_metainfo(dict(image_ids=('a#1',)))

@@ -38,8 +38,8 @@ def test_equal_texts_of_two_products_both_count():
         sample('c', 180, 180),
     ]
     figures = run(dict(type='ImageTextRetrieval', topk=(1,)), samples)
-    # The picture of a finds its own text first, and "milk" of b would have been as right;
-    # b's pictures find 'fresh milk' (90), by product_id.
+    # The picture of a finds its own text first, and "milk" of b would also be right;
+    # b's pictures find 'fresh milk' (90), which is right by product_id.
     assert figures['image_text/i2t_R@1'] == 1
     assert figures['image_text/t2i_num_texts'] == 4
     # right texts: a: milk of a and b; b#0: its two and a's; b#1: its two ("fresh milk" is of
@@ -67,7 +67,7 @@ def test_product_retrieval_fine_by_hand():
     assert figures['product/fine_R@2'] == 3 / 4
     assert figures['product/fine_R@1_chance'] == 1 / 4
     assert figures['product/fine_R@2_chance'] == pytest.approx(2 / 4)
-    # AP@2 looks min(2, |P| = 1) deep
+    # AP@2 has depth min(2, |P| = 1)
     assert figures['product/fine_mAP@2'] == 1 / 4
 
 
@@ -90,7 +90,7 @@ def test_product_retrieval_m5_by_hand():
         samples,
     )
     # a: [b, c, d, e] -> . x x ; b: nothing relevant, 0; c: [b, a, d] -> . x x;
-    # d: [c, e, b, a] -> x . . x ; e asks nothing
+    # d: [c, e, b, a] -> x . . x ; e is no query
     assert figures['p/m5_num_queries'] == 4 and figures['p/m5_num_unmatched'] == 1
     assert figures['p/m5_num_gallery'] == 5 and figures['p/m5_num_without_category'] == 1
     assert figures['p/m5_P@1'] == 1 / 4 and figures['p/m5_mAP@1'] == 1 / 4
@@ -118,7 +118,7 @@ def test_without_gallery_or_queries_there_are_counts_and_a_warning(warnings):
 
 
 def test_a_query_without_anything_relevant(warnings):
-    # two products, one photo each, of two categories: nobody has anything to find
+    # two products with one photo each, of two categories: no query has a match
     samples = [sample('a', 0, category='x'), sample('b', 10, category='y')]
     figures = run(dict(type='ProductRetrieval', protocol='m5', topk=(1,)), samples)
     assert figures['product/m5_num_unmatched'] == figures['product/m5_num_queries'] == 2
@@ -131,7 +131,7 @@ def test_a_query_without_anything_relevant(warnings):
     assert len(warnings) == 3
 
 
-def test_one_text_a_picture_is_sklearns_top_k_accuracy():
+def test_one_text_per_picture_equals_sklearns_top_k_accuracy():
     rng = np.random.default_rng(0)
     angles, texts = rng.uniform(0, 360, 40), rng.uniform(0, 360, 40)
     samples = [sample(f'p{i}', a, t) for i, (a, t) in enumerate(zip(angles, texts, strict=True))]
@@ -318,6 +318,7 @@ def test_split_and_batch_size_select_the_same(config):
         (dict(type='ProductGrounding', iou_thrs=(50,)), 'iou_thrs'),
         (dict(type='ProductGrounding', score_map='pred_map'), 'pred_image_prompt_map'),
         (dict(type='ProductGrounding', iou_thr=0.5), 'iou_thr'),
+        (dict(type='ImageTextRetrieval', slices=['category']), 'slices'),
     ],
 )
 def test_a_wrong_config_fails_at_build(config, words):

@@ -150,7 +150,7 @@ class TestScoreMap:
 
 
 def test_both_kinds_in_the_metric():
-    """A map with its peak on the object: candidates of either kind contain the right box."""
+    """If the map's peak is on the object, candidates of both kinds contain the right box."""
     score_map = np.zeros((8, 8))
     score_map[2:6, 1:5] = 1  # the object, 8 px a patch
     element = grounding_sample(score_map, [[8, 16, 40, 48]], [])
@@ -169,7 +169,7 @@ def test_both_kinds_in_the_metric():
 
 def test_recall_by_hand():
     photos = [
-        # the second proposal has IoU 0.5 with the first box; nothing is near the second one
+        # the second proposal has IoU 0.5 with the first box; none is near the second box
         ([[5, 5, 6, 6], [0, 0, 2, 4]], [[0, 0, 2, 2], [7, 0, 8, 1]], (8, 8)),
         ([[0, 0, 4, 4]], [[0, 0, 4, 4], [9, 9, 12, 12]], (8, 8)),  # one box lies outside
         ([], [[0, 0, 1, 1]], (8, 8)),

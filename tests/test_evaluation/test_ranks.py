@@ -1,4 +1,4 @@
-"""Two gloo processes give the figures of one, whatever the split and the padding."""
+"""Two gloo processes give the figures of one, for every split and padding."""
 
 import socket
 
@@ -16,7 +16,7 @@ NUM_SAMPLES = 9  # odd: the sampler repeats the first sample at the end
 
 def make_samples():
     generator = torch.Generator().manual_seed(0)
-    # Splits lie so that the two ranks hold different numbers of each.
+    # The two ranks have different numbers of samples of each split.
     return [
         grounding_sample(
             torch.rand(2, 2, generator=generator).tolist(),

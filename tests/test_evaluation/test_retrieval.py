@@ -1,4 +1,4 @@
-"""Recall and AP against hand-worked, counted and independent values."""
+"""Recall and AP against values by hand, by counting and by other libraries."""
 
 import itertools
 
@@ -44,7 +44,7 @@ def test_the_toy_case_of_the_protocols():
 
 def test_average_precision_by_hand():
     relevant = [0, 1, 1, 0, 1]
-    # with |P| = 3, m5 looks at ranks 1 to 3: hits at 2 and 3
+    # with |P| = 3, m5 reads ranks 1 to 3: hits at 2 and 3
     assert average_precision_at_k(relevant, 3, 5, 'm5') == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert average_precision_at_k(relevant, 9, 5, 'm5') == pytest.approx(
         (1 / 2 + 2 / 3 + 3 / 5) / 3
@@ -55,7 +55,7 @@ def test_average_precision_by_hand():
         (1 / 2 + 2 / 3 + 3 / 5) / 3
     )
     assert average_precision_at_k(relevant, 3, 2, 'ir') == pytest.approx(1 / 2 / 3)
-    # several queries at once; none relevant is 0, never NaN
+    # several queries at once; without relevant items AP is 0, never NaN
     both = average_precision_at_k([relevant, [0] * 5], [3, 0], 5, 'm5')
     np.testing.assert_allclose(both, [(1 / 2 + 2 / 3) / 2, 0])
     # AP@5 may exceed AP@1 under m5, as the paper's table does

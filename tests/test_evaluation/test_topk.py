@@ -145,7 +145,7 @@ def test_topk_never_sees_more_than_a_tile(tiles):
 
 
 def whole_matrix(query, gallery, k, exclude=None):
-    """The slow way on the same grid: every similarity in float64, sorted by (score, index)."""
+    """Slow reference on the same grid: all similarities in float64, sorted by (score, index)."""
     left, right = (module._grid_tile(x, 0, len(x), 'x') for x in (query, gallery))
     scores = left @ right.T / module._GRID**2
     if exclude is not None:
@@ -162,7 +162,7 @@ def make_features(kind, rng):
         return rng.normal(size=(400, 48)).astype(np.float32)
     if kind == 'tied':  # 12 distinct vectors: every row ends within a tie
         return rng.normal(size=(12, 48)).astype(np.float32)[rng.integers(0, 12, 400)]
-    # similarities that differ by less than float32 can tell, some of them equal
+    # similarities that differ by less than float32 resolves, some of them equal
     centres = rng.normal(size=(20, 48))[rng.integers(0, 20, 400)]
     return centres + 1e-7 * np.round(rng.normal(size=(400, 48)))
 
@@ -208,7 +208,7 @@ def test_rough_float32_products_are_not_trusted(monkeypatch, tiles):
 
 
 def test_autocast_changes_nothing():
-    """It would compute the float32 products in bf16, for which the bound does not hold."""
+    """Autocast would compute the float32 products in bf16, for which the bound does not hold."""
     rng = np.random.default_rng(0)
     query = rng.normal(size=(50, 64))
     gallery = query[np.arange(4096) % 50] + 0.1 * rng.normal(size=(4096, 64))

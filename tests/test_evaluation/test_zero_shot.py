@@ -1,4 +1,4 @@
-"""Zero-shot classification: class lists, prompts, and what is not there."""
+"""Zero-shot classification: class lists, prompts, and missing classes."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_from_the_samples_own_texts():
         }
     )
     assert metric.tables == [
-        dict(slice='category', figure=f'product_top{k}', value=v, count=2, mean=m, chance=k / 3)
+        dict(by='category', figure=f'product_top{k}', value=v, count=2, mean=m, chance=k / 3)
         for k, means in ((1, (0.5, 1)), (2, (1, 1)))
         for v, m in zip('xy', means, strict=True)
     ]

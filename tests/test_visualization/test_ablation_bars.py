@@ -1,4 +1,4 @@
-"""Bars with intervals: what is drawn is what was given."""
+"""Bars with intervals: the drawn values are the given ones."""
 
 import pytest
 from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def test_bars_intervals_and_chance_are_those_given(tmp_path, drawn):
     assert clip == pytest.approx([5, 15]) and eclip == pytest.approx([30, 50])
     assert [line.get_xdata()[0] for line in fine.lines if line.get_linestyle() == ':'] == [2.0]
     assert [label.get_text() for label in fine.get_yticklabels()] == ['clip', 'eclip']
-    # a run without the figure keeps its place; one value has no interval
+    # a run without the figure keeps its row; a single value has no interval
     assert [text.get_text().strip() for text in box.texts] == ['missing']
     assert [bar.get_y() + bar.get_height() / 2 for bar in box.patches] == pytest.approx([1])
     assert not box.collections
@@ -59,6 +59,6 @@ def test_no_two_labels_overlap(tmp_path, drawn, high):
 
 
 @pytest.mark.parametrize('figures', [{}, dict(fine={}), dict(FIGURES, empty={})])
-def test_nothing_to_draw_is_refused(tmp_path, figures):
+def test_nothing_to_draw_is_an_error(tmp_path, figures):
     with pytest.raises(ValueError, match='no bars to draw'):
         plot_ablation_bars(figures, tmp_path / 'bars.png')

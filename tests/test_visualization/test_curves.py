@@ -139,7 +139,7 @@ def test_pictures_of_two_runs(tmp_path):
         plot_curves({'c': tmp_path / 'c'}, tmp_path / 'x.png')
 
 
-def test_seeds_meet_where_all_were_logged():
+def test_seeds_are_restricted_to_common_iterations():
     one = np.array([4, 8, 12]), np.array([1.0, 2.0, 3.0])
     two = np.array([8, 12, 16]), np.array([4.0, 5.0, 6.0])
     steps, values = over_seeds([one, two])

@@ -1,4 +1,4 @@
-"""Score maps and retrieval sheets: what must be where, read back from the pixels."""
+"""Score maps and retrieval sheets: positions and colours, read back from the pixels."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_numbers_do_not_cover_each_other():
     assert xs.min() == 21 and ys.min() == 21, 'the first stands in its upper left corner'
 
 
-def test_wrong_frames_are_told_apart_without_colour():
+def test_wrong_frames_differ_without_colour():
     def frame(dashed):
         image = Image.new('RGB', (40, 40), (255, 255, 255))
         draw_frame(ImageDraw.Draw(image), (4, 4, 36, 36), GREEN, width=2, dashed=dashed)

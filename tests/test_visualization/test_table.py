@@ -1,4 +1,4 @@
-"""Figures of runs as tables, letter by letter."""
+"""Tables of figures, compared character by character."""
 
 import pytest
 

@@ -25,7 +25,7 @@ def test_the_plane_keeps_clusters_and_repeats(clusters):
     np.fill_diagonal(nearest, np.inf)
     assert (labels[nearest.argmin(1)] == labels).all()
     np.testing.assert_array_equal(points, tsne_plane(feats, perplexity=10))
-    # lengths of features mean nothing
+    # the lengths of features do not matter
     np.testing.assert_allclose(points, tsne_plane(feats * 2.0, perplexity=10))
     assert not np.allclose(points, tsne_plane(feats[::-1], perplexity=10))
 

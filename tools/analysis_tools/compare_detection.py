@@ -1,7 +1,8 @@
-"""Compare finished trainings of detectors, or others, over seeds.
+"""Compare finished trainings, of detectors or other models, over seeds.
 
-Last figures as means with 95% intervals (Student's t over seeds), the
-differences to the first label seed by seed, and the curves of loss and figures.
+The program prints the means of the last figures with 95% intervals (Student's
+t over seeds) and the differences to the first label, paired by seed. It draws
+the curves of the loss and the figures.
 
     python tools/analysis_tools/compare_detection.py --out curves.png --markdown table.md \\
         ECLIP=work_dirs/eclip0 work_dirs/eclip1 CLIP=work_dirs/clip0 work_dirs/clip1
@@ -23,22 +24,27 @@ def parse_args():
         'runs',
         nargs='+',
         metavar='LABEL=DIR [DIR ...]',
-        help='work dirs, or scalars.json; several of a label are its seeds',
+        help='work dirs or scalars.json; those of one label are its seeds',
     )
     parser.add_argument(
-        '--keys', nargs='+', default=['detection/mAP@0.3', 'detection/mAP@0.5'], help='figures'
+        '--keys',
+        nargs='+',
+        default=['detection/mAP@0.3', 'detection/mAP@0.5'],
+        help='figures to compare',
     )
     parser.add_argument('--out', type=Path, help='picture of the curves to write')
-    parser.add_argument('--smoothing', type=float, default=0.0, help='of losses, in [0, 1)')
+    parser.add_argument(
+        '--smoothing', type=float, default=0.0, help='smoothing of losses, in [0, 1)'
+    )
     parser.add_argument('--markdown', type=Path, help='table to write')
-    parser.add_argument('--json', type=Path, help='all figures to write')
+    parser.add_argument('--json', type=Path, help='JSON file of all figures to write')
     args = parser.parse_args()
     args.runs = group(args.runs, parser)
     return args
 
 
 def group(words: list[str], parser: argparse.ArgumentParser) -> dict[str, list[str]]:
-    """Label -> directories: a word with ``=`` begins a label."""
+    """Return label -> directories; a word with ``=`` begins a label."""
     runs: dict[str, list[str]] = {}
     label = None
     for word in words:

@@ -1,11 +1,12 @@
-"""Draw what a checkpoint finds: queries of each test split and their first results.
+"""Draw queries of each test split and the first results that a checkpoint finds.
 
     python tools/analysis_tools/draw_retrieval.py CONFIG CHECKPOINT sheet.png
     python tools/analysis_tools/draw_retrieval.py CONFIG CHECKPOINT sheet.png \\
         --splits photos --protocol m5 --feature pred_image_feat
 
 CONFIG is that of the training or one of configs/evaluation. Queries are spread evenly over the
-split, which is the gallery, too. Of several splits each gets a picture: sheet_photos.png, ...
+split, which is also the gallery. With several splits each has its own picture: sheet_photos.png,
+...
 """
 
 import argparse
@@ -26,21 +27,21 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_picture_arguments(parser)
-    parser.add_argument('--num', type=int, default=8, help='queries')
-    parser.add_argument('--results', type=int, default=10, help='pictures found for each')
+    parser.add_argument('--num', type=int, default=8, help='number of queries')
+    parser.add_argument('--results', type=int, default=10, help='results of each query')
     parser.add_argument(
         '--protocol',
         choices=['fine', 'm5'],
         default='fine',
-        help='right is the same product (fine, the default) or the same category (m5)',
+        help='right results have the same product (fine, the default) or category (m5)',
     )
     parser.add_argument(
         '--feature',
         choices=['pred_instance_feat', 'pred_image_feat'],
         default='pred_instance_feat',
-        help='picture and title (the default), or the picture alone',
+        help='feature of picture and title (the default), or of the picture alone',
     )
-    parser.add_argument('--splits', nargs='+', help='some of the test set; default: all')
+    parser.add_argument('--splits', nargs='+', help='splits of the test set; default: all')
     parser.add_argument('--num-workers', type=int, default=0)
     return parser.parse_args()
 

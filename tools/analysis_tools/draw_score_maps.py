@@ -1,9 +1,9 @@
-"""Draw where a checkpoint looks for each product of a config's test set.
+"""Draw score maps of a checkpoint for photos of a config's test set.
 
     python tools/analysis_tools/draw_score_maps.py CONFIG CHECKPOINT sheet.png
 
-CONFIG is that of the training or one of configs/evaluation. The boxes that are ranked are those
-of all annotated objects, or what a proposer finds: --proposer type=NAME key=value ...
+CONFIG is that of the training or one of configs/evaluation. The sheet ranks boxes as the config's
+ProductGrounding does; --proposer type=NAME key=value ... ranks other boxes.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def parse_args():
     parser.add_argument('--num', type=int, default=12, help='photos, spread over the test set')
     parser.add_argument('--columns', type=int, default=3)
     parser.add_argument('--ranked', type=int, default=3, help='boxes drawn on each photo')
-    parser.add_argument('--proposer', nargs='+', action=DictAction, help='where boxes come from')
+    parser.add_argument('--proposer', nargs='+', action=DictAction, help='boxes to rank instead')
     return parser.parse_args()
 
 
@@ -40,7 +40,8 @@ def main():
         indices,
         title=args.checkpoint,
         columns=args.columns,
-        candidates=args.proposer or 'objects',
+        evaluator=cfg.get('test_evaluator') or (),
+        candidates=args.proposer,
         num_ranked=args.ranked,
     )
     sheet.save(args.out)

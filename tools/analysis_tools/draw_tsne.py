@@ -1,12 +1,13 @@
 """Draw the features of several checkpoints in the plane, side by side (Figure 5).
 
-The same pictures for all: 50 products, up to 100 of each, spread evenly over the catalogue. Below
-each plane stands how well its features separate the products: the silhouette by cosine, and how
-often the nearest neighbour is of the same product; neither is measured in the plane.
+All checkpoints get the same pictures: 50 products with up to 100 pictures each, spread evenly over
+the catalogue. The text below each plane says how well the features separate the products: the
+silhouette by cosine, and how often the nearest neighbour has the same product. Both are measured
+on the features, not in the plane.
 
-The generated catalogue has enough pictures of a product when it is asked to. These are the
-products that configs/demo/eclip_tiny_synthetic.py trains, with 100 merchant's pictures, of which
-the training has seen two, and 100 new photos:
+This command generates a catalogue with enough pictures per product. It has the products of
+configs/demo/eclip_tiny_synthetic.py, with 100 merchant pictures, of which the training has seen
+two, and 100 new photos:
 
     python tools/dataset_converters/synthetic.py data/tsne --num-products 64 \\
         --num-heldout-products 16 --merchant 100 --comment 60 --video 40 --heldout-photos 6 \\
@@ -17,9 +18,9 @@ the training has seen two, and 100 new photos:
     python tools/analysis_tools/draw_tsne.py tsne.png $models \\
         --catalogue data/tsne/train.parquet --sources merchant
 
-A photo shows three products, and the picture alone does not say which one is meant. An instance
-feature is told by the title, which all pictures of a product share; a CLIP model has none and
-gives the feature of the picture:
+A photo shows three products, and the picture alone does not say which one is meant. The instance
+feature is prompted with the title, which all pictures of a product share. A CLIP model has no
+instance feature and gives the feature of the picture:
 
     python tools/analysis_tools/draw_tsne.py tsne_photos.png $models --catalogue \\
         data/tsne/train.parquet --sources comment video --feature pred_instance_feat
@@ -47,18 +48,21 @@ def parse_args():
         action='append',
         required=True,
         metavar=('LABEL', 'CONFIG', 'CHECKPOINT'),
-        help='one panel, with the config of the training; may be given several times',
+        help='model of one panel, with the config of its training; repeat for more panels',
     )
     parser.add_argument('--catalogue', required=True)
-    parser.add_argument('--sources', nargs='+', help='only pictures of these, such as merchant')
+    parser.add_argument(
+        '--sources', nargs='+', help='use only pictures of these sources, such as merchant'
+    )
     parser.add_argument('--products', type=int, default=50)
-    parser.add_argument('--samples', type=int, default=100, help='pictures of a product, at most')
+    parser.add_argument(
+        '--samples', type=int, default=100, help='maximal number of pictures of a product'
+    )
     parser.add_argument(
         '--feature',
         choices=['pred_image_feat', 'pred_instance_feat'],
         default='pred_image_feat',
-        help='the picture alone (the default), or picture and title, which all pictures of a '
-        'product share',
+        help='feature of the picture alone (the default), or of picture and title',
     )
     parser.add_argument('--perplexity', type=float, default=30.0)
     parser.add_argument('--seed', type=int, default=0)

@@ -1,4 +1,4 @@
-"""Measure what share of a catalogue's annotated boxes a proposer finds.
+"""Measure the fraction of a catalogue's annotated boxes that a proposer finds.
 
     python tools/analysis_tools/proposal_recall.py data/synthetic/photos.parquet --size 64
     python tools/analysis_tools/proposal_recall.py data/snacks/val.parquet --size 96 \\
@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
+from eclip_mm.apis import spread_indices
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.evaluation.proposals.recall import proposal_recall
 from eclip_mm.registry import TASK_UTILS
@@ -32,7 +33,7 @@ def parse_args():
         nargs='+',
         action=DictAction,
         default={},
-        help='key=value of its config; type=RegionProposer unless given',
+        help='key=value of its config; the default type is RegionProposer',
     )
     parser.add_argument('--iou-thrs', nargs='+', type=float, default=[0.5, 0.7])
     parser.add_argument('--counts', nargs='+', type=int, default=[10, 50, 100])
@@ -40,7 +41,7 @@ def parse_args():
 
 
 def no_text(results: dict) -> dict:
-    """Stands in for TokenizeText: no proposer reads it."""
+    """Replace TokenizeText, as no proposer reads tokens."""
     return dict(results, input_ids=[])
 
 
@@ -54,9 +55,8 @@ def main():
         [dict(type='LoadProductImages'), *resize, no_text, dict(type='PackProductInputs')],
         sources=args.sources,
     )
-    num = min(args.num, len(dataset))
     photos, seconds = [], []
-    for index in tqdm([k * len(dataset) // num for k in range(num)], unit=' photos'):
+    for index in tqdm(spread_indices(len(dataset), args.num), unit=' photos'):
         item = dataset[index]
         sample = item['data_samples'].to_dict()
         start = time.process_time()
@@ -68,9 +68,10 @@ def main():
         [f'recall@{thr}', *map(float, row)] for thr, row in zip(args.iou_thrs, recall, strict=True)
     ]
     print(format_table(['', *(f'{n} boxes' for n in args.counts)], rows))
+    num_proposals = np.mean([len(boxes) for boxes, _, _ in photos])
     print(
-        f'{num} photos of {args.catalogue}; {np.mean([len(p[0]) for p in photos]):.0f} proposals '
-        f'a photo in {1000 * np.mean(seconds):.0f} ms of CPU time'
+        f'{len(photos)} photos of {args.catalogue}; {num_proposals:.0f} proposals per photo in '
+        f'{1000 * np.mean(seconds):.0f} ms of CPU time'
     )
 
 

@@ -3,8 +3,8 @@
     python tools/analysis_tools/time_steps.py configs/eclip_vitb16.py --batch-size 24
     python tools/analysis_tools/time_steps.py configs/eclip_vitb16.py --batch-size 200 --steps 200
 
-Weights start at random: no pretrained model is needed. The pictures are made
-once, so that this measures the step and not the data loading.
+The weights are random, so no pretrained model is needed. The pictures are made
+once, so that the program measures the step and not the loading of data.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
+from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
@@ -35,7 +36,7 @@ def parse_args():
 
 
 def peak_memory_gib(device: str) -> float:
-    """Of the GPU's allocator, or of this process (resident set)."""
+    """Return the peak of the GPU's allocator, or of this process's resident memory."""
     if device.startswith('cuda'):
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
@@ -45,10 +46,8 @@ def main():
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope('eclip_mm')
-    for encoder in (cfg.model.image_encoder, cfg.model.text_encoder):
-        encoder.pretrained = None
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model).to(args.device).train()
+    model = MODELS.build(without_pretrained(cfg.model)).to(args.device).train()
     optim_cfg = {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
     optim_wrapper = PretrainOptimWrapperConstructor(optim_cfg)(model)
 

@@ -1,4 +1,4 @@
-"""Arithmetic of every figure on plain arrays: no framework, no model."""
+"""The arithmetic of all figures, on plain arrays without framework or model."""
 
 from eclip_mm.evaluation.functional.bootstrap import bootstrap_interval
 from eclip_mm.evaluation.functional.boxes import (
@@ -8,6 +8,7 @@ from eclip_mm.evaluation.functional.boxes import (
     pairwise_iou,
     union_area,
     union_rectangles,
+    visible_boxes,
 )
 from eclip_mm.evaluation.functional.chance import (
     average_precision_chance,
@@ -22,6 +23,7 @@ from eclip_mm.evaluation.functional.classification import (
     topk_correct,
 )
 from eclip_mm.evaluation.functional.grounding import (
+    ALPHA,
     box_sums,
     energy_inside,
     peak_points,
@@ -45,10 +47,11 @@ from eclip_mm.evaluation.functional.retrieval import (
     precision_at_k,
     recall_at_k,
 )
-from eclip_mm.evaluation.functional.slices import slice_rows
+from eclip_mm.evaluation.functional.subgroups import subgroup_rows
 from eclip_mm.evaluation.functional.topk import topk_similarity
 
 __all__ = [
+    'ALPHA',
     'QueryLabels',
     'ap_depth',
     'as_boxes',
@@ -76,7 +79,7 @@ __all__ = [
     'right_box_chance',
     'right_candidates',
     'score_boxes',
-    'slice_rows',
+    'subgroup_rows',
     'top1_box',
     'topk_chance',
     'topk_correct',
@@ -84,4 +87,5 @@ __all__ = [
     'union_area',
     'union_rectangles',
     'upsample_score_map',
+    'visible_boxes',
 ]

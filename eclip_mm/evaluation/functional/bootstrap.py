@@ -1,4 +1,4 @@
-"""How far a mean over queries could have come out otherwise."""
+"""Confidence intervals of a mean over queries."""
 
 import numpy as np
 
@@ -8,24 +8,24 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of per-query scores.
 
-    Queries are drawn with replacement, or, with ``groups``, whole groups of
-    them: photos of one product have title and looks in common, so that ten
-    photos of five products say less than ten products would. Only how often
-    each distinct group (its sum and size) occurs matters for the mean, so that
-    is what is drawn (a multinomial count): fast, and independent of the order
-    of the queries.
+    Queries are drawn with replacement or, with ``groups``, whole groups of
+    queries: photos of one product have title and appearance in common, so ten
+    photos of five products carry less information than photos of ten products.
+    The mean depends only on how often each distinct pair of a group's sum and
+    size is drawn. The function therefore draws these multinomial counts, which
+    is fast and independent of the order of the queries.
 
     Args:
         scores: (N,) one score per query.
-        level: Coverage, between 0 and 1.
-        num_resamples: Number of bootstrap samples.
-        seed: Seed; equal arguments give equal intervals.
-        groups: (N,) what each query belongs to. Defaults
-            to a group of its own for each.
+        level: coverage, between 0 and 1.
+        num_resamples: number of bootstrap samples.
+        seed: equal arguments give equal intervals.
+        groups: (N,) group of each query. By default each query is a group of
+            its own.
 
     Returns:
-        Lower and upper end. With one query or equal
-        scores both are the mean.
+        Lower and upper end. Both are the mean if there is one query or all
+        scores are equal.
 
     Raises:
         ValueError: There is no score, or one is not finite.

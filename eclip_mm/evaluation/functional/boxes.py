@@ -1,6 +1,6 @@
 """Arithmetic of axis-aligned boxes: area, overlap, union.
 
-Everywhere a box is (x1, y1, x2, y2) in pixels with continuous edges: the box
+A box is always (x1, y1, x2, y2) in pixels with continuous edges: the box
 (0, 0, 2, 1) covers exactly the first two pixels of the first row, and its area
 is 2. All results are float64.
 """
@@ -9,14 +9,13 @@ import numpy as np
 
 
 def as_boxes(boxes) -> np.ndarray:
-    """Bring boxes into one form.
+    """Convert boxes to one form and check them.
 
     Args:
-        boxes: (K, 4) xyxy pixels; an empty list is
-            allowed.
+        boxes: (K, 4) xyxy pixels; may be an empty list.
 
     Returns:
-        ndarray: (K, 4) float64.
+        (K, 4) float64.
 
     Raises:
         ValueError: The shape is not (K, 4), a value is not finite, or x2 < x1
@@ -44,7 +43,7 @@ def box_area(boxes) -> np.ndarray:
         boxes: (K, 4) xyxy pixels.
 
     Returns:
-        ndarray: (K,) square pixels.
+        (K,) square pixels.
     """
     boxes = as_boxes(boxes)
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -58,7 +57,7 @@ def pairwise_iou(boxes1, boxes2) -> np.ndarray:
         boxes2: (G, 4) xyxy pixels.
 
     Returns:
-        ndarray: (K, G) in [0, 1]; 0 where both boxes have no area.
+        (K, G) in [0, 1]; 0 where both boxes have no area.
     """
     boxes1, boxes2 = as_boxes(boxes1), as_boxes(boxes2)
     low = np.maximum(boxes1[:, None, :2], boxes2[None, :, :2])
@@ -76,23 +75,37 @@ def clip_boxes(boxes, img_shape) -> np.ndarray:
         img_shape: (height, width) in pixels.
 
     Returns:
-        ndarray: (K, 4); a box that lies outside has no area afterwards.
+        (K, 4); a box that lies outside has no area afterwards.
     """
     height, width = img_shape
     return np.clip(as_boxes(boxes), 0, [width, height, width, height])
 
 
+def visible_boxes(boxes, img_shape) -> np.ndarray:
+    """Cut boxes at the border of the picture and drop those that have no area left.
+
+    Args:
+        boxes: (K, 4) xyxy pixels; None counts as no box.
+        img_shape: (height, width) in pixels.
+
+    Returns:
+        (V, 4), V <= K, in the order of ``boxes``.
+    """
+    boxes = clip_boxes([] if boxes is None else boxes, img_shape)
+    return boxes[box_area(boxes) > 0]
+
+
 def union_rectangles(boxes) -> np.ndarray:
     """Cut the union of boxes into rectangles that do not overlap.
 
-    The edges of all boxes span a grid; the cells of it that lie in a box are
-    returned. So a sum over the union counts nothing twice, exactly.
+    The edges of all boxes span a grid, and the cells of this grid that lie in
+    a box are returned. A sum over them counts no area twice.
 
     Args:
         boxes: (K, 4) xyxy pixels, overlapping or not.
 
     Returns:
-        ndarray: (R, 4) xyxy pixels, R <= (2K - 1)^2.
+        (R, 4) xyxy pixels, R <= (2K - 1)^2.
     """
     boxes = as_boxes(boxes)
     xs, ys = np.unique(boxes[:, 0::2]), np.unique(boxes[:, 1::2])

@@ -12,18 +12,18 @@ def _normalise(feats: np.ndarray) -> np.ndarray:
 
 
 def ensemble_prompts(feats) -> np.ndarray:
-    """One feature per class: the mean of its normalised prompt features, normalised again.
+    """Make one feature per class: the normalised mean of its normalised prompt features.
 
     Args:
-        feats: Per class (T_c, D) features
-            of its T_c >= 1 prompts, or (D,) where there is one.
+        feats: per class, (T_c, D) features of its T_c >= 1 prompts, or (D,)
+            for one prompt.
 
     Returns:
-        ndarray: (C, D) float32, unit length.
+        (C, D) float32, unit length.
 
     Raises:
-        ValueError: A class has no prompt, or the features are not finite, or
-            their widths differ.
+        ValueError: A class has no prompt, a feature is not finite, or the
+            widths differ.
     """
     rows = []
     for index, item in enumerate(feats):
@@ -47,16 +47,16 @@ def ensemble_prompts(feats) -> np.ndarray:
 
 
 def classify(feats, class_feats, k: int) -> np.ndarray:
-    """The k classes whose features are nearest by cosine similarity.
+    """Find the k classes whose features are nearest by cosine similarity.
 
     Args:
         feats: (N, D).
         class_feats: (C, D).
-        k: How many; at most C are returned.
+        k: number of classes; at most C are returned.
 
     Returns:
-        ndarray: (N, min(k, C)) int64 class indices, best first; of equal
-        similarities the lowest class index first.
+        (N, min(k, C)) int64 class indices, best first; equal similarities are
+        ordered by class index.
     """
     return np.asarray(topk_similarity(feats, class_feats, k)[1])
 
@@ -66,12 +66,12 @@ def topk_correct(ranked, labels, k: int) -> np.ndarray:
 
     Args:
         ranked: (N, K) class indices, best first.
-        labels: (N,) right class index; -1 (a sample whose class
-            has no prompt) can never be right.
-        k: Cut-off.
+        labels: (N,) right class index; -1 (the sample's class has no prompt)
+            is never right.
+        k: cut-off.
 
     Returns:
-        ndarray: (N,) float64, 1 or 0.
+        (N,) float64, 1 or 0.
     """
     ranked, labels = np.asarray(ranked)[:, :k], np.asarray(labels)
     return ((ranked == labels[:, None]) & (labels[:, None] >= 0)).any(1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""From a score map to a place: box scores, pointing game, energy.
+"""Localisation by a score map: box scores, pointing game, energy.
 
 A score map of one picture is an (h, w) array of non-negative numbers on the
 patch grid. Coordinates are pixels of the picture with continuous edges: pixel
@@ -17,6 +17,9 @@ from eclip_mm.evaluation.functional.boxes import (
     union_rectangles,
 )
 
+#: exponent of the area in the score of a box: ALBEF's convention
+ALPHA = 0.5
+
 
 def _as_map(score_map) -> np.ndarray:
     score_map = np.asarray(score_map, dtype=np.float64)
@@ -30,15 +33,16 @@ def _as_map(score_map) -> np.ndarray:
 def upsample_score_map(score_map, img_shape) -> np.ndarray:
     """Bring a score map to the size of the picture.
 
-    Bilinear with patch centres as nodes (``align_corners=False``); beyond the
-    outermost centres the value stays constant.
+    The interpolation is bilinear between patch centres
+    (``align_corners=False``); beyond the outermost centres the value is
+    constant.
 
     Args:
         score_map: (h, w).
         img_shape: (height, width) in pixels.
 
     Returns:
-        ndarray: (height, width) float64.
+        (height, width) float64.
     """
     grid = torch.from_numpy(_as_map(score_map))[None, None]
     size = (int(img_shape[0]), int(img_shape[1]))
@@ -46,19 +50,18 @@ def upsample_score_map(score_map, img_shape) -> np.ndarray:
 
 
 def box_sums(score_map, boxes) -> np.ndarray:
-    """Integral of a pixel map over each box.
+    """Integrate a pixel map over each box.
 
     The map is constant inside a pixel, so its integral image, interpolated
     linearly between pixel corners, is exact for fractional edges too: a box
     that covers half of a pixel gets half of its value.
 
     Args:
-        score_map: (height, width), one value a pixel.
-        boxes: (K, 4) xyxy pixels; what lies outside the map
-            counts as 0.
+        score_map: (height, width), one value per pixel; 0 outside.
+        boxes: (K, 4) xyxy pixels.
 
     Returns:
-        ndarray: (K,) float64.
+        (K,) float64.
     """
     score_map = _as_map(score_map)
     boxes = clip_boxes(boxes, score_map.shape)
@@ -78,19 +81,18 @@ def box_sums(score_map, boxes) -> np.ndarray:
     return at(x2, y2) - at(x1, y2) - at(x2, y1) + at(x1, y1)
 
 
-def score_boxes(score_map, boxes, alpha: float = 0.5) -> np.ndarray:
-    """Score of candidate boxes: sum of S inside b / area(b)^alpha.
+def score_boxes(score_map, boxes, alpha: float = ALPHA) -> np.ndarray:
+    """Score candidate boxes: the sum of S inside b / area(b)^alpha.
 
     Args:
-        score_map: (height, width), the map at the size of the
-            picture (:func:`upsample_score_map`).
-        boxes: (K, 4) xyxy pixels. They are cut at the border of
-            the picture first, the area included.
-        alpha: 0 prefers large boxes, 1 is the mean of S; 0.5 is
-            ALBEF's convention.
+        score_map: (height, width), the map at the size of the picture
+            (:func:`upsample_score_map`).
+        boxes: (K, 4) xyxy pixels. They are cut at the border of the picture
+            before their area is taken.
+        alpha: 0 prefers large boxes, 1 gives the mean of S.
 
     Returns:
-        ndarray: (K,) float64; a box without area scores 0.
+        (K,) float64; a box without area scores 0.
     """
     boxes = clip_boxes(boxes, np.shape(score_map))
     area = box_area(boxes)
@@ -98,16 +100,16 @@ def score_boxes(score_map, boxes, alpha: float = 0.5) -> np.ndarray:
     return np.divide(sums, area**alpha, out=np.zeros_like(sums), where=area > 0)
 
 
-def top1_box(score_map, boxes, alpha: float = 0.5) -> int:
-    """Index of the candidate with the highest score.
+def top1_box(score_map, boxes, alpha: float = ALPHA) -> int:
+    """Return the index of the candidate with the highest score.
 
     Args:
         score_map: (height, width), at the size of the picture.
         boxes: (K, 4) xyxy pixels, K >= 1.
-        alpha: As in :func:`score_boxes`.
+        alpha: as in :func:`score_boxes`.
 
     Returns:
-        Index into ``boxes``; of equal scores the lowest.
+        Index into ``boxes``; the lowest one of equal scores.
 
     Raises:
         ValueError: There is no candidate.
@@ -119,33 +121,33 @@ def top1_box(score_map, boxes, alpha: float = 0.5) -> int:
 
 
 def right_candidates(candidates, gt_bboxes, iou_thr: float) -> np.ndarray:
-    """Which candidates overlap a right box enough.
+    """Mark the candidates that overlap a right box enough.
 
     Args:
         candidates: (K, 4) xyxy pixels.
         gt_bboxes: (G, 4) xyxy pixels.
-        iou_thr: Least IoU.
+        iou_thr: least IoU.
 
     Returns:
-        ndarray: (K,) bool.
+        (K,) bool.
     """
     return (pairwise_iou(candidates, gt_bboxes) >= iou_thr).any(1)
 
 
 def peak_points(score_map, img_shape) -> np.ndarray:
-    """Where the map is highest.
+    """Find the places where the map is highest.
 
     A bilinear surface takes its maximum at a node, so the peak of the
-    upsampled map is the centre of the highest patch; no pixel raster is
-    needed and none can bias it.
+    upsampled map is the centre of the highest patch. No pixel raster is
+    needed, and none can bias the result.
 
     Args:
         score_map: (h, w) on the patch grid.
         img_shape: (height, width) in pixels.
 
     Returns:
-        ndarray: (P, 2) points (x, y) in pixels, one for each patch that has
-        exactly the highest value, in row-major order.
+        (P, 2) points (x, y) in pixels, one for each patch with exactly the
+        highest value, in row-major order.
     """
     score_map = _as_map(score_map)
     rows, cols = np.nonzero(score_map == score_map.max())
@@ -156,10 +158,10 @@ def peak_points(score_map, img_shape) -> np.ndarray:
 def pointing_hit(score_map, boxes, img_shape) -> float:
     """Pointing game: is the peak of the map inside a right box?
 
-    No tolerance around the box; its edge belongs to it. Where several patches
-    share the highest value (a saturated map), the result is the share of them
-    that lies inside: a constant map gets what guessing gets, not what its
-    first pixel happens to hit.
+    The box has no tolerance around it; its edge belongs to it. If several
+    patches have the highest value (a saturated map), the result is the
+    fraction of them that lies inside: a constant map then scores what guessing
+    scores, instead of what its first pixel happens to hit.
 
     Args:
         score_map: (h, w) on the patch grid.
@@ -167,7 +169,7 @@ def pointing_hit(score_map, boxes, img_shape) -> float:
         img_shape: (height, width) in pixels.
 
     Returns:
-        0 or 1, or between them where the peak is tied.
+        0 or 1; a fraction if the peak is tied.
     """
     boxes = as_boxes(boxes)
     points = peak_points(score_map, img_shape)[:, None]
@@ -176,19 +178,18 @@ def pointing_hit(score_map, boxes, img_shape) -> float:
 
 
 def energy_inside(score_map, boxes) -> float:
-    """Share of the map's sum that lies inside the union of the right boxes.
+    """Fraction of the map's sum that lies inside the union of the right boxes.
 
     Args:
-        score_map: (height, width), at the size of the picture,
-            non-negative.
+        score_map: (height, width), at the size of the picture, non-negative.
         boxes: (G, 4) xyxy pixels of the right boxes.
 
     Returns:
         In [0, 1]; 0 for a map that is zero everywhere.
 
     Raises:
-        ValueError: The map has a negative value, for which a share means
-            nothing.
+        ValueError: The map has a negative value, so that the fraction is not
+            defined.
     """
     score_map = _as_map(score_map)
     if score_map.min() < 0:
@@ -197,5 +198,5 @@ def energy_inside(score_map, boxes) -> float:
     if total == 0:
         return 0.0
     inside = box_sums(score_map, union_rectangles(boxes)).sum()
-    # The integral image subtracts large numbers: rounding may leave 1 + 1e-16.
+    # The integral image subtracts large numbers, so rounding may give 1 + 1e-16.
     return float(np.clip(inside / total, 0, 1))

@@ -1,8 +1,8 @@
 """Retrieval by photos that show several products (the ``product1m`` protocol).
 
-A query has one or more labels, duplicates kept: a photo with two boxes of one
-product asks for it twice. A gallery item has one label. With one label a query
-everything here is ordinary retrieval.
+A query has one or more labels, and duplicates count: a photo with two boxes of
+one product asks for it twice. A gallery item has one label. If every query has
+one label, all of this is ordinary retrieval.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import torch
 
 
 class QueryLabels(NamedTuple):
-    """The distinct labels of many queries, flat, ordered by query.
+    """The distinct labels of many queries as flat arrays, ordered by query.
 
     Attributes:
         query: (M,) int64 index of the query.
         label: (M,) int64 code of the label.
-        times: (M,) int64, how often the query has it, at least 1.
+        times: (M,) int64, how often the query has the label, at least 1.
     """
 
     query: np.ndarray
@@ -27,13 +27,13 @@ class QueryLabels(NamedTuple):
 
 
 def flatten_labels(labels: Sequence[Sequence[int]]) -> QueryLabels:
-    """Bring the labels of queries into the flat form.
+    """Convert the labels of queries to the flat form.
 
     Args:
-        labels: Per query its label codes, duplicates kept.
+        labels: label codes of each query, with duplicates.
 
     Returns:
-        QueryLabels: Within a query by code.
+        Labels ordered by query, then by code.
 
     Raises:
         ValueError: A query has no label, or a code is negative.
@@ -51,15 +51,15 @@ def flatten_labels(labels: Sequence[Sequence[int]]) -> QueryLabels:
 
 
 def instance_relevance(ranked, labels: QueryLabels) -> np.ndarray:
-    """Which ranked items carry a label of their query.
+    """Mark the ranked items that have a label of their query.
 
     Args:
-        ranked: (Q, R) label codes of the ranked gallery items,
-            best first; -1 where the list is over.
-        labels: At least one of every query.
+        ranked: (Q, R) label codes of the ranked gallery items, best first;
+            -1 after the end of a list.
+        labels: at least one label of every query.
 
     Returns:
-        ndarray: (Q, R) bool.
+        (Q, R) bool.
     """
     ranked = np.asarray(ranked)
     starts = np.searchsorted(labels.query, np.arange(len(ranked)))
@@ -69,25 +69,25 @@ def instance_relevance(ranked, labels: QueryLabels) -> np.ndarray:
 
 
 def average_recall_at_n(ranked, labels: QueryLabels, available, n: int) -> np.ndarray:
-    """AR@N of ``product1m``: the N places are shared among a query's labels.
+    """AR@N of ``product1m``: a query's labels divide the N ranks among them.
 
-    With L labels, duplicates counted, label l is expected e_l = min(times_l *
-    floor(N / L), |G_l|) times in the top N and scores min(hits_l, e_l) / e_l;
-    AR@N is the mean over the distinct labels. A label of which nothing is
-    expected says nothing and is left out of that mean: it has no gallery item,
-    or the query has more labels than there are places (L > N; then all of its
-    labels). A query without any expectation scores 0.
+    A query has L labels, duplicates included. Label l is expected e_l =
+    min(times_l * floor(N / L), |G_l|) times in the top N and scores
+    min(hits_l, e_l) / e_l; AR@N is the mean over the distinct labels. Labels
+    with e_l = 0 are left out of this mean: labels without a gallery item, and
+    all labels of a query that has more labels than ranks (L > N). A query
+    whose labels are all left out scores 0.
 
     Args:
-        ranked: (Q, R) label codes of the ranked gallery items,
-            best first; -1 where the list is over.
-        labels: At least one of every query.
-        available: (M,) |G_l|, gallery items of each entry of
-            ``labels``, the query itself not counted.
-        n: Cut-off N.
+        ranked: (Q, R) label codes of the ranked gallery items, best first;
+            -1 after the end of a list.
+        labels: at least one label of every query.
+        available: (M,) |G_l|, number of gallery items for each entry of
+            ``labels``, without the query itself.
+        n: cut-off N.
 
     Returns:
-        ndarray: (Q,) float64 in [0, 1].
+        (Q,) float64 in [0, 1].
 
     Raises:
         ValueError: n < 1.
@@ -95,7 +95,7 @@ def average_recall_at_n(ranked, labels: QueryLabels, available, n: int) -> np.nd
     ranked = np.asarray(ranked)
     expected = expected_hits(labels, available, n)
     hits = _matches(ranked[:, :n], labels).sum(1)
-    return _mean_share(np.minimum(hits, expected), expected, labels, len(ranked))
+    return _mean_recall(np.minimum(hits, expected), expected, labels, len(ranked))
 
 
 def average_recall_chance(labels: QueryLabels, available, gallery_size, n: int) -> np.ndarray:
@@ -105,14 +105,14 @@ def average_recall_chance(labels: QueryLabels, available, gallery_size, n: int) 
     (e - j) P(h = j).
 
     Args:
-        labels: At least one of every query.
+        labels: at least one label of every query.
         available: (M,) as in :func:`average_recall_at_n`.
-        gallery_size: (Q,) size of each query's gallery, the query
-            itself not counted.
-        n: Cut-off N.
+        gallery_size: (Q,) size of each query's gallery, without the query
+            itself.
+        n: cut-off N.
 
     Returns:
-        ndarray: (Q,) float64.
+        (Q,) float64.
 
     Raises:
         ValueError: n < 1.
@@ -120,7 +120,7 @@ def average_recall_chance(labels: QueryLabels, available, gallery_size, n: int) 
     gallery_size = np.asarray(gallery_size, dtype=np.int64)
     expected = expected_hits(labels, available, n)
     size = gallery_size[labels.query]
-    # few of the cases differ
+    # compute each distinct case once: there are few
     cases, which = np.unique(
         np.stack([expected, np.asarray(available), size], 1), axis=0, return_inverse=True
     )
@@ -130,14 +130,14 @@ def average_recall_chance(labels: QueryLabels, available, gallery_size, n: int) 
     for j in range(int(wanted.max(initial=0))):
         missing = np.clip(wanted - j, 0, None)
         found -= missing * _hypergeometric(j, own, size, drawn)
-    return _mean_share(found[which.reshape(-1)], expected, labels, len(gallery_size))
+    return _mean_recall(found[which.reshape(-1)], expected, labels, len(gallery_size))
 
 
 def expected_hits(labels: QueryLabels, available, n: int) -> np.ndarray:
-    """e_l of :func:`average_recall_at_n`.
+    """Expected hits e_l of :func:`average_recall_at_n`.
 
     Returns:
-        ndarray: (M,) int64, 0 where nothing is expected.
+        (M,) int64.
 
     Raises:
         ValueError: n < 1.
@@ -149,19 +149,20 @@ def expected_hits(labels: QueryLabels, available, n: int) -> np.ndarray:
 
 
 def _matches(ranked: np.ndarray, labels: QueryLabels) -> np.ndarray:
-    """(M, R) bool: which ranked items of the entry's query carry its label."""
+    """Mark the ranked items of each entry's query that have its label, (M, R) bool."""
     return ranked[labels.query] == labels.label[:, None]
 
 
-def _mean_share(found, expected, labels: QueryLabels, num_queries: int) -> np.ndarray:
-    share = np.divide(found, expected, out=np.zeros(len(expected)), where=expected > 0)
-    total = np.bincount(labels.query, share, minlength=num_queries)
+def _mean_recall(found, expected, labels: QueryLabels, num_queries: int) -> np.ndarray:
+    """Mean of found / expected over the labels of each query, (Q,)."""
+    recall = np.divide(found, expected, out=np.zeros(len(expected)), where=expected > 0)
+    total = np.bincount(labels.query, recall, minlength=num_queries)
     asked = np.bincount(labels.query, expected > 0, minlength=num_queries)
     return np.divide(total, asked, out=np.zeros(num_queries), where=asked > 0)
 
 
 def _hypergeometric(hits: int, own, size, drawn) -> np.ndarray:
-    """P of exactly ``hits`` own items among ``drawn`` of ``size``; arrays of int64."""
+    """Probability of exactly ``hits`` own items among ``drawn`` of ``size``; int64 arrays."""
 
     def log_choose(total, part):
         total, part = torch.from_numpy(total + 0.0), torch.from_numpy(part + 0.0)

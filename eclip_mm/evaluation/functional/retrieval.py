@@ -10,10 +10,10 @@ def recall_at_k(relevant, k: int) -> np.ndarray:
 
     Args:
         relevant: (..., R) bool, relevance in rank order.
-        k: Cut-off, at least 1; beyond R the list is simply over.
+        k: cut-off, at least 1; may exceed R.
 
     Returns:
-        ndarray: (...,) float64, 1 or 0.
+        (...,) float64, 1 or 0.
     """
     if k < 1:
         raise ValueError(f'k is at least 1, got {k}')
@@ -21,7 +21,7 @@ def recall_at_k(relevant, k: int) -> np.ndarray:
 
 
 def ap_depth(num_relevant, num_ranked: int, k: int, protocol: str) -> np.ndarray:
-    """How deep AP@k looks: min(k, |R|) for ``ir``, min(k, |P|, |R|) for the others.
+    """Number of ranks that AP@k reads: min(k, |R|) for ``ir``, else min(k, |P|, |R|).
 
     Raises:
         ValueError: Unknown protocol or k < 1.
@@ -41,11 +41,11 @@ def precision_at_k(relevant, num_relevant, k: int) -> np.ndarray:
     Args:
         relevant: (..., R) bool, relevance in rank order.
         num_relevant: (...,) |P|.
-        k: Cut-off K.
+        k: cut-off K.
 
     Returns:
-        ndarray: (...,) float64 in [0, 1]; 0 where |P| is 0. A random ranking
-        scores |P| / gallery size.
+        (...,) float64 in [0, 1]; 0 where |P| is 0. A random ranking scores
+        |P| / gallery size.
     """
     relevant = np.asarray(relevant, dtype=bool)
     depth = ap_depth(num_relevant, relevant.shape[-1], k, 'm5')
@@ -54,27 +54,28 @@ def precision_at_k(relevant, num_relevant, k: int) -> np.ndarray:
 
 
 def average_precision_at_k(relevant, num_relevant, k: int, protocol: str) -> np.ndarray:
-    """AP@k under a protocol's own definition (PROTOCOLS.md).
+    """AP@k as each protocol defines it (PROTOCOLS.md).
 
-    With rel_i the relevance at rank i, hits_i the relevant items down to it,
-    P the relevant set and R the ranked list:
+    Let rel_i be the relevance at rank i, hits_i the number of relevant items
+    up to rank i, P the relevant set and R the ranked list.
 
     - ``m5``, ``fine``, ``product1m``: (1 / hits) * sum over i <= min(k, |P|, |R|) of
-      rel_i * hits_i / i, hits being those among these ranks; 0 without a hit.
-      For ``product1m`` P is the concatenation of the gallery lists of all of
-      the query's labels: a label that it has twice counts twice in |P|.
+      rel_i * hits_i / i, where hits counts those among these ranks; 0 without
+      a hit. For ``product1m`` P is the concatenation of the gallery lists of
+      all labels of the query: a label that the query has twice counts twice
+      in |P|.
     - ``ir``: (1 / |P|) * sum over i <= min(k, |R|) of rel_i * hits_i / i.
 
     Args:
-        relevant: (..., R) bool, relevance in rank order; the
-            whole ranked list or its first k entries.
-        num_relevant: (...,) |P|, size of the relevant set
-            in the whole gallery.
-        k: Cut-off.
-        protocol: ``m5``, ``fine`` or ``ir``.
+        relevant: (..., R) bool, relevance in rank order, of the whole ranked
+            list or its first k entries.
+        num_relevant: (...,) |P|, size of the relevant set in the whole
+            gallery.
+        k: cut-off.
+        protocol: ``m5``, ``fine``, ``product1m`` or ``ir``.
 
     Returns:
-        ndarray: (...,) float64 in [0, 1]; 0 where |P| is 0.
+        (...,) float64 in [0, 1]; 0 where |P| is 0.
 
     Raises:
         ValueError: Unknown protocol, k < 1, or more hits than |P|.

@@ -1,4 +1,4 @@
-"""How well features of one product keep together and apart from those of others."""
+"""Separation of the features of different products."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from eclip_mm.evaluation.functional import topk_similarity
 def silhouette(feats, labels) -> np.ndarray:
     """Silhouette of every sample under cosine distance (Rousseeuw, 1987).
 
-    (b - a) / max(a, b): a is the mean distance to the others of the sample's
-    cluster, b the mean distance to the nearest other cluster. 1 is far apart,
-    0 on the border, negative nearer to another cluster. The mean cosine
-    distance to a cluster needs only the sum of its unit vectors: no n x n
-    matrix is made.
+    The silhouette is (b - a) / max(a, b), where a is the mean distance to the
+    other samples of the same cluster and b the mean distance to the nearest
+    other cluster. It is 1 for clusters far apart, 0 on the border between two,
+    and negative nearer to another cluster. The mean cosine distance to a
+    cluster needs only the sum of its unit vectors, so no N x N matrix is made.
 
     Args:
         feats: (N, D), any length.
-        labels: (N,) cluster of each.
+        labels: (N,) cluster of each sample.
 
     Returns:
-        ndarray: (N,) in [-1, 1]; 0 for a sample that is alone in its cluster.
+        (N,) in [-1, 1]; 0 for a sample that is alone in its cluster.
 
     Raises:
         ValueError: There are fewer than two clusters.
@@ -34,7 +34,7 @@ def silhouette(feats, labels) -> np.ndarray:
     np.add.at(sums, codes, feats)
     distances = sizes - feats @ sums.T  # (N, C), summed over each cluster
     rows, own_size = np.arange(len(feats)), sizes[codes]
-    # the sample itself is no other: its own term is 0, or 1 of a zero vector
+    # leave the sample itself out: its own distance is 0, or 1 for a zero vector
     own = distances[rows, codes] - (1 - (feats * feats).sum(1))
     inside = own / np.maximum(own_size - 1, 1)
     distances = distances / sizes
@@ -46,16 +46,16 @@ def silhouette(feats, labels) -> np.ndarray:
 
 
 def cluster_separation(feats, labels) -> dict[str, float]:
-    """Figures of how well clusters are separated, by cosine.
+    """Measure how well clusters are separated by cosine similarity.
 
     Args:
         feats: (N, D).
-        labels: (N,) cluster of each.
+        labels: (N,) cluster of each sample.
 
     Returns:
-        ``silhouette``, the mean of :func:`silhouette`;
-        ``nearest``, the share of samples whose nearest neighbour is of their
-        cluster; ``nearest_chance``, that of a random neighbour.
+        ``silhouette``, the mean of :func:`silhouette`; ``nearest``, the
+        fraction of samples whose nearest neighbour is in their cluster;
+        ``nearest_chance``, the same for a random neighbour.
     """
     labels = np.asarray(labels)
     values = silhouette(feats, labels)

@@ -3,47 +3,47 @@
 import numpy as np
 import torch
 
-# Unit vectors are rounded to multiples of 2^-26. Then every product of two
-# components, and by Cauchy-Schwarz every partial sum of a dot product, is a
-# multiple of 2^-52 of at most about 1, which float64 holds exactly: a matrix
-# product gives the same bits whatever the tile, the device and the BLAS, and
-# equal vectors tie exactly. The rounding moves a similarity by about 1e-8,
-# less than a float32 matrix product does.
+# Unit vectors are rounded to multiples of 2^-26. Every product of two
+# components and, by Cauchy-Schwarz, every partial sum of a dot product is then
+# a multiple of 2^-52 of at most about 1, which float64 represents exactly.
+# Therefore a matrix product gives the same bits for every tile size, device
+# and BLAS, and equal vectors tie exactly. The rounding changes a similarity by
+# about 1e-8, which is less than the error of a float32 matrix product.
 _GRID = 2.0**26
 
-# Wider features are not prefiltered: the bound on float32's error would no longer be small.
+# Wider features are not prefiltered: the error bound of float32 would no longer be small.
 _MAX_DIMS = 2**16
 
 
 def topk_similarity(
     query, gallery, k: int, *, tile: int | tuple[int, int] = (4096, 4096), exclude=None
 ):
-    """The k nearest gallery items of each query by cosine similarity, exactly.
+    """Find the k nearest gallery items of each query by cosine similarity, exactly.
 
-    Works in tiles: memory above the features is a few tiles, never a query x
-    gallery matrix (with the default tiles and k = 10 about 0.5 GiB at any
-    size). Ties are broken by the lowest gallery index, and the result is the
-    same for every tile size and device, bit for bit.
+    The search works in tiles. Beside the features it needs the memory of a few
+    tiles (about 0.5 GiB with the default tiles and k = 10, at any size) and
+    never a query x gallery matrix. Ties are broken by the lowest gallery
+    index, and the result is the same for every tile size and device, bit for
+    bit.
 
-    On a CPU most tiles cost a float32 matrix product only: what it shows, by
-    more than its largest possible error, to lie below the k-th neighbour found
-    so far is out; the few others are scored exactly.
+    On a CPU most tiles cost only a float32 matrix product: pairs that lie
+    below the k-th neighbour found so far by more than the largest possible
+    error are dropped, and the few others are scored exactly.
 
     Args:
-        query: (Nq, D) features, any length; they are
-            normalised here. A zero vector has similarity 0 with everything.
+        query: (Nq, D) features, any length; they are normalised here. A zero
+            vector has similarity 0 with everything.
         gallery: (Ng, D) features.
-        k: How many neighbours.
-        tile: Number of queries and of gallery items
-            in a tile.
-        exclude: (Nq,) gallery index that a query may
-            not find (itself), -1 for none.
+        k: number of neighbours.
+        tile: number of queries and of gallery items in a tile.
+        exclude: (Nq,) gallery index that a query must not find (itself); -1
+            for none.
 
     Returns:
-        ``(scores, indices)``, (Nq, min(k, Ng)) float64 and int64, best
-        first; Tensors on the device of ``query`` where that is a Tensor, else
-        arrays. Where an exclusion leaves too few items, the tail has index -1
-        and score -inf.
+        ``(scores, indices)``, (Nq, min(k, Ng)) float64 and int64, best first:
+        tensors on the device of ``query`` if that is a tensor, else arrays. If
+        an exclusion leaves too few items, the last entries have index -1 and
+        score -inf.
 
     Raises:
         ValueError: Shapes do not fit, k < 1, an excluded index is outside the
@@ -63,7 +63,7 @@ def topk_similarity(
     if isinstance(query, torch.Tensor) and query.device.type == 'cuda':
         device = query.device
     exclude = _check_exclude(exclude, num_query, num_gallery, device)
-    # on a GPU, or where float32 products may be rougher, the bound does not hold
+    # the bound does not hold on a GPU, or if float32 products may be less precise
     prefilter = (
         device.type == 'cpu'
         and not torch.is_autocast_enabled('cpu')
@@ -95,12 +95,12 @@ def topk_similarity(
 
 
 def _grid_tile(feats, start: int, stop: int, name: str) -> np.ndarray:
-    """Rows ``start`` to ``stop`` normalised and rounded to the grid, (n, D) float64."""
+    """Normalise rows ``start`` to ``stop`` and round them to the grid, (n, D) float64."""
     tile = feats[start:stop]
     if isinstance(tile, torch.Tensor):
         tile = tile.detach().cpu().double().numpy()
     tile = np.ascontiguousarray(tile, dtype=np.float64)
-    # Per row over contiguous memory: does not depend on the rows beside it.
+    # The sum runs over one contiguous row, so it does not depend on other rows.
     norm = np.sqrt((tile * tile).sum(1, keepdims=True))
     if not np.isfinite(norm).all():
         row = start + int((~np.isfinite(norm[:, 0])).argmax())
@@ -121,13 +121,13 @@ def _check_exclude(exclude, num_query: int, num_gallery: int, device):
 
 
 def _inside(column: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows whose column lies in the tile, and that column."""
+    """Return the rows whose column lies in the tile, and that column."""
     here = ((column >= 0) & (column < width)).nonzero()[:, 0]
     return here, column[here]
 
 
 def _all_pairs(left, right, k: int, banned):
-    """The tile's top k of each row: rows, columns and scores, flat, in row order."""
+    """Return the tile's top k of each row as flat rows, columns and scores, in row order."""
     part = left @ right.T
     if banned is not None:
         part[banned] = -torch.inf
@@ -137,14 +137,15 @@ def _all_pairs(left, right, k: int, banned):
 
 
 def _above(left, right, kth, banned):
-    """Pairs that beat their row's k-th score, as :func:`_all_pairs`; None if too many may.
+    """Return the pairs that beat their row's k-th score; None if too many might.
 
-    With unit roundoff u = 2^-24, a float32 product of two vectors rounded to
-    float32 differs from the exact one by less than (D + 2) u (1 + D u) |x| |y|,
-    whatever the order of summation (Higham, Accuracy and Stability of
-    Numerical Algorithms, section 3.1). The vectors' length is at most 2^26
-    (1 + 1e-4), and rounding the threshold adds less than u. Grid values are
-    whole numbers: nothing underflows.
+    The pairs are in the form of :func:`_all_pairs`. With unit roundoff
+    u = 2^-24, a float32 product of two vectors rounded to float32 differs from
+    the exact one by less than (D + 2) u (1 + D u) |x| |y| for any order of
+    summation (Higham, Accuracy and Stability of Numerical Algorithms, section
+    3.1). The vectors' length is at most 2^26 (1 + 1e-4), and rounding the
+    threshold adds less than u. Grid values are whole numbers, so nothing
+    underflows.
     """
     approx = left.float() @ right.float().T
     if banned is not None:
@@ -152,25 +153,25 @@ def _above(left, right, kth, banned):
     error = 1.01 * (left.shape[1] + 4) * 2.0**-24 * _GRID**2
     least = (kth - error).clamp(min=torch.finfo(torch.float32).min).float()
     maybe = approx >= least
-    if maybe.sum() > approx.numel() // 32:  # scoring pairs singly would take longer
+    if maybe.sum() > approx.numel() // 32:  # scoring single pairs would take longer
         return None
     row, column = maybe.nonzero(as_tuple=True)
     score = torch.empty(len(row), dtype=torch.float64)
     for start in range(0, len(row), 4096):
         part = slice(start, start + 4096)
         score[part] = (left[row[part]] * right[column[part]]).sum(1)
-    better = score > kth[row, 0]  # one that only ties with the k-th has a higher index
+    better = score > kth[row, 0]  # a tie with the k-th has a higher index
     return row[better], column[better], score[better]
 
 
 def _merge(value, index, row, column, score):
-    """Put flat (row, column, score) into the sorted (n, k) best; columns are new and higher."""
+    """Merge flat (row, column, score) into the sorted (n, k) best; all columns are higher."""
     n, k = value.shape
     touched = row.unique()
     all_row = torch.cat([touched.repeat_interleave(k), row])
     all_index = torch.cat([index[touched].flatten(), column])
     all_value = torch.cat([value[touched].flatten(), score])
-    # Earlier entries have lower indices: stable sorting keeps ties in order.
+    # Earlier entries have lower indices, so stable sorting keeps ties in order.
     order = all_value.argsort(descending=True, stable=True)
     order = order[all_row[order].argsort(stable=True)]
     start = torch.searchsorted(all_row[order], touched)
@@ -181,10 +182,10 @@ def _merge(value, index, row, column, score):
 
 
 def _row_topk(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Top k of each row, ordered by (score descending, column ascending)."""
+    """Return the top k of each row, ordered by (score descending, column ascending)."""
     values, columns = scores.topk(k, dim=1)
-    # topk's choice among columns that tie with the k-th is arbitrary: where
-    # there are more of them than places, take the first ones instead.
+    # topk's choice among columns that tie with the k-th is arbitrary: if there
+    # are more of them than places, take the first ones instead.
     kth = values[:, -1:]
     tied = (scores >= kth).sum(1) > k
     if tied.any():

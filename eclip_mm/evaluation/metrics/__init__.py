@@ -1,4 +1,4 @@
-"""Metrics that mmengine's Evaluator runs; their arithmetic is in ``functional``."""
+"""Metrics for mmengine's Evaluator; their arithmetic is in ``functional``."""
 
 from eclip_mm.evaluation.metrics.base import ProductMetric
 from eclip_mm.evaluation.metrics.candidate_recall import CandidateRecall

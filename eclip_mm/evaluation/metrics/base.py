@@ -1,4 +1,4 @@
-"""What all metrics of products share: splits, gathering, figures with chance."""
+"""Base of the product metrics: splits, gathering, figures with chance, subgroups."""
 
 import logging
 from abc import abstractmethod
@@ -10,52 +10,53 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from eclip_mm.evaluation.functional import bootstrap_interval, slice_rows
-from eclip_mm.evaluation.metrics.slice_tables import slice_tables
+from eclip_mm.evaluation.functional import bootstrap_interval, subgroup_rows
+from eclip_mm.evaluation.metrics.subgroup_tables import subgroup_tables
 
-#: what figures can be told apart by
-SLICES = ('category', 'source')
+#: what queries can be grouped by
+SUBGROUPS = ('category', 'source')
 
 
 class ProductMetric(BaseMetric):
     """Base of the metrics over :class:`~eclip_mm.structures.ProductDataSample`.
 
-    A subclass says what to keep of a sample (:meth:`describe_sample`, small
-    and free of tensors) and what the figures of the gathered set are
-    (:meth:`measure`). All figures lie in [0, 1]; each comes with
-    ``<figure>_chance``, what guessing would score, and, with
+    A subclass defines what to keep of a sample (:meth:`describe_sample`, small
+    and without tensors) and how to compute the figures of the gathered set
+    (:meth:`measure`). All figures lie in [0, 1]. Each comes with
+    ``<figure>_chance``, the expected score of guessing, and, with
     ``num_bootstrap``, with ``<figure>_low`` and ``<figure>_high``, its 95%
-    bootstrap interval over products (all queries of one are drawn together).
+    bootstrap interval over products (all queries of a product are drawn
+    together).
 
-    Every sample leaves exactly one entry in ``results``, those of other splits
-    only their split's name. So mmengine's gathering across ranks restores the
-    order of the data set and cuts the samples that a distributed sampler
-    repeated at the end, whatever the split: figures do not depend on the
+    Every sample leaves exactly one entry in ``results``; samples of other
+    splits leave the name of their split. mmengine's gathering across ranks can
+    therefore restore the order of the data set and drop the samples that a
+    distributed sampler repeated at the end. Figures do not depend on the
     number of ranks.
 
-    ``slices`` repeats every figure for the queries of each category or image
-    source apart; what they search in stays whole. The rows are logged, stay in
+    ``subgroups`` repeats every figure for the queries of each category or each
+    image source; the gallery stays whole. The rows are logged and kept in
     :attr:`tables` on the main rank, and the loops of
-    ``eclip_mm.engine.evaluation_loops`` write them to ``slices_val.json`` or
-    ``slices_test.json`` in the work directory. A row is ``slice``, ``value``,
+    ``eclip_mm.engine.evaluation_loops`` write them to ``subgroups_val.json`` or
+    ``subgroups_test.json`` in the work directory. A row has ``by``, ``value``,
     ``figure``, ``count``, ``mean``, ``chance`` and, with ``num_bootstrap``,
-    ``low`` and ``high``. Queries without category are those of ``(none)``.
+    ``low`` and ``high``. Queries without a category have the value ``(none)``.
 
-    An empty set (no sample of the split) is a warning that names the splits
+    An empty set (no sample of the split) gives a warning that names the splits
     seen, a count of 0, and no figures.
 
     Args:
-        split: Only samples whose ``split`` is this one.
-            Defaults to all.
-        num_bootstrap: Bootstrap resamples for the intervals; 0, the
-            default, leaves them out.
-        seed: Seed of the bootstrap.
-        slices: Any of ``category``, ``source`` (of the first
-            picture). Defaults to none.
-        collect_device: As in :class:`mmengine.evaluator.BaseMetric`.
-        prefix: Likewise; two metrics of one class need
-            different ones.
-        collect_dir: Likewise.
+        split: measure only samples whose ``split`` is this one. Defaults to
+            all.
+        num_bootstrap: bootstrap resamples for the intervals; the default 0
+            gives no intervals.
+        seed: seed of the bootstrap.
+        subgroups: any of ``category`` and ``source`` (of the first picture).
+            Defaults to none.
+        collect_device, collect_dir: as in
+            :class:`mmengine.evaluator.BaseMetric`.
+        prefix: as in :class:`mmengine.evaluator.BaseMetric`; two metrics of
+            one class need different ones.
     """
 
     def __init__(
@@ -63,23 +64,23 @@ class ProductMetric(BaseMetric):
         split: str | None = None,
         num_bootstrap: int = 0,
         seed: int = 0,
-        slices: Sequence[str] = (),
+        subgroups: Sequence[str] = (),
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.split = split
-        self.splits = None if split is None else (split,)  #: those that are measured
+        self.splits = None if split is None else (split,)  #: the measured ones
         self.num_bootstrap = num_bootstrap
         self.seed = seed
-        if isinstance(slices, str) or not set(slices) <= set(SLICES):
+        if isinstance(subgroups, str) or not set(subgroups) <= set(SUBGROUPS):
             raise ValueError(
-                f'{type(self).__name__}: slices is a list of {SLICES}, got {slices!r}'
+                f'{type(self).__name__}: subgroups is a list of {SUBGROUPS}, got {subgroups!r}'
             )
-        self.slices = tuple(slices)
+        self.subgroups = tuple(subgroups)
         self.tables: list[dict] = []
-        #: slice -> values that are listed even where no query has them
+        #: category or source -> values that have a row even without queries
         self.listed: dict[str, Sequence[str]] = {}
 
     @abstractmethod
@@ -88,8 +89,8 @@ class ProductMetric(BaseMetric):
 
         Args:
             sample: ``ProductDataSample.to_dict()`` with predictions.
-            image: (3, H, W) uint8, the first picture as it
-                came from the loader, where the batch has it.
+            image: (3, H, W) uint8, the first picture as it came from the
+                loader; None if the batch has none.
 
         Returns:
             Plain values and small arrays.
@@ -97,22 +98,22 @@ class ProductMetric(BaseMetric):
 
     @abstractmethod
     def measure(self, records: list[dict]) -> dict:
-        """Figures of the whole set.
+        """Compute the figures of the whole set.
 
         Args:
-            records: What :meth:`describe_sample` kept, in the
-                order of the data set; may be empty.
+            records: what :meth:`describe_sample` kept, in the order of the
+                data set; may be empty.
 
         Returns:
             Figures and counts.
         """
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep what is needed of one batch.
+        """Keep what the figures need of one batch.
 
         Args:
-            data_batch: Batch of the loader.
-            data_samples: Samples with predictions.
+            data_batch: batch of the loader.
+            data_samples: samples with predictions.
         """
         images = _images_of(data_batch)
         for index, sample in enumerate(data_samples):
@@ -123,17 +124,17 @@ class ProductMetric(BaseMetric):
             image = images[index, 0] if images is not None else None
             record = self.describe_sample(sample, image)
             record['product_id'] = sample.get('product_id')
-            if self.slices:
-                record['slices'] = {key: self._slice_of(sample, key) for key in self.slices}
+            if self.subgroups:
+                record['subgroups'] = {by: self._subgroup_of(sample, by) for by in self.subgroups}
             self.results.append(record)
 
-    def _slice_of(self, sample: dict, key: str) -> str:
-        if key == 'source':
+    def _subgroup_of(self, sample: dict, by: str) -> str:
+        if by == 'source':
             return get_source(sample, type(self).__name__)
         return sample.get('category') or '(none)'
 
     def compute_metrics(self, results: list) -> dict:
-        """Figures of the gathered set (called by mmengine on the main rank)."""
+        """Compute the figures of the gathered set (mmengine calls it on the main rank)."""
         records = [item for item in results if not isinstance(item, str)]
         if not records:
             seen = Counter(item for item in results if isinstance(item, str))
@@ -143,25 +144,25 @@ class ProductMetric(BaseMetric):
             )
         self.tables = []
         figures = self.measure(records)
-        for key, table in slice_tables(self.tables):
+        for by, table in subgroup_tables(self.tables):
             name = f'{type(self).__name__} (prefix {self.prefix!r})'
-            print_log(f'{name} by {key}:\n{table}', logger='current')
-        # counts as floats: mmengine's log passes through numpy, and its JSON file drops integers
+            print_log(f'{name} by {by}:\n{table}', logger='current')
+        # Counts become floats: mmengine logs them through numpy, and its JSON drops integers.
         return {key: float(value) for key, value in figures.items()}
 
     def named_figures(self, results: list) -> dict:
-        """Figures of the gathered set with the prefix in their names."""
+        """Compute the figures of the gathered set, with the prefix in their names."""
         return {f'{self.prefix}/{k}': v for k, v in self.compute_metrics(results).items()}
 
     def evaluate(self, size: int) -> dict:
-        """Gather and measure on its own (mmengine's entry; not under ``ProductEvaluator``)."""
+        """Gather and measure alone: mmengine's entry point, unused by ``ProductEvaluator``."""
         try:
             return super().evaluate(size)
         finally:
             self.reset()
 
     def reset(self) -> None:
-        """Forget what belongs to one evaluation."""
+        """Clear the state of one evaluation."""
         self.results.clear()
 
     def warn(self, message: str) -> None:
@@ -172,16 +173,16 @@ class ProductMetric(BaseMetric):
     def add_figure(
         self, figures: dict, name: str, scores, chance, records: Sequence[dict]
     ) -> None:
-        """Put a mean with its chance, its interval and slices where wanted.
+        """Add a mean with its chance and, if asked for, its interval and subgroups.
 
         Args:
-            figures: Receives ``name``, ``name_chance`` and with
-                ``num_bootstrap`` ``name_low`` and ``name_high``.
-            name: Key of the figure.
+            figures: receives ``name``, ``name_chance`` and, with
+                ``num_bootstrap``, ``name_low`` and ``name_high``.
+            name: key of the figure.
             scores: (N,) per-query scores, N >= 1.
             chance: (N,) or scalar, per-query chance.
-            records: (N,) the records that ask the queries; the
-                bootstrap draws all of a product at a time.
+            records: (N,) the queries' records; the bootstrap draws all queries
+                of a product together.
         """
         products = None
         if self.num_bootstrap:
@@ -193,17 +194,17 @@ class ProductMetric(BaseMetric):
                 scores, num_resamples=self.num_bootstrap, seed=self.seed, groups=products
             )
             figures[f'{name}_low'], figures[f'{name}_high'] = low, high
-        for key in self.slices:
-            values = [record['slices'].get(key) for record in records]
-            listed = self.listed.get(key, ())
-            rows = slice_rows(
+        for by in self.subgroups:
+            values = [record['subgroups'].get(by) for record in records]
+            listed = self.listed.get(by, ())
+            rows = subgroup_rows(
                 scores, chance, values, listed, self.num_bootstrap, self.seed, products
             )
-            self.tables += [dict(slice=key, figure=name, **row) for row in rows]
+            self.tables += [dict(by=by, figure=name, **row) for row in rows]
 
 
 def _images_of(data_batch) -> torch.Tensor | None:
-    """(B, V, 3, H, W) pictures of a loader's batch, None where it has no such tensor."""
+    """Pictures of a loader's batch, (B, V, 3, H, W); None if it has no such tensor."""
     if not isinstance(data_batch, dict) or not isinstance(data_batch.get('inputs'), dict):
         return None
     images = data_batch['inputs'].get('images')
@@ -211,11 +212,11 @@ def _images_of(data_batch) -> torch.Tensor | None:
 
 
 def get_field(sample: dict, key: str, metric: str):
-    """A field of a data sample.
+    """Return a field of a data sample.
 
     Raises:
-        KeyError: The sample lacks it; the message names metric, field and
-            product and says who should have written it.
+        KeyError: The sample lacks it; the message names metric, field,
+            product and the component that writes the field.
     """
     if sample.get(key) is None:
         source = (
@@ -231,7 +232,7 @@ def get_field(sample: dict, key: str, metric: str):
 
 
 def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
-    """A predicted feature as (D,) float32 array.
+    """Return a predicted feature as a (D,) float32 array.
 
     Raises:
         KeyError: The sample lacks it.
@@ -239,7 +240,7 @@ def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
     """
     feat = get_field(sample, key, metric)
     if isinstance(feat, torch.Tensor):
-        feat = feat.detach().cpu().float().numpy().copy()  # a view would keep the batch alive
+        feat = feat.detach().cpu().float().numpy().copy()  # a view would keep the batch in memory
     feat = np.asarray(feat, dtype=np.float32)
     if feat.ndim != 1 or not np.isfinite(feat).all():
         raise ValueError(
@@ -250,15 +251,15 @@ def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
 
 
 def get_source(sample: dict, metric: str) -> str:
-    """Where the first picture of a sample came from."""
+    """Return the source of a sample's first picture."""
     return get_field(sample, 'sources', metric)[0]
 
 
 def check_topk(topk: Sequence[int], metric: str) -> tuple[int, ...]:
-    """Validate cut-offs.
+    """Check cut-offs and return them as a tuple.
 
     Raises:
-        ValueError: Empty, or one is not a positive integer.
+        ValueError: There is none, or one is not a positive integer.
     """
     topk = (topk,) if isinstance(topk, int) else tuple(topk)
     if not topk or any(not isinstance(k, int) or k < 1 for k in topk):
@@ -267,6 +268,6 @@ def check_topk(topk: Sequence[int], metric: str) -> tuple[int, ...]:
 
 
 def encode(values: Sequence[str]) -> np.ndarray:
-    """(N,) int64 codes, equal for equal values."""
+    """Replace values by integers: (N,) int64, equal for equal values."""
     codes: dict = {}
     return np.array([codes.setdefault(value, len(codes)) for value in values], dtype=np.int64)

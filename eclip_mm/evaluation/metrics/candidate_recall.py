@@ -1,10 +1,10 @@
-"""How many of the prompted products' boxes a proposer finds: what bounds grounding from above."""
+"""Recall of a proposer on the prompted products' boxes: the upper bound of grounding."""
 
 from collections.abc import Sequence
 
-from eclip_mm.evaluation.functional import box_area, clip_boxes
+from eclip_mm.evaluation.functional import visible_boxes
 from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
-from eclip_mm.evaluation.proposals.recall import proposal_recall
+from eclip_mm.evaluation.proposals.recall import recall_figures
 from eclip_mm.registry import METRICS, TASK_UTILS
 
 
@@ -12,18 +12,18 @@ from eclip_mm.registry import METRICS, TASK_UTILS
 class CandidateRecall(ProductMetric):
     """Recall of the candidates among which :class:`ProductGrounding` chooses.
 
-    ``recall@{threshold}/{count}``: share of the boxes of prompted products
-    that one of the first ``count`` candidates overlaps by that IoU. A metric
-    of its own, as every proposer gives its candidates in an order, and
-    ``acc@0.5`` does not see it. ``recall_num_boxes``: all boxes; those without
-    area inside the picture do not count.
+    ``recall@{threshold}/{count}`` is the fraction of the prompted products'
+    boxes that at least one of the first ``count`` candidates overlaps by that
+    IoU. It depends on the order in which a proposer gives its candidates;
+    ``acc@0.5`` does not. ``recall_num_boxes`` counts all boxes that have an
+    area inside the picture.
 
     Args:
-        candidates: Config of a proposer, as in :class:`ProductGrounding`.
-        split: As in :class:`ProductMetric`.
-        iou_thrs: Thresholds of IoU.
-        counts: How many candidates are looked at.
-        **kwargs: Of :class:`ProductMetric`.
+        candidates: config of a proposer, as in :class:`ProductGrounding`.
+        split: as in :class:`ProductMetric`.
+        iou_thrs: thresholds of IoU.
+        counts: numbers of candidates to look at.
+        **kwargs: of :class:`ProductMetric`.
     """
 
     default_prefix = 'candidates'
@@ -44,21 +44,16 @@ class CandidateRecall(ProductMetric):
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep the boxes of one photo and the first candidates."""
         img_shape = get_field(sample, 'img_shape', type(self).__name__)[:2]
-        boxes = sample.get('gt_bboxes')
-        boxes = clip_boxes([] if boxes is None else boxes, img_shape)
+        boxes = visible_boxes(sample.get('gt_bboxes'), img_shape)
         found = self.proposer(sample, image)[: max(self.counts)]
-        return dict(found=found, boxes=boxes[box_area(boxes) > 0], img_shape=img_shape)
+        return dict(found=found, boxes=boxes, img_shape=img_shape)
 
     def measure(self, records: list[dict]) -> dict:
-        """Shares of all boxes of all photos."""
+        """Compute recall over the boxes of all photos."""
         figures = dict(recall_num_boxes=sum(len(record['boxes']) for record in records))
         if not figures['recall_num_boxes']:
             if records:
                 self.warn(f'none of {len(records)} photos has boxes. Its figures are left out.')
             return figures
         photos = [(record['found'], record['boxes'], record['img_shape']) for record in records]
-        recall = proposal_recall(photos, self.iou_thrs, self.counts)
-        for thr, row in zip(self.iou_thrs, recall, strict=True):
-            for count, value in zip(self.counts, row, strict=True):
-                figures[f'recall@{thr}/{count}'] = float(value)
-        return figures
+        return figures | recall_figures(photos, self.iou_thrs, self.counts)

@@ -22,23 +22,25 @@ from eclip_mm.utils.text_table import format_table
 
 @METRICS.register_module()
 class DetectionMAP(CocoMetric):
-    """``mAP@0.3`` and ``mAP@0.5``, each one threshold, all areas, 100 boxes a picture.
+    """``mAP@0.3`` and ``mAP@0.5``, for all areas and 100 boxes per picture.
 
-    mmdet's CocoMetric fills fixed slots: with ``iou_thrs=[0.3, 0.5]`` its
-    ``mAP`` is the mean of the two, ``mAP_75`` is -1, and all are rounded to
-    three digits. pycocotools' arithmetic is the same in both.
+    Each figure has a single IoU threshold. mmdet's ``CocoMetric`` has fixed
+    names instead: with ``iou_thrs=[0.3, 0.5]`` its ``mAP`` is the mean of the
+    two, ``mAP_75`` is -1, and all figures are rounded to three digits. Both
+    use the arithmetic of pycocotools.
 
-    Broken annotations (no area, outside of the image) are left out, as in
-    :class:`CocoProducts`; COCO's own evaluation counts them as missed. So are
-    pictures that were not evaluated, such as those without a file.
+    Broken annotations (without area or outside the image) are left out, as in
+    :class:`CocoProducts`; COCO's own evaluation counts them as missed.
+    Pictures that were not evaluated, such as those without a file, are left
+    out as well.
 
     Args:
         ann_file: COCO file; None takes the boxes of the data set's samples
             (``instances`` among the ``meta_keys``).
-        iou_thrs: thresholds.
-        classwise: also ``AP@0.5/{category}`` for each threshold.
-        class_agnostic: also ``any_class_AP@0.5`` for each threshold: all
-            categories count as one. How good are the boxes by themselves?
+        iou_thrs: thresholds of IoU.
+        classwise: add ``AP@0.5/{category}`` for each threshold.
+        class_agnostic: add ``any_class_AP@0.5`` for each threshold: all
+            categories count as one, which measures the boxes alone.
         kwargs: see mmdet's ``CocoMetric``.
     """
 
@@ -57,15 +59,16 @@ class DetectionMAP(CocoMetric):
         self.class_agnostic = class_agnostic
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """
+        """Compute the figures of the gathered set (mmengine calls it on the main rank).
+
         Args:
-            results: of every picture what mmdet's ``process`` keeps.
+            results: what mmdet's ``process`` keeps of each picture.
 
         Returns:
-            What :meth:`measure` gives; ``num_images``, ``num_boxes``.
+            The figures of :meth:`measure`, ``num_images`` and ``num_boxes``.
 
         Raises:
-            ValueError: no picture has a box.
+            ValueError: No picture has a box.
         """
         truths, predictions = zip(*results, strict=True)
         img_ids = [result['img_id'] for result in predictions]
@@ -82,14 +85,14 @@ class DetectionMAP(CocoMetric):
     def measure(
         self, coco: COCO, truths: Sequence[dict], predictions: Sequence[dict], prefix: str
     ) -> dict[str, float]:
-        """``mAP@{threshold}`` in [0, 1], mean over categories with a box.
+        """Compute ``mAP@{threshold}`` in [0, 1], the mean over categories with a box.
 
         Args:
             coco: annotated boxes.
-            truths: per picture ``height`` and ``width``.
-            predictions: per picture ``img_id``, ``bboxes`` (K, 4) xyxy,
+            truths: ``height`` and ``width`` of each picture.
+            predictions: of each picture ``img_id``, ``bboxes`` (K, 4) xyxy,
                 ``scores`` and ``labels`` (K,).
-            prefix: of files that may be written.
+            prefix: path prefix of files that may be written.
         """
         found = load(self.results2json(predictions, prefix)['bbox'])
         img_ids = [result['img_id'] for result in predictions]
@@ -148,18 +151,19 @@ def average_precision(
     iou_thrs: Sequence[float],
     by_category: bool = True,
 ) -> np.ndarray:
-    """AP of every category at every threshold by pycocotools.
+    """Compute the AP of every category at every threshold by pycocotools.
 
     Args:
         coco: annotated boxes.
-        found: ``image_id``, ``category_id``, ``bbox`` xywh, ``score``.
-        cat_ids, img_ids: what counts.
-        iou_thrs: thresholds.
-        by_category: False takes all of them as one.
+        found: ``image_id``, ``category_id``, ``bbox`` xywh and ``score`` of
+            each detection.
+        cat_ids, img_ids: categories and pictures to evaluate.
+        iou_thrs: thresholds of IoU.
+        by_category: False treats all categories as one.
 
     Returns:
-        (len(iou_thrs), len(cat_ids)), or (len(iou_thrs), 1) of all together; -1 for a category
-        without a box.
+        (len(iou_thrs), len(cat_ids)), or (len(iou_thrs), 1) for all categories
+        as one; -1 for a category without a box.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         # loadRes cannot take an empty list
@@ -173,7 +177,7 @@ def average_precision(
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
         evaluation.accumulate()
-    # precision: (threshold, recall, category, area, maxDets); all recalls are -1 together.
-    # pycocotools sorts the categories; mmdet's table by class does not know that
+    # precision is (threshold, recall, category, area, maxDets); -1 at all recalls or at none.
+    # pycocotools sorts the categories, which mmdet's table by class does not take into account
     order = np.searchsorted(np.unique(cat_ids), cat_ids) if by_category else np.array([0])
     return evaluation.eval['precision'][:, :, order, 0, 0].mean(axis=1)

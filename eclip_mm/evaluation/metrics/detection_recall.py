@@ -1,4 +1,4 @@
-"""How many boxes the proposals of an RPN or detector find.
+"""Recall of the proposals of an RPN or detector.
 
 Imports mmdet; a config asks for it with
 ``custom_imports = dict(imports=['eclip_mm.evaluation.metrics.detection_recall'])``.
@@ -9,21 +9,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from eclip_mm.evaluation.metrics.detection_map import DetectionMAP
-from eclip_mm.evaluation.proposals.recall import proposal_recall
+from eclip_mm.evaluation.proposals.recall import recall_figures
 from eclip_mm.registry import METRICS
 
 
 @METRICS.register_module()
 class ProposalRecall(DetectionMAP):
-    """Share of boxes, of whatever class, that the first proposals of a picture overlap enough.
+    """Fraction of boxes, of any class, that a picture's first proposals overlap enough.
 
-    mmdet's ``CocoMetric(metric='proposal_fast')`` fails with numpy >= 1.24
-    where pictures have different numbers of boxes.
+    mmdet's ``CocoMetric(metric='proposal_fast')`` fails with numpy >= 1.24 if
+    pictures have different numbers of boxes.
 
     Args:
         ann_file: see :class:`DetectionMAP`.
-        iou_thrs: thresholds.
-        counts: how many proposals are looked at, the best first.
+        iou_thrs: thresholds of IoU.
+        counts: numbers of proposals to look at, the best first.
         kwargs: see mmdet's ``CocoMetric``.
     """
 
@@ -40,7 +40,7 @@ class ProposalRecall(DetectionMAP):
         self.counts = tuple(counts)
 
     def measure(self, coco, truths, predictions, prefix) -> dict[str, float]:
-        """``recall@{threshold}/{count}`` in [0, 1]; crowds do not count."""
+        """Compute ``recall@{threshold}/{count}`` in [0, 1] without crowd boxes."""
         photos = []
         for truth, found in zip(truths, predictions, strict=True):
             ids = coco.get_ann_ids(img_ids=[found['img_id']], iscrowd=False)
@@ -48,9 +48,4 @@ class ProposalRecall(DetectionMAP):
             boxes[:, 2:] += boxes[:, :2]
             order = np.argsort(-found['scores'], kind='stable')
             photos.append((found['bboxes'][order], boxes, (truth['height'], truth['width'])))
-        recall = proposal_recall(photos, self.iou_thrs, self.counts)
-        return {
-            f'recall@{thr}/{count}': float(value)
-            for thr, row in zip(self.iou_thrs, recall, strict=True)
-            for count, value in zip(self.counts, row, strict=True)
-        }
+        return recall_figures(photos, self.iou_thrs, self.counts)

@@ -19,21 +19,20 @@ from eclip_mm.registry import METRICS
 class ImageTextRetrieval(ProductMetric):
     """Recall@K of texts by picture and of pictures by text, encoders only.
 
-    Each sample gives a picture; each distinct (product_id, text) gives one
-    text, so that a product photographed ten times has one text in the gallery.
-    A picture and a text belong together when they have the same product_id or
-    the very same text string: whoever shares them, any of them counts. Sliced
-    by category, a text has that of its first sample; it has no source, so that
-    ``t2i`` is not sliced by source.
+    Each sample gives a picture, and each distinct (product_id, text) gives one
+    text, so that a product with ten photos has one text in the gallery. A
+    picture and a text match if they have the same product_id or exactly the
+    same text. For subgroups a text takes the category of its first sample; it
+    has no source, so ``t2i`` has no subgroups by source.
 
-    Figures: ``i2t_R@K``, ``t2i_R@K`` with ``_chance`` (exact: a random ranking
-    of the same gallery); counts ``i2t_num_images``, ``t2i_num_texts``. An
-    empty set gives the two counts, 0, and no figures.
+    Figures: ``i2t_R@K`` and ``t2i_R@K`` with ``_chance`` (exact, for a random
+    ranking of the same gallery); counts: ``i2t_num_images`` and
+    ``t2i_num_texts``. An empty set gives two counts of 0 and no figures.
 
     Args:
-        split: As in :class:`ProductMetric`.
-        topk: Cut-offs K. Defaults to (1, 5, 10).
-        **kwargs: Of :class:`ProductMetric`.
+        split: as in :class:`ProductMetric`.
+        topk: cut-offs K. Defaults to (1, 5, 10).
+        **kwargs: of :class:`ProductMetric`.
     """
 
     default_prefix = 'image_text'
@@ -45,7 +44,7 @@ class ImageTextRetrieval(ProductMetric):
         self.topk = check_topk(topk, type(self).__name__)
 
     def describe_sample(self, sample: dict, image=None) -> dict:
-        """Keep identity, text and both global features, (D,) float32 each."""
+        """Keep product_id, text and both global features, (D,) float32 each."""
         name = type(self).__name__
         return dict(
             product_id=get_field(sample, 'product_id', name),
@@ -55,7 +54,7 @@ class ImageTextRetrieval(ProductMetric):
         )
 
     def measure(self, records: list[dict]) -> dict:
-        """Recall both ways."""
+        """Compute recall in both directions."""
         texts: dict = {}
         for record in records:
             texts.setdefault((record['product_id'], record['text']), record)
@@ -65,13 +64,13 @@ class ImageTextRetrieval(ProductMetric):
         image_feats = np.stack([record['image_feat'] for record in records])
         text_feats = np.stack([record['text_feat'] for record in texts.values()])
         asking = [
-            {
-                'product_id': record['product_id'],
-                'slices': {k: v for k, v in record.get('slices', {}).items() if k != 'source'},
-            }
+            dict(
+                product_id=record['product_id'],
+                subgroups=dict(record.get('subgroups', {}), source=None),  # a text has no source
+            )
             for record in texts.values()
         ]
-        # Codes are given over pictures and texts together, so that equal means equal.
+        # Pictures and texts are encoded together, so that equal values get equal codes.
         keys = [(record['product_id'], record['text']) for record in records] + list(texts)
         codes = np.stack(
             [encode([key[0] for key in keys]), encode([key[1] for key in keys]), encode(keys)]

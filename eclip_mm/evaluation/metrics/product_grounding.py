@@ -1,4 +1,4 @@
-"""Pointing at the product that a prompt names (Table 4, left)."""
+"""Grounding: localising the product that a prompt names (Table 4, left)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eclip_mm.evaluation.functional import (
-    box_area,
-    clip_boxes,
+    ALPHA,
     energy_inside,
     pointing_chance,
     pointing_hit,
@@ -15,6 +14,7 @@ from eclip_mm.evaluation.functional import (
     right_candidates,
     top1_box,
     upsample_score_map,
+    visible_boxes,
 )
 from eclip_mm.evaluation.metrics.base import ProductMetric, get_field
 from eclip_mm.registry import METRICS, TASK_UTILS
@@ -24,43 +24,44 @@ IMAGE_PROMPT_MAP = 'pred_image_prompt_map'
 
 @METRICS.register_module()
 class ProductGrounding(ProductMetric):
-    """Does the score map of the prompt pick the right product in the photo?
+    """Does the score map of the prompt select the right product in the photo?
 
-    - ``right_box`` (candidates are the boxes of all annotated objects, hence
-      analysis only) or ``acc@0.5`` (candidates from a proposer): the candidate
-      with the highest sum of S / area^alpha overlaps a ground-truth box of the
-      prompted product with IoU >= the first threshold; ``right_box@0.7`` and
-      ``acc@0.7`` likewise for the others. Chance: the share of candidates that
-      would be right.
-    - ``pointing``: the peak of S lies inside a right box. Chance: the share of
-      the photo that the union of the right boxes covers.
-    - ``energy``: share of S's sum inside the right boxes; the same chance.
-    - ``grounding_num_photos``, ``grounding_num_without_boxes``,
+    - ``right_box`` (the candidates are the boxes of all annotated objects, so
+      it is for analysis only) or ``acc@0.5`` (the candidates come from a
+      proposer): the candidate with the highest sum of S / area^alpha overlaps
+      a ground-truth box of the prompted product with IoU >= the first
+      threshold; ``right_box@0.7`` and ``acc@0.7`` are the same at the other
+      thresholds. Chance: the fraction of candidates that would be right.
+    - ``pointing``: the peak of S lies inside a right box. Chance: the fraction
+      of the photo that the union of the right boxes covers.
+    - ``energy``: the fraction of S's sum inside the right boxes, with the same
+      chance.
+    - counts: ``grounding_num_photos``, ``grounding_num_without_boxes``,
       ``mean_candidates``.
 
-    All boxes are cut at the border of the network input. A photo whose
-    prompted product has no box of any area there, or that, with
-    ``candidates='objects'``, has no annotated object, is left out and counted
-    in ``grounding_num_without_boxes``; one whose product has no picture to
-    prompt with in ``grounding_num_without_prompt``. A photo for which a proposer finds
-    nothing is a miss with chance 0. If all photos are left out: a warning and
-    the counts only.
+    All boxes are cut at the border of the network input. A photo is left out
+    and counted in ``grounding_num_without_boxes`` if its prompted product has
+    no box with an area there or, with ``candidates='objects'``, if it has no
+    annotated object. A photo whose product has no picture for the prompt is
+    left out and counted in ``grounding_num_without_prompt``. A photo without
+    any proposal is a miss with chance 0. If all photos are left out, there are
+    a warning and the counts, but no figures.
 
     Args:
-        split: As in :class:`ProductMetric`.
-        alpha: Exponent of the area, ALBEF's 0.5 by default.
-        candidates: ``'objects'`` (``object_bboxes`` of the
-            sample), or the config of a proposer in TASK_UTILS
-            (``RegionProposer``, ``ScoreMapProposer``, your own): a callable
-            ``proposer(sample: dict, image: Tensor | None) -> (K, 4)`` array
-            of xyxy boxes in pixels of the network input, ``image`` the
+        split: as in :class:`ProductMetric`.
+        alpha: exponent of the area.
+        candidates: ``'objects'`` (``object_bboxes`` of the sample), or the
+            config of a proposer in TASK_UTILS (``RegionProposer``,
+            ``ScoreMapProposer`` or your own): a callable
+            ``proposer(sample: dict, image: Tensor | None) -> (K, 4)`` that
+            returns xyxy boxes in pixels of the network input; ``image`` is the
             loader's (3, H, W) uint8 picture.
-        iou_thrs: Thresholds of IoU. Defaults to (0.5, 0.7).
-        score_map: The map to measure: ``pred_score_map`` of the text
-            prompt, or ``pred_image_prompt_map`` of another picture of the
-            product (``prompt_sources`` of the data set). Give metrics of one
-            split that differ in prompt or candidates different prefixes.
-        **kwargs: Of :class:`ProductMetric`.
+        iou_thrs: thresholds of IoU. Defaults to (0.5, 0.7).
+        score_map: the map to measure: ``pred_score_map`` of the text prompt,
+            or ``pred_image_prompt_map`` of another picture of the product
+            (``prompt_sources`` of the data set). Metrics of one split that
+            differ in prompt or candidates need different prefixes.
+        **kwargs: of :class:`ProductMetric`.
     """
 
     default_prefix = 'grounding'
@@ -68,7 +69,7 @@ class ProductGrounding(ProductMetric):
     def __init__(
         self,
         split: str | None = None,
-        alpha: float = 0.5,
+        alpha: float = ALPHA,
         candidates: str | dict = 'objects',
         iou_thrs: Sequence[float] = (0.5, 0.7),
         score_map: str = 'pred_score_map',
@@ -95,11 +96,26 @@ class ProductGrounding(ProductMetric):
         if reads != score_map:
             raise ValueError(
                 f'{name}: the candidates are cut from {reads!r}, but {score_map!r} is measured; '
-                f'give the proposer score_map={score_map!r}, too'
+                f'give the proposer score_map={score_map!r}'
             )
 
+    def find_candidates(self, sample: dict, image=None) -> np.ndarray:
+        """Find the boxes among which the score map chooses.
+
+        Args:
+            sample: ``ProductDataSample.to_dict()``.
+            image: (3, H, W) uint8, for the proposer.
+
+        Returns:
+            (K, 4) xyxy pixels inside the network input, each with an area.
+        """
+        img_shape = get_field(sample, 'img_shape', type(self).__name__)[:2]
+        if self.proposer is None:
+            return visible_boxes(sample.get('object_bboxes'), img_shape)
+        return visible_boxes(self.proposer(sample, image), img_shape)
+
     def describe_sample(self, sample: dict, image=None) -> dict:
-        """Score one photo; only a few numbers are kept."""
+        """Score one photo and keep only a few numbers."""
         name = type(self).__name__
         if self.score_map == IMAGE_PROMPT_MAP:
             pictures = get_field(sample, 'image_ids', name)
@@ -111,11 +127,8 @@ class ProductGrounding(ProductMetric):
             if pictures[1] is None:
                 return dict(left_out='prompt')
         img_shape = get_field(sample, 'img_shape', name)[:2]
-        gt_bboxes = _visible(sample.get('gt_bboxes'), img_shape)
-        if self.proposer is None:
-            boxes = _visible(sample.get('object_bboxes'), img_shape)
-        else:
-            boxes = _visible(self.proposer(sample, image), img_shape)
+        gt_bboxes = visible_boxes(sample.get('gt_bboxes'), img_shape)
+        boxes = self.find_candidates(sample, image)
         if len(gt_bboxes) == 0 or self.proposer is None and len(boxes) == 0:
             return dict(left_out='boxes')
         patch_map = np.asarray(get_field(sample, self.score_map, name), dtype=np.float64)
@@ -139,7 +152,7 @@ class ProductGrounding(ProductMetric):
         )
 
     def measure(self, records: list[dict]) -> dict:
-        """Means over the photos that have boxes."""
+        """Compute means over the photos that have boxes."""
         photos = [record for record in records if record['left_out'] is None]
         left_out = Counter(record['left_out'] for record in records)
         figures = {
@@ -170,9 +183,3 @@ class ProductGrounding(ProductMetric):
         self.add_figure(figures, 'pointing', column('pointing'), column('area'), photos)
         self.add_figure(figures, 'energy', column('energy'), column('area'), photos)
         return figures
-
-
-def _visible(boxes, img_shape) -> np.ndarray:
-    """Boxes cut at the border of the picture, without those that have no area left."""
-    boxes = clip_boxes([] if boxes is None else boxes, img_shape)
-    return boxes[box_area(boxes) > 0]

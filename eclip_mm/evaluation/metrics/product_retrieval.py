@@ -1,4 +1,4 @@
-"""Retrieval of products by product (Tables 2 and 3)."""
+"""Product-to-product retrieval (Tables 2 and 3)."""
 
 from collections.abc import Sequence
 
@@ -32,59 +32,58 @@ TOPK = {'m5': (1, 5, 10), 'fine': (1, 5, 10), 'product1m': (10, 50), 'ir': (1, 5
 
 @METRICS.register_module()
 class ProductRetrieval(ProductMetric):
-    """Products searched by a picture (and its prompt).
+    """Retrieval of products by a picture (and its prompt).
 
-    Relevant is a gallery item
+    A gallery item is relevant if it has
 
-    - ``m5``: of the same category,
-    - ``fine``, ``ir``: of the same product_id,
-    - ``product1m``: of the product_id of any box annotated in the query photo
-      (``object_product_ids``; a photo without annotation asks for its own
+    - ``m5``: the category of the query,
+    - ``fine``, ``ir``: the product_id of the query,
+    - ``product1m``: the product_id of any box annotated in the query photo
+      (``object_product_ids``; a photo without annotations asks for its own
       product_id). Two boxes of one product are two labels.
 
-    AP and AR are the protocol's own, see
+    AP and AR are defined by the protocol, see
     :func:`~eclip_mm.evaluation.functional.average_precision_at_k` and
     :func:`~eclip_mm.evaluation.functional.average_recall_at_n`. A query that
-    is itself in the gallery is dropped from it before ranking; under
-    ``product1m`` also one that is there as a product's picture, whose
-    ``image_id`` is the query's product_id (``write_instance_queries``).
+    is itself in the gallery is excluded from its own ranking. Under
+    ``product1m`` this also holds for a product's picture whose ``image_id`` is
+    the query's product_id (``write_instance_queries``).
 
     A query without any relevant item in the gallery is counted in
     ``num_unmatched``. Under ``m5`` it enters the means with 0, as in that
-    protocol's program; under the others it is left out of them: a product with
-    one photo cannot be found. Under ``m5`` a picture without category asks
-    nothing: it is no query, is counted in ``num_without_category``, and stays
-    in the gallery.
+    protocol's program. Under the other protocols it is left out of the means,
+    since a product with one photo cannot be found. Under ``m5`` a picture
+    without a category is no query; it is counted in ``num_without_category``
+    and stays in the gallery.
 
-    Figures: ``fine_R@K`` and ``fine_mAP@K``, ``ir`` likewise; ``m5_P@K`` and
-    ``m5_mAP@K``; ``product1m_mAP@K`` and ``product1m_mAR@K``; each with
-    ``_chance`` (exact: a random ranking). Counts, P the protocol:
-    ``P_num_queries`` (that enter the means), ``P_num_unmatched``,
-    ``P_num_gallery``. ``product1m`` also counts ``num_unannotated`` (queries
-    without boxes), ``num_duplicated`` (with two boxes of one product),
+    Figures: ``fine_R@K`` and ``fine_mAP@K``, the same for ``ir``; ``m5_P@K``
+    and ``m5_mAP@K``; ``product1m_mAP@K`` and ``product1m_mAR@K``; each with
+    ``_chance`` (exact, for a random ranking). Counts for protocol P:
+    ``P_num_queries`` (queries that enter the means), ``P_num_unmatched``,
+    ``P_num_gallery``. ``product1m`` adds ``num_unannotated`` (queries without
+    boxes), ``num_duplicated`` (queries with two boxes of one product),
     ``num_lost_labels`` (boxes of the queries whose product is not in the
-    gallery: they count in no figure) and ``num_crowded@K`` (queries with more
-    boxes than K, of which mAR@K expects nothing: they enter it with 0). Where
-    no query enters the means, a warning and the counts only.
+    gallery; they count in no figure) and ``num_crowded@K`` (queries with more
+    than K boxes; they enter mAR@K with 0). If no query enters the means, there
+    are a warning and the counts, but no figures.
 
     Args:
         protocol: ``m5``, ``fine``, ``product1m`` or ``ir``. Defaults to
             ``fine``.
-        split: As in :class:`ProductMetric`.
-        topk: Cut-offs K. Defaults to (10, 50) for
-            ``product1m`` and (1, 5, 10) for the others.
-        feature: Field of the data sample to search with;
-            of several, the sum of the normalised features. Defaults to
+        split: as in :class:`ProductMetric`.
+        topk: cut-offs K. Defaults to (10, 50) for ``product1m`` and (1, 5, 10)
+            for the others.
+        feature: field of the data sample to search with; several fields give
+            the sum of the normalised features. Defaults to
             ``pred_instance_feat``.
-        query_sources: Pictures of these sources are
-            queries. Defaults to all.
-        gallery_sources: Pictures of these sources
-            are the gallery. Defaults to all.
-        query_split: Samples of this split are queries: with
-            ``gallery_split``, and instead of ``split``, for queries and
-            gallery of two catalogues. Defaults to ``split``.
-        gallery_split: Samples of this split are the gallery.
-        **kwargs: Of :class:`ProductMetric`.
+        query_sources: pictures of these sources are queries. Defaults to all.
+        gallery_sources: pictures of these sources are the gallery. Defaults to
+            all.
+        query_split: samples of this split are queries. Use it with
+            ``gallery_split`` and instead of ``split`` if queries and gallery
+            come from two catalogues. Defaults to ``split``.
+        gallery_split: samples of this split are the gallery.
+        **kwargs: of :class:`ProductMetric`.
     """
 
     default_prefix = 'product'
@@ -122,10 +121,10 @@ class ProductRetrieval(ProductMetric):
         self.query_split, self.gallery_split = query_split, gallery_split
         self.query_sources = query_sources
         self.gallery_sources = gallery_sources
-        self.search = search  #: ProductEvaluator lets metrics share theirs
+        self.search = search  #: ProductEvaluator replaces it by a shared one
 
     def describe_sample(self, sample: dict, image=None) -> dict:
-        """Keep source, labels and feature ((D,) float32; None of a picture in neither role)."""
+        """Keep source, labels and feature ((D,) float32; None if neither query nor gallery)."""
         name = type(self).__name__
         source = get_source(sample, name)
         # A category may be missing; a product_id may not.
@@ -155,18 +154,18 @@ class ProductRetrieval(ProductMetric):
     def _search_feature(self, sample: dict) -> np.ndarray:
         feats = [get_feature(sample, key, type(self).__name__) for key in self.features]
         if len(feats) == 1:
-            return feats[0]  # as it is: metrics share it
+            return feats[0]  # unchanged, as metrics share the array
         return sum(feat / max(np.linalg.norm(feat), 1e-12) for feat in feats)
 
     def measure(self, records: list[dict]) -> dict:
-        """Rank the gallery for each query."""
+        """Rank the gallery for each query and score the rankings."""
         asking = [i for i, record in enumerate(records) if record['is_query']]
         queries = [i for i in asking if records[i]['label'] is not None]
         gallery = [i for i, record in enumerate(records) if record['in_gallery']]
         of_gallery, labels = self._encode_labels(records, queries, gallery)
         itself = self._find_itself(records, queries, gallery)
 
-        # gallery items of each (query, label), the query itself not counted
+        # number of gallery items of each (query, label), without the query itself
         counts = np.bincount(of_gallery, minlength=labels.label.max(initial=0) + 1)
         own = itself[labels.query]
         is_own = (own >= 0) & (np.append(of_gallery, -1)[own] == labels.label)
@@ -202,7 +201,7 @@ class ProductRetrieval(ProductMetric):
         return figures
 
     def _find_itself(self, records, queries, gallery) -> np.ndarray:
-        """(Q,) place of each query's own picture in the gallery, -1 where it is not there."""
+        """Find each query's own picture in the gallery, (Q,); -1 if it is not there."""
         place = {sample: index for index, sample in enumerate(gallery)}
         pictures: dict = {}
         if self.protocol == 'product1m':
@@ -213,7 +212,7 @@ class ProductRetrieval(ProductMetric):
         )
 
     def _encode_labels(self, records, queries, gallery):
-        """Codes of the gallery's labels and the queries' labels, equal for equal labels."""
+        """Encode the labels of gallery and queries; equal labels get equal codes."""
         asked = [label for i in queries for label in records[i]['asks']]
         codes = encode([records[i]['label'] for i in gallery] + asked)
         ends = np.cumsum([len(gallery), *(len(records[i]['asks']) for i in queries)])
@@ -233,7 +232,7 @@ class ProductRetrieval(ProductMetric):
         return {f'{self.protocol}_{key}': int(value) for key, value in counts.items()}
 
     def _score(self, ranked, labels, available, size):
-        """Yield name, scores and chance of each figure, (Q,) of all queries."""
+        """Yield name, (Q,) scores and (Q,) chance of each figure, for all queries."""
         relevant = instance_relevance(ranked, labels)
         num_relevant = np.bincount(labels.query, available).astype(np.int64)
         num_listed = np.bincount(labels.query, available * labels.times).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Rankings that several metrics ask for, searched for once."""
+"""Search once for rankings that several metrics need."""
 
 import hashlib
 
@@ -8,18 +8,18 @@ from eclip_mm.evaluation.functional import topk_similarity
 
 
 def search(query: np.ndarray, gallery: np.ndarray, k: int, exclude: np.ndarray) -> np.ndarray:
-    """Indices (Q, min(k, G)) of :func:`topk_similarity`."""
+    """Return the indices of :func:`topk_similarity`, (Q, min(k, G))."""
     return topk_similarity(query, gallery, k, exclude=exclude)[1]
 
 
 class SharedSearch:
-    """:func:`search` that remembers what it found, for metrics of one evaluation.
+    """:func:`search` with a cache of rankings, for the metrics of one evaluation.
 
     Four protocols over the same pictures rank the same gallery for the same
-    queries. What is the same is decided by the bytes of features and
-    exclusions, not by where they came from. A longer ranking answers a shorter
-    one, so ask for the longest first. Features are not kept, rankings are: 8 k
-    bytes a query.
+    queries. Searches are the same if the bytes of features and exclusions are
+    the same. A shorter ranking is cut from a longer one, so the longest should
+    be asked for first. The cache keeps rankings (8 k bytes per query), not
+    features.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class SharedSearch:
     def __call__(
         self, query: np.ndarray, gallery: np.ndarray, k: int, exclude: np.ndarray
     ) -> np.ndarray:
-        """As :func:`search`."""
+        """Return what :func:`search` returns."""
         key = tuple(_digest(array) for array in (query, gallery, exclude))
         ranked = self._found.get(key)
         if ranked is None or ranked.shape[1] < min(k, len(gallery)):

@@ -1,4 +1,4 @@
-"""Zero-shot classification by text (Table 1, left)."""
+"""Zero-shot classification by text prompts (Table 1, left)."""
 
 from collections.abc import Sequence
 
@@ -16,48 +16,48 @@ from eclip_mm.registry import METRICS
 
 @METRICS.register_module()
 class ZeroShotClassification(ProductMetric):
-    """Top-k accuracy of naming a photo's product or category among all of them.
+    """Top-k accuracy of classifying photos into all products or categories.
 
-    Classes are the products (``target='product'``) or categories
-    (``target='category'``) of ``catalogue``, those without a photo in the
-    evaluated set too. Products with the very same text are one class: nothing
-    could tell them apart. Whoever runs the evaluation encodes
-    :attr:`class_prompts` with the text encoder and hands the features over
-    with :meth:`set_class_feats` before the samples are done; they are
-    forgotten after each evaluation, because the model changes. A class
-    feature is the mean of its normalised prompt features, normalised again.
+    The classes are the products (``target='product'``) or categories
+    (``target='category'``) of ``catalogue``, including those without a photo
+    in the evaluated set. Products with exactly the same text are one class,
+    since a text cannot distinguish them. The caller encodes
+    :attr:`class_prompts` with the text encoder and passes the features to
+    :meth:`set_class_feats` during each evaluation (``ClassPromptHook`` does
+    so). They are dropped after each evaluation, because the model changes. A
+    class feature is the normalised mean of its normalised prompt features.
 
     Without ``catalogue`` (``target='product'`` only) the classes are the
     products of the evaluated samples, each with its sample's own
-    ``pred_text_feat``: an easier task wherever some products have no photo.
+    ``pred_text_feat``. This is an easier task if some products have no photo.
 
     A sample whose class has no prompt (its product is not in the catalogue,
-    or it has no category) is counted in ``num_without_prompt`` and as wrong. A
-    class without samples competes for every sample and enters no mean; a
-    category without samples has count 0 and no figure in ``tables``.
+    or it has no category) counts as wrong and is counted in
+    ``num_without_prompt``. A class without samples competes for every sample
+    and enters no mean; a category without samples has count 0 and no figure in
+    ``tables``.
 
-    Figures, T the target: ``T_topK`` with ``T_topK_chance`` (K / number of
-    classes; 0 for a sample without prompt); counts ``T_num_samples``, ``T_num_classes``,
-    ``T_num_without_prompt``. An empty set gives a warning and the counts of
-    samples, 0; so does a catalogue without any category, with its counts.
+    Figures for target T: ``T_topK`` with ``T_topK_chance`` (K / number of
+    classes; 0 for a sample without prompt). Counts: ``T_num_samples``,
+    ``T_num_classes``, ``T_num_without_prompt``. An empty set gives a warning
+    and counts of 0. A catalogue without any category gives a warning and its
+    counts.
 
     Note:
         ``pred_instance_feat`` is prompted with the sample's own text. For
-        ``target='product'`` that text *is* the answer, so the figure would
-        not be a classification; it is refused.
+        ``target='product'`` this text is the answer, so the combination is an
+        error.
 
     Args:
-        split: As in :class:`ProductMetric`.
-        topk: Cut-offs. Defaults to (1, 5).
+        split: as in :class:`ProductMetric`.
+        topk: cut-offs. Defaults to (1, 5).
         feature: ``pred_image_feat`` (default) or ``pred_instance_feat``.
         target: ``product`` (default) or ``category``.
-        catalogue: Path(s) of the catalogue that lists
-            the classes.
-        templates: Prompt templates; each holds ``{}`` once,
-            for the text of the product or the name of the category.
-        slices: As in :class:`ProductMetric`. Defaults to
-            ``('category',)``.
-        **kwargs: Of :class:`ProductMetric`.
+        catalogue: path(s) of the catalogue that lists the classes.
+        templates: prompt templates; each contains ``{}`` once, for the text of
+            the product or the name of the category.
+        subgroups: as in :class:`ProductMetric`. Defaults to ``('category',)``.
+        **kwargs: of :class:`ProductMetric`.
     """
 
     default_prefix = 'zero_shot'
@@ -70,10 +70,10 @@ class ZeroShotClassification(ProductMetric):
         target: str = 'product',
         catalogue=None,
         templates: Sequence[str] = ('{}',),
-        slices: Sequence[str] = ('category',),
+        subgroups: Sequence[str] = ('category',),
         **kwargs,
     ) -> None:
-        super().__init__(split=split, slices=slices, **kwargs)
+        super().__init__(split=split, subgroups=subgroups, **kwargs)
         name = type(self).__name__
         if target not in ('product', 'category'):
             raise ValueError(f"{name}: target is 'product' or 'category', got {target!r}")
@@ -106,7 +106,7 @@ class ZeroShotClassification(ProductMetric):
     def _list_classes(self, catalogue, templates: tuple[str, ...]) -> None:
         from eclip_mm.datasets.catalogue import read_catalogue
 
-        # Only texts are needed here: pictures that are elsewhere do not matter.
+        # Only texts are needed, so the pictures may be missing here.
         rows = read_catalogue(catalogue, check_files=False)
         if self.target == 'category':
             words = [category for category in dict.fromkeys(rows.categories()) if category]
@@ -123,20 +123,20 @@ class ZeroShotClassification(ProductMetric):
 
     @property
     def class_prompts(self) -> dict[str, list[str]]:
-        """Prompts to encode: class name -> its filled templates; empty without catalogue."""
+        """Prompts to encode: class name -> filled templates; empty without catalogue."""
         return dict(self._prompts or {})
 
     def set_class_feats(self, names: Sequence[str], feats) -> None:
-        """Hand over the text features of the classes, for this evaluation.
+        """Set the text features of the classes for this evaluation.
 
         Args:
-            names: Keys of :attr:`class_prompts`, any order.
-            feats: Per name the (T, D)
-                features of its prompts, or (D,) of one.
+            names: keys of :attr:`class_prompts`, in any order.
+            feats: of each name, the (T, D) features of its prompts, or (D,)
+                for one prompt.
 
         Raises:
-            ValueError: A class is missing, unknown or twice there, or the
-                features cannot be used.
+            ValueError: A class is missing, unknown or given twice, or the
+                features are invalid.
         """
         names = list(names)
         wanted = set(self._prompts or names)
@@ -166,12 +166,12 @@ class ZeroShotClassification(ProductMetric):
         return record
 
     def reset(self) -> None:
-        """Forget the samples and the class features: the model changes."""
+        """Clear samples and class features, because the model changes."""
         super().reset()
         self._class_feats = None
 
     def _classes(self, records: list[dict]) -> tuple[list[str], np.ndarray, dict[str, str]]:
-        """Names, (C, D) features, and the class of each label."""
+        """Return names, (C, D) features, and the class of each label."""
         if self._class_feats is not None:
             names, feats = self._class_feats
             return names, feats, self._class_of or {name: name for name in names}
@@ -179,7 +179,7 @@ class ZeroShotClassification(ProductMetric):
             raise RuntimeError(
                 f'{type(self).__name__} lists its classes from a catalogue, but set_class_feats() '
                 'was not called before this evaluation: encode metric.class_prompts with the '
-                "model's text encoder and hand the features over (a hook's work)"
+                "model's text encoder and pass the features to it (ClassPromptHook does so)"
             )
         class_of_text: dict[str, str] = {}
         class_of: dict[str, str] = {}
@@ -191,7 +191,7 @@ class ZeroShotClassification(ProductMetric):
         return list(feats), ensemble_prompts(feats.values()), class_of
 
     def measure(self, records: list[dict]) -> dict:
-        """Name each photo."""
+        """Classify each photo."""
         target = self.target
         figures = {f'{target}_num_samples': len(records), f'{target}_num_without_prompt': 0}
         if not records:
@@ -212,8 +212,8 @@ class ZeroShotClassification(ProductMetric):
         if missing:
             first = records[int((labels < 0).argmax())]['label']
             self.warn(
-                f'{missing} of {len(records)} samples have a {target} without prompt (the '
-                f'first is {first!r}) and count as wrong.'
+                f'{missing} of {len(records)} samples have a {target} without prompt '
+                f'(the first is {first!r}) and count as wrong.'
             )
         ranked = classify(
             np.stack([record['feat'] for record in records]), class_feats, max(self.topk)
@@ -222,6 +222,7 @@ class ZeroShotClassification(ProductMetric):
             self.listed = {'category': names}
         for k in self.topk:
             scores = topk_correct(ranked, labels, k)
-            chance = (labels >= 0) * topk_chance(len(names), k)  # no guess names a class not there
+            # guessing never finds a class without prompt
+            chance = (labels >= 0) * topk_chance(len(names), k)
             self.add_figure(figures, f'{target}_top{k}', scores, chance, records)
         return figures

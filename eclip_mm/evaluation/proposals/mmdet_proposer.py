@@ -19,20 +19,20 @@ from eclip_mm.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class MMDetProposer:
-    """The best boxes of a detector, whatever classes it gives them.
+    """The best boxes of a detector, regardless of their class.
 
-    Its own test pipeline scales the picture that the grounding model sees;
-    boxes come back in pixels of that picture. The detector is built in mmdet's
-    scope, and the scope of the evaluation is as before afterwards.
+    The detector's own test pipeline scales the picture that the grounding
+    model sees, and the boxes are in pixels of that picture. The detector is
+    built in mmdet's scope; afterwards the evaluation's scope is restored.
 
     Args:
         config: mmdet config of an RPN or detector: a path, or
             ``mmdet::rpn/rpn_r50_fpn_1x_coco.py``.
-        checkpoint: Its weights. None, random ones, is for
+        checkpoint: weights of the detector; None gives random weights, for
             tests.
-        num_proposals: Most boxes.
-        device: Defaults to the GPU where there is one.
-        cfg_options: Dotted key -> value, for the config.
+        num_proposals: maximal number of boxes.
+        device: defaults to the GPU if there is one.
+        cfg_options: dotted key -> value, for the config.
     """
 
     def __init__(
@@ -50,20 +50,21 @@ class MMDetProposer:
         cfg.merge_from_dict(cfg_options or {})
         fill_architecture(cfg.model)
         with DefaultScope.overwrite_default_scope('mmdet'):
-            # colours given: for them it would read the detector's test set, which may not be here
+            # with a palette given, it does not read the detector's test set, which may be missing
             self.detector = init_detector(cfg, checkpoint, palette='random', device=device)
             pipeline = get_test_pipeline_cfg(cfg.copy())
             pipeline[0].type = 'mmdet.LoadImageFromNDArray'
             self.pipeline = Compose(pipeline)
 
     def __call__(self, sample: dict, image) -> np.ndarray:
-        """
+        """Propose boxes.
+
         Args:
-            sample: Not used, except to name the product in an error.
+            sample: only names the product in an error.
             image: (3, H, W) uint8 RGB.
 
         Returns:
-            ndarray: (K, 4) xyxy pixels, K <= num_proposals, the best first.
+            (K, 4) xyxy pixels, K <= num_proposals, the best first.
 
         Raises:
             ValueError: There is no picture.
@@ -81,7 +82,7 @@ class MMDetProposer:
 
 
 def _of_package(config: str) -> Config:
-    """``mmdet::rpn/rpn_r50_fpn_1x_coco.py``: a config that mmdet brings along."""
+    """Load a config from mmdet's package, such as ``mmdet::rpn/rpn_r50_fpn_1x_coco.py``."""
     from mmengine.hub import get_config
 
     return get_config(config)

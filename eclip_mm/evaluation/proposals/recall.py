@@ -1,36 +1,48 @@
-"""How many annotated boxes a proposer finds."""
+"""Recall of a proposer on annotated boxes."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from eclip_mm.evaluation.functional import box_area, clip_boxes, pairwise_iou
+from eclip_mm.evaluation.functional import clip_boxes, pairwise_iou, visible_boxes
 
 
 def proposal_recall(
     photos: Iterable[tuple], iou_thrs: Sequence[float], counts: Sequence[int]
 ) -> np.ndarray:
-    """Share of boxes that one of the first proposals overlaps enough.
+    """Fraction of boxes that one of the first proposals overlaps enough.
 
     Args:
-        photos: Per photo proposals (K, 4) in order of preference,
+        photos: for each photo proposals (K, 4) in order of preference,
             annotated boxes (G, 4), both xyxy pixels, and (height, width).
             Annotated boxes without area inside the photo do not count.
-        iou_thrs: Thresholds of IoU.
-        counts: How many proposals of each photo are looked at.
+        iou_thrs: thresholds of IoU.
+        counts: numbers of proposals of each photo to look at.
 
     Returns:
-        ndarray: (len(iou_thrs), len(counts)).
+        (len(iou_thrs), len(counts)).
 
     Raises:
         ValueError: No photo has a box.
     """
-    best = []  # per annotated box: highest IoU among the first n proposals
+    best = []  # of each annotated box: highest IoU among the first n proposals
     for proposals, boxes, img_shape in photos:
-        boxes = clip_boxes(boxes, img_shape)
-        overlaps = pairwise_iou(clip_boxes(proposals, img_shape), boxes[box_area(boxes) > 0])
+        boxes = visible_boxes(boxes, img_shape)
+        overlaps = pairwise_iou(clip_boxes(proposals, img_shape), boxes)
         best += [[column[:n].max(initial=0) for n in counts] for column in overlaps.T]
     if not best:
         raise ValueError('there is no annotated box to find')
     best = np.array(best)
     return np.stack([(best >= thr).mean(0) for thr in iou_thrs])
+
+
+def recall_figures(
+    photos: Iterable[tuple], iou_thrs: Sequence[float], counts: Sequence[int]
+) -> dict[str, float]:
+    """Return :func:`proposal_recall` as figures ``recall@{threshold}/{count}``."""
+    recall = proposal_recall(photos, iou_thrs, counts)
+    return {
+        f'recall@{thr}/{count}': float(value)
+        for thr, row in zip(iou_thrs, recall, strict=True)
+        for count, value in zip(counts, row, strict=True)
+    }

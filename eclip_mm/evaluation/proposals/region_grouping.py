@@ -1,8 +1,8 @@
 """Greedy grouping of picture regions: the candidates of selective search.
 
 Uijlings et al., Selective Search for Object Recognition (IJCV 2013): the two
-most similar neighbours merge, again and again, until one region is left; the
-box of every region on the way is a candidate.
+most similar neighbours are merged repeatedly until one region is left; the box
+of every region that occurs is a candidate.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ NUM_BINS = 12
 
 
 def region_boxes(labels: np.ndarray) -> np.ndarray:
-    """Box of each region.
+    """Compute the box of each region.
 
     Args:
         labels: (H, W) int, regions 0..R-1, none empty.
 
     Returns:
-        ndarray: (R, 4) float64 xyxy pixels with continuous edges.
+        (R, 4) float64 xyxy pixels with continuous edges.
     """
     height, width = labels.shape
     rows, cols = np.indices(labels.shape).reshape(2, -1)
@@ -35,11 +35,14 @@ def region_boxes(labels: np.ndarray) -> np.ndarray:
 
 
 def colour_histograms(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """(R, 3 * NUM_BINS) colour histogram of each region; each sums to 1.
+    """Compute the colour histogram of each region.
 
     Args:
         labels: (H, W) int, regions 0..R-1.
         image: (H, W, 3) uint8.
+
+    Returns:
+        (R, 3 * NUM_BINS); each row sums to 1.
     """
     num_regions = labels.max() + 1
     bins = image.astype(np.int64) * NUM_BINS // 256
@@ -52,7 +55,7 @@ def colour_histograms(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def neighbours(labels: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs (i, j), i < j, of regions that share an edge."""
+    """Return the pairs (i, j), i < j, of regions with a common edge."""
     pairs = np.concatenate(
         [
             np.stack([labels[:, :-1].ravel(), labels[:, 1:].ravel()], 1),
@@ -64,21 +67,21 @@ def neighbours(labels: np.ndarray) -> set[tuple[int, int]]:
 
 
 def group_regions(labels: np.ndarray, image: np.ndarray, use_colour: bool = True) -> np.ndarray:
-    """Boxes of the regions and of all regions that grouping makes of them.
+    """Group regions greedily and return the boxes of all regions that occur.
 
-    Similarity of two regions is the sum of: overlap of their colour
-    histograms, smallness (small regions merge first), and how well they fill
-    their common box.
+    The similarity of two regions is the sum of the overlap of their colour
+    histograms, their smallness (small regions merge first), and how well they
+    fill their common box.
 
     Args:
         labels: (H, W) int, regions 0..R-1, none empty.
-        image: (H, W, 3) uint8, in a colour space of one's choice.
-        use_colour: Without it, size and fit alone decide.
+        image: (H, W, 3) uint8, in any colour space.
+        use_colour: False leaves the colour histograms out of the similarity.
 
     Returns:
-        ndarray: (2R - 1, 4) xyxy pixels, or fewer where the picture falls
-        apart: the merged regions first, the last one of all (the whole
-        picture) at the head; then the regions themselves, the largest first.
+        (2R - 1, 4) xyxy pixels, or fewer if some regions have no neighbours:
+        first the merged regions, starting with the last one (the whole
+        picture); then the original regions, the largest first.
     """
     area = labels.size
     boxes = list(region_boxes(labels))
@@ -100,7 +103,7 @@ def group_regions(labels: np.ndarray, image: np.ndarray, use_colour: bool = True
 
     similar = {pair: similarity(*pair) for pair in neighbours(labels)}
     while similar:
-        i, j = max(similar, key=lambda pair: (similar[pair], pair))  # ties: the same everywhere
+        i, j = max(similar, key=lambda pair: (similar[pair], pair))  # the pair breaks ties
         new = len(boxes)
         boxes.append(union_box(i, j))
         sizes.append(sizes[i] + sizes[j])

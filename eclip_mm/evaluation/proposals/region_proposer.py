@@ -1,4 +1,4 @@
-"""Class-agnostic boxes from the picture alone: watershed regions, grouped greedily."""
+"""Class-agnostic boxes from the picture alone, by greedy grouping of watershed regions."""
 
 import cv2
 import numpy as np
@@ -12,23 +12,24 @@ COLOUR_SPACES = (cv2.COLOR_RGB2LAB, cv2.COLOR_RGB2HSV)
 
 @TASK_UTILS.register_module()
 class RegionProposer:
-    """Boxes of objects without weights: selective search over OpenCV's watershed.
+    """Proposes object boxes without weights: selective search over OpenCV's watershed.
 
-    The picture falls into about ``cells`` x ``cells`` regions along its edges
-    (watershed from the flattest point of each cell); neighbours that look
-    alike merge until one is left, once by Lab and once by HSV colours; the
-    boxes of all of them are candidates. The same picture gives the same boxes.
-    ``tools/analysis_tools/proposal_recall.py`` measures what they miss.
+    The picture is divided along its edges into about ``cells`` x ``cells``
+    regions (watershed from the flattest point of each cell). Similar
+    neighbours are merged until one region is left, once by Lab and once by HSV
+    colours, and the boxes of all regions are candidates. The same picture
+    always gives the same boxes. ``tools/analysis_tools/proposal_recall.py``
+    measures their recall.
 
     Args:
-        num_proposals: Most boxes.
-        cells: Regions along the longer side.
-        work_size: The picture is brought to this longer side first, in
-            pixels: the regions of a 64-pixel picture need room for edges.
-        min_side: Least width and height, as a share of the picture's.
-        max_area: Largest area, as a share of the picture's.
-        max_overlap: A box that overlaps an earlier one by a higher
-            IoU is left out.
+        num_proposals: maximal number of boxes.
+        cells: regions along the longer side.
+        work_size: longer side in pixels to which the picture is scaled first:
+            the regions of a 64-pixel picture need room for edges.
+        min_side: least width and height, as a fraction of the picture's.
+        max_area: largest area, as a fraction of the picture's.
+        max_overlap: a box is left out if its IoU with an earlier one is
+            higher.
     """
 
     def __init__(
@@ -53,14 +54,15 @@ class RegionProposer:
         self.max_overlap = max_overlap
 
     def __call__(self, sample: dict, image) -> np.ndarray:
-        """
+        """Propose boxes.
+
         Args:
-            sample: Not used, except to name the product in an error.
+            sample: only names the product in an error.
             image: (3, H, W) uint8 RGB.
 
         Returns:
-            ndarray: (K, 4) xyxy pixels, K <= num_proposals, large regions
-            rather first.
+            (K, 4) xyxy pixels, K <= num_proposals; large regions tend to come
+            first.
 
         Raises:
             ValueError: There is no picture.
@@ -95,20 +97,20 @@ class RegionProposer:
 
 
 def watershed_regions(picture: np.ndarray, cell: float) -> np.ndarray:
-    """Cut a picture into regions of about a cell's size along its edges.
+    """Divide a picture along its edges into regions of about a cell's size.
 
     Args:
         picture: (H, W, 3) uint8.
-        cell: Side of a cell in pixels, at least 4.
+        cell: side of a cell in pixels, at least 4.
 
     Returns:
-        ndarray: (H, W) int64, regions 0..R-1.
+        (H, W) int64, regions 0..R-1.
     """
     height, width = picture.shape[:2]
     edges = np.zeros((height, width), np.float32)
     for channel in cv2.split(picture):
         dx, dy = (cv2.Sobel(channel, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
-        # squares of integers, exact: cv2.magnitude rounds otherwise from one call to the next
+        # squares of integers are exact; cv2.magnitude rounds differently from call to call
         edges = np.maximum(edges, dx * dx + dy * dy)
     rows = np.linspace(0, height, max(1, round(height / cell)) + 1).astype(int)
     cols = np.linspace(0, width, max(1, round(width / cell)) + 1).astype(int)
@@ -121,7 +123,7 @@ def watershed_regions(picture: np.ndarray, cell: float) -> np.ndarray:
             seeds[y1 + y, x1 + x] = count
     if count > 1:
         cv2.watershed(picture, seeds)
-    # watershed leaves lines between regions, and a frame, at -1: a neighbour takes them
+    # watershed marks lines between regions and a frame with -1: give them to a neighbour
     while (seeds < 1).any():
         grown = cv2.dilate(seeds.astype(np.float32), np.ones((3, 3), np.uint8)).astype(np.int32)
         if (grown < 1).all():

@@ -1,4 +1,4 @@
-"""Boxes cut from the score map alone: no region of the picture is proposed by anything else."""
+"""Candidate boxes cut from the score map alone."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,17 @@ from eclip_mm.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class ScoreMapProposer:
-    """Boxes around the connected parts of the map above shares of its peak.
+    """Proposes boxes around the connected parts of the map above fractions of its peak.
 
-    Each threshold gives its own boxes; the grounding metric then chooses among
-    them as among any others. A map that is zero everywhere gives none.
+    Each threshold gives its own boxes, and the grounding metric chooses among
+    all of them. A map that is zero everywhere gives none.
 
     Args:
-        thresholds: Shares of the peak, in (0, 1].
-        score_map: Field of the sample; ``pred_image_prompt_map`` for
-            image prompts.
-        max_boxes: Most boxes, those with the highest sum of the map
-            first.
+        thresholds: fractions of the peak, in (0, 1].
+        score_map: field of the sample; ``pred_image_prompt_map`` for image
+            prompts.
+        max_boxes: maximal number of boxes; those with the highest sum of the
+            map are kept.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class ScoreMapProposer:
         self.max_boxes = max_boxes
 
     def __call__(self, sample: dict, image=None) -> np.ndarray:
-        """
+        """Propose boxes.
+
         Args:
-            sample: With the map (h, w) and ``img_shape``.
-            image: Not used.
+            sample: has the map (h, w) and ``img_shape``.
+            image: not used.
 
         Returns:
-            ndarray: (K, 4) xyxy pixels of the network input.
+            (K, 4) xyxy pixels of the network input, the highest sum first.
 
         Raises:
             KeyError: The sample has no such map.

@@ -1,4 +1,4 @@
-"""A figure apart for each group of queries."""
+"""Figures of subgroups of the queries."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from eclip_mm.evaluation.functional.bootstrap import bootstrap_interval
 
 
-def slice_rows(
+def subgroup_rows(
     scores,
     chance,
     values: Sequence[str | None],
@@ -21,19 +21,18 @@ def slice_rows(
     Args:
         scores: (N,) per-query scores.
         chance: (N,) or scalar, per-query chance.
-        values: (N,) what each query is grouped by;
-            None leaves it out.
-        listed: Values to list besides those that occur, in
-            this order and first.
-        num_bootstrap: Bootstrap resamples of the 95% intervals; 0 for
+        values: (N,) the subgroup of each query; queries with None belong to
             none.
-        seed: Seed of the bootstrap, the same for every row.
-        groups: (N,) what the bootstrap draws as a whole.
+        listed: values that have a row even without queries. Their rows come
+            first, in this order.
+        num_bootstrap: bootstrap resamples of the 95% intervals; 0 for none.
+        seed: seed of the bootstrap, the same for every row.
+        groups: (N,) the bootstrap draws all queries of one group together.
 
     Returns:
         Rows ``value``, ``count``, ``mean``, ``chance`` and, with
         ``num_bootstrap``, ``low`` and ``high``. A value without queries has
-        count 0 and None for the rest: it says nothing and enters no mean.
+        count 0 and None for the rest.
     """
     scores = np.asarray(scores, dtype=np.float64)
     chance = np.broadcast_to(np.asarray(chance, dtype=np.float64), scores.shape)

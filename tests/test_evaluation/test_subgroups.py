@@ -1,4 +1,4 @@
-"""Figures by category and by source: by hand, against measuring the slice alone, on disk."""
+"""Figures by category and by source, by hand and against those of the subgroup alone."""
 
 import logging
 
@@ -6,28 +6,28 @@ import numpy as np
 import pytest
 from mmengine.logging import MMLogger
 
-from eclip_mm.evaluation.functional import bootstrap_interval, slice_rows
+from eclip_mm.evaluation.functional import bootstrap_interval, subgroup_rows
 from eclip_mm.registry import METRICS
 from test_evaluation.helpers import LEFT, METRIC_CONFIGS, RIGHT, grounding_sample, run, sample
 
 
 def test_rows_by_hand():
-    rows = slice_rows([1, 0, 1, 1], [0.5, 0.1, 0.3, 0.2], ['b', 'a', 'b', None], ['c', 'b'])
+    rows = subgroup_rows([1, 0, 1, 1], [0.5, 0.1, 0.3, 0.2], ['b', 'a', 'b', None], ['c', 'b'])
     assert rows == [
         dict(value='c', count=0, mean=None, chance=None),
         dict(value='b', count=2, mean=1, chance=pytest.approx(0.4)),
         dict(value='a', count=1, mean=0, chance=0.1),
     ]
-    assert slice_rows([1, 0], 0.25, ['a', 'a']) == [
+    assert subgroup_rows([1, 0], 0.25, ['a', 'a']) == [
         dict(value='a', count=2, mean=0.5, chance=0.25)
     ]
-    assert slice_rows([], 0.25, [], []) == []
+    assert subgroup_rows([], 0.25, [], []) == []
 
 
-def test_intervals_are_those_of_the_slice():
+def test_intervals_are_those_of_the_subgroup():
     scores = np.random.default_rng(0).random(60)
     values = ['ab'[i % 3 > 0] for i in range(60)]
-    rows = slice_rows(scores, 0, values, ['none'], num_bootstrap=200, seed=3)
+    rows = subgroup_rows(scores, 0, values, ['none'], num_bootstrap=200, seed=3)
     assert (rows[0]['low'], rows[0]['high']) == (None, None)
     own = scores[[v == 'b' for v in values]]
     assert (rows[2]['low'], rows[2]['high']) == bootstrap_interval(own, num_resamples=200, seed=3)
@@ -51,9 +51,9 @@ def make_samples():
 
 
 @pytest.mark.parametrize('config', METRIC_CONFIGS, ids=lambda c: '-'.join(c.values()))
-def test_slices_make_up_the_whole(config):
+def test_subgroups_add_up_to_the_whole(config):
     samples = make_samples()
-    metric = METRICS.build(dict(config, slices=('category', 'source'), num_bootstrap=20))
+    metric = METRICS.build(dict(config, subgroups=('category', 'source'), num_bootstrap=20))
     plain = METRICS.build(dict(config, num_bootstrap=20))
     figures = run([metric], samples)
     assert figures == run([plain], samples), 'the whole does not change'
@@ -62,7 +62,7 @@ def test_slices_make_up_the_whole(config):
             rows = [
                 row
                 for row in metric.tables
-                if row['slice'] == key and f'{metric.prefix}/{row["figure"]}' == name
+                if row['by'] == key and f'{metric.prefix}/{row["figure"]}' == name
             ]
             if key == 'source' and 't2i' in name:
                 assert rows == [], 'a text has no source'
@@ -80,13 +80,13 @@ def test_slices_make_up_the_whole(config):
                 assert row['low'] - 1e-9 <= row['mean'] <= row['high'] + 1e-9
 
 
-def test_a_slice_asks_the_whole_gallery():
+def test_a_subgroup_searches_the_whole_gallery():
     samples = [
         sample('a', instance=0, source='comment'),
         sample('a', instance=20, source='video'),
         sample('b', instance=15, source='merchant'),
     ]
-    metric = METRICS.build(dict(type='ProductRetrieval', topk=(1,), slices=['source']))
+    metric = METRICS.build(dict(type='ProductRetrieval', topk=(1,), subgroups=['source']))
     run([metric], samples)
     # among comments alone there would be nothing to find; the second finds b first
     rows = [(r['value'], r['count'], r['mean']) for r in metric.tables if 'R@1' in r['figure']]
@@ -100,7 +100,7 @@ def test_the_log_has_a_table_for_pictures_and_one_for_texts():
     handler.emit = lambda record: messages.append(record.getMessage())
     logger.addHandler(handler)
     try:
-        run(dict(type='ImageTextRetrieval', topk=(1,), slices=['category']), make_samples())
+        run(dict(type='ImageTextRetrieval', topk=(1,), subgroups=['category']), make_samples())
     finally:
         logger.removeHandler(handler)
     pictures, texts = (m.splitlines() for m in messages if 'by category' in m)
@@ -109,7 +109,7 @@ def test_the_log_has_a_table_for_pictures_and_one_for_texts():
     assert pictures[3].split()[:2] == ['(none)', '4'] and texts[3].split()[:2] == ['(none)', '1']
 
 
-def test_wrong_slices_fail_at_build():
-    for slices in ('category', ['brand']):
-        with pytest.raises(ValueError, match='slices is a list of'):
-            METRICS.build(dict(type='ImageTextRetrieval', slices=slices))
+def test_wrong_subgroups_fail_at_build():
+    for subgroups in ('category', ['brand']):
+        with pytest.raises(ValueError, match='subgroups is a list of'):
+            METRICS.build(dict(type='ImageTextRetrieval', subgroups=subgroups))
