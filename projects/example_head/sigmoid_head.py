@@ -1,4 +1,4 @@
-"""A pretext head of your own, registered from outside of eclip_mm."""
+"""A pretext head of your own, registered from outside eclip_mm."""
 
 import math
 
@@ -12,7 +12,7 @@ from eclip_mm.registry import MODELS
 
 
 def sigmoid_contrastive_loss(logits: Tensor, targets: Tensor, ignore: Tensor) -> Tensor:
-    """Each pair of image and text is a yes-or-no question of its own.
+    """Classify each pair of image and text on its own.
 
     ::
 
@@ -24,8 +24,8 @@ def sigmoid_contrastive_loss(logits: Tensor, targets: Tensor, ignore: Tensor) ->
     Args:
         logits: (B, G) of B images and G texts.
         targets: (B,) int64, the text of each image.
-        ignore: (B, G) bool, pairs to leave out: other rows of the image's own
-            product. The target is never left out.
+        ignore: (B, G) bool, pairs to leave out: other rows of the image's
+            product. The target itself is never left out.
 
     Returns:
         Scalar.
@@ -37,12 +37,12 @@ def sigmoid_contrastive_loss(logits: Tensor, targets: Tensor, ignore: Tensor) ->
 
 @MODELS.register_module()
 class SigmoidHead(PretextHead):
-    """Image-text contrast by sigmoids, with a scale and a bias of its own.
+    """Image-text contrast by sigmoids, with its own scale and bias.
 
     Args:
         loss_weight: factor of the loss.
-        init_scale: t at the start; learned as a log.
-        init_bias: b at the start; very negative, since nearly all pairs are
+        init_scale: t at the start; its logarithm is learned.
+        init_bias: b at the start, far below 0 because nearly all pairs are
             negative.
     """
 
@@ -56,7 +56,7 @@ class SigmoidHead(PretextHead):
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_sigmoid`` (optimised) and ``sigmoid_acc`` (logged)."""
-        # all_text_feats: of all processes, and gradients flow back to each
+        # all_text_feats holds the texts of all processes, and gradients flow back to each
         similarity = outputs.image_feats @ outputs.all_text_feats.T
         logits = self.log_scale.exp() * similarity + self.bias
         loss = sigmoid_contrastive_loss(logits, outputs.targets, outputs.same_product)

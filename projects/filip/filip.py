@@ -16,10 +16,10 @@ from projects.filip.token_similarity import mean_token
 class FILIPNetwork(InstanceNetwork):
     """Encoders and projections, with features made of tokens.
 
-    A feature is the mean of the normalised tokens, the product of two features
-    therefore the mean similarity of all pairs of their tokens, up to the
-    lengths of the means: nearest to what FILIP trains that one vector a
-    picture can be.
+    A feature is the mean of the normalised tokens. The product of two features
+    is therefore the mean similarity of all pairs of their tokens, up to the
+    lengths of the means. Of all single vectors this is the closest to what
+    FILIP trains.
     """
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -47,13 +47,13 @@ class FILIPNetwork(InstanceNetwork):
 
 @MODELS.register_module()
 class FILIP(ECLIP):
-    """The towers of :class:`ECLIP` with FILIP's objective; arguments are ECLIP's.
+    """The towers of :class:`ECLIP` with FILIP's objective; the arguments are ECLIP's.
 
     ``predict`` is inherited. Its score map is the similarity of each patch to
     the mean of the prompt's tokens.
 
     Raises:
-        ValueError: a pretext task that needs the instance decoder is left on.
+        ValueError: a pretext task needs the instance decoder.
     """
 
     network_type = FILIPNetwork
