@@ -1,4 +1,4 @@
-"""A tiny model and fake batches: for our tests, and for those of your own components."""
+"""A tiny model and fake batches, for our tests and for those of your own components."""
 
 import os
 import sys
@@ -15,14 +15,14 @@ def tiny_model_config(
     image_size: int = 32,
     **overrides,
 ) -> dict:
-    """Config of an ECLIP that runs in milliseconds.
+    """Config of an ECLIP whose steps take milliseconds.
 
     Args:
         embed_dims: joint width D, and width of both encoders.
         num_queries: T.
         num_blocks: L.
         image_size: side of the pictures in pixels; patches are 8 pixels.
-        overrides: replace top-level arguments of ``ECLIP``.
+        overrides: top-level arguments of ``ECLIP`` that replace those here.
     """
     tower = dict(
         hidden_size=embed_dims,
@@ -77,15 +77,15 @@ def fake_batch(
 
     Args:
         batch_size: B products, all different.
-        num_images: V pictures of each.
-        image_size: side in pixels.
+        num_images: V pictures of each product.
+        image_size: side of the pictures in pixels.
         num_tokens: M; texts have 3 to M tokens.
-        vocab_size: token ids are below it.
+        vocab_size: upper limit of the token ids, exclusive.
         seed: of the content.
 
     Returns:
         ``inputs`` with uint8 ``images`` (B, V, 3, H, W), ``input_ids`` and
-        ``attention_mask`` (B, M); ``data_samples`` with a box each.
+        ``attention_mask`` (B, M); ``data_samples`` with one box each.
     """
     g = torch.Generator().manual_seed(seed)
     images = torch.randint(
@@ -119,10 +119,11 @@ def fake_batch(
 
 
 def end_rank() -> None:
-    """End a spawned process of a test that went well.
+    """End a spawned process of a test that has passed.
 
-    Threads of gloo may outlive the interpreter's end on a busy machine, and abort it ("terminate
-    called without an active exception"): leave without that end.
+    On a busy machine, threads of gloo may outlive the interpreter and abort the process
+    ("terminate called without an active exception"). This function therefore leaves without
+    shutting the interpreter down.
     """
     torch.distributed.destroy_process_group()
     sys.stdout.flush()

@@ -73,11 +73,11 @@ class ProductEmbedder:
                 )
                 text = torch.cat([self.model.network.encode_text(*part) for part in inputs])
             if 'image' in self.features or 'instance' in self.features:
-                image, instance = self._encode_pictures(block, text)
+                image, instance = self._encode_image_featss(block, text)
         found = dict(text=text, image=image, instance=instance)
         return BlockFeatures(**{name: found[name].float().cpu() for name in self.features})
 
-    def _encode_pictures(
+    def _encode_image_featss(
         self, block: Block, text_feats: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         owners = [k for k, product in enumerate(block.products) for _ in product.pictures]

@@ -1,4 +1,4 @@
-"""Compiles the model at the start of a training."""
+"""Compiling the model for a training."""
 
 from mmengine.hooks import Hook
 
@@ -9,16 +9,17 @@ from eclip_mm.utils.dist import unwrap_model
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Lets a training compile encoders, decoder and heads, see :func:`compile_parts`.
+    """Compiles encoders, decoder and heads for a training, see :func:`compile_parts`.
 
-    Only training compiles: a run that evaluates or predicts needs no compiler.
+    Evaluation and prediction do not compile and need no compiler.
 
     Args:
-        enabled: Whether to compile at all. The hook stands in the base config
-            switched off, so that ``--cfg-options
-            default_hooks.compile.enabled=True`` switches it on.
-        fullgraph: A part that cannot be one graph is an error.
-        options: Of ``torch.compile``, such as ``mode='max-autotune'``.
+        enabled: whether to compile. The base config has this hook with
+            ``enabled=False``, so that ``--cfg-options
+            default_hooks.compile.enabled=True`` is enough.
+        fullgraph: whether a part that cannot be one graph is an error.
+        options: arguments of ``torch.compile``, such as
+            ``mode='max-autotune'``.
     """
 
     def __init__(self, enabled: bool = False, fullgraph: bool = True, **options):

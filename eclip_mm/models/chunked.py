@@ -1,4 +1,4 @@
-"""Large batches on little memory: activations of a few rows at a time (gradient caching)."""
+"""Large batches in little memory: activations of a few rows at a time (gradient caching)."""
 
 from collections.abc import Callable
 
@@ -10,21 +10,22 @@ from torch.utils.checkpoint import checkpoint
 def in_chunks(
     function: Callable[..., Tensor | tuple[Tensor, ...]], chunk_size: int | None, *inputs: Tensor
 ) -> Tensor | tuple[Tensor, ...]:
-    """``function`` over rows, ``chunk_size`` at a time, without keeping activations.
+    """Apply ``function`` to ``chunk_size`` rows at a time, without keeping activations.
 
-    A first pass gives the outputs of all rows, which the losses need together.
-    Once the losses have given the gradients of these, the backward pass runs
-    each chunk again, now with activations, and sends its rows of the gradients
-    through it (Gao et al., Scaling Deep Contrastive Learning Batch Size under
-    Memory Limited Setup, 2021). Dropout repeats its draws of the first pass.
-    To whoever calls ``backward`` it is one graph: DDP sends the gradients once,
-    and clipping, accumulation and the optimiser see no difference.
+    A first pass computes the outputs of all rows, which the losses need
+    together. When the losses have given the gradients of the outputs, the
+    backward pass runs each chunk again, now with activations, and propagates
+    its rows of the gradients (Gao et al., Scaling Deep Contrastive Learning
+    Batch Size under Memory Limited Setup, 2021). Dropout repeats the draws of
+    the first pass. The result is one autograd graph: DDP sends the gradients
+    once, and clipping, accumulation and the optimiser work as usual.
 
     Args:
-        function: of tensors with one row per product each, to a tensor or a
-            tuple of such tensors; the rows must not depend on one another.
-        chunk_size: rows at a time; None, or one that is not exceeded, is the
-            plain call.
+        function: maps tensors with one row per product to a tensor, or a tuple
+            of tensors, with one row per product. The rows must not depend on
+            one another.
+        chunk_size: rows at a time. With None, or with no more rows than that,
+            ``function`` is simply called.
         inputs: (B, ...) each.
 
     Returns:
@@ -34,8 +35,8 @@ def in_chunks(
         return function(*inputs)
     parts = []
     for rows in zip(*(x.split(chunk_size) for x in inputs), strict=True):
-        # a bf16 copy of the weights for each chunk: with one for all, autograd would sum the
-        # chunks' gradients in bf16, which has 8 bits, before the float32 weight gets any
+        # Each chunk gets a bf16 copy of the weights of its own. With one copy for all, autograd
+        # would sum the gradients of the chunks in bf16, which has 8 bits.
         torch.clear_autocast_cache()
         if torch.is_grad_enabled():
             parts.append(checkpoint(function, *rows, use_reentrant=False))
@@ -46,20 +47,26 @@ def in_chunks(
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
-def check_chunk_size(chunk_size: int | None, network: nn.Module) -> None:
-    """
+def check_chunk_size(chunk_size: int | None, network: nn.Module, num_distractors: int = 0) -> None:
+    """Check that a model can work in chunks.
+
     Raises:
-        ValueError: less than one row, or rows of ``network`` that depend on
-            one another.
+        ValueError: ``chunk_size`` is less than one row, or rows depend on one
+            another: by batch normalisation in the network, or by distractors.
     """
     if chunk_size is None:
         return
     if chunk_size < 1:
         raise ValueError(f'model.chunk_size must be at least 1, or None, got {chunk_size}')
+    if num_distractors:
+        raise ValueError(
+            f'num_distractors={num_distractors} needs the tokens of the whole batch, of which '
+            f'chunk_size={chunk_size} keeps only a part in memory: set only one of them'
+        )
     for name, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise ValueError(
-                f'model.chunk_size={chunk_size}: {name} is a {type(module).__name__}, whose '
-                'statistics would be those of a chunk instead of the batch. Use an encoder '
-                'without batch normalisation, or chunk_size=None.'
+                f'model.chunk_size={chunk_size}: {name} is a {type(module).__name__}, which would '
+                'take its statistics from a chunk instead of the batch. Use an encoder without '
+                'batch normalisation, or chunk_size=None.'
             )

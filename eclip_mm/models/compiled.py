@@ -18,10 +18,10 @@ def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
     before each of them.
 
     Args:
-        model: An ECLIP, changed in place. A copy of it is a plain model.
-        fullgraph: Whether a part that cannot be one graph is an error. If not,
+        model: an ECLIP, changed in place. A copy of it is a plain model.
+        fullgraph: whether a part that cannot be one graph is an error. If not,
             it runs as several graphs, which is slow.
-        options: Of ``torch.compile``, such as ``mode='max-autotune'``.
+        options: arguments of ``torch.compile``, such as ``mode='max-autotune'``.
     """
     from torch import _dynamo  # here: importing it takes a while
 

@@ -8,7 +8,7 @@ from eclip_mm.registry import MODELS
 
 @MODELS.register_module()
 class ProductDataPreprocessor(BaseDataPreprocessor):
-    """uint8 pictures -> normalised float32 on the model's device.
+    """Turns uint8 pictures into normalised float32 on the model's device.
 
     Args:
         mean, std: per RGB channel, in 0..255.
@@ -36,7 +36,7 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
             only metrics read their boxes, on the CPU.
         """
         inputs = dict(self.cast_data(data['inputs']))
-        # in place: of a large batch in chunks these pictures are most of what is in memory
+        # in place: in a large batch that runs in chunks, the pictures take most of the memory
         images = inputs['images'].to(torch.float32, copy=True)
         inputs['images'] = images.sub_(self.mean).div_(self.std)
         return dict(inputs=inputs, data_samples=data['data_samples'])

@@ -9,13 +9,13 @@ def with_distractors(patch_tokens: Tensor, count: int) -> Tensor:
 
     Args:
         patch_tokens: (B, N, D).
-        count: other pictures for each.
+        count: number of other pictures for each.
 
     Returns:
         (B, (1 + count) N, D).
 
     Raises:
-        ValueError: The batch has fewer than ``count`` other pictures.
+        ValueError: the batch has fewer than ``count`` other pictures.
     """
     if count >= len(patch_tokens):
         raise ValueError(

@@ -27,17 +27,17 @@ from eclip_mm.utils.finite import check_finite
 
 @MODELS.register_module()
 class ECLIP(StepwiseModel):
-    """Image and text encoder, instance decoder, pretext tasks.
+    """Image and text encoder, instance decoder and pretext tasks.
 
-    Training, per product with pictures x, x' from two sources and a text::
+    Training, for each product with a text and pictures x, x' from two sources::
 
         x  -> image encoder -> g_I(v_cls), Z      text -> text encoder -> g_T(w_cls)
         Z, prompts of T products -> instance decoder -> H^L, M
         x' -> momentum model  -> h_xi, image prompts
         heads(PretrainOutputs) -> losses
 
-    A model whose heads need no decoder builds none and is CLIP; one whose
-    heads and prompts need no momentum model builds none.
+    If no head needs the decoder, the model has none and is CLIP. If neither
+    heads nor prompts need the momentum model, it has none.
 
     Args:
         image_encoder, text_encoder: encoder configs.
@@ -46,24 +46,32 @@ class ECLIP(StepwiseModel):
         prompts: how training draws prompts.
         negative_queries: the T-1 negatives of the transfer stage.
         momentum: the EMA teacher.
-        pretext_heads: name -> head config; a name set to None is off.
-        embed_dims: joint width D of all parts; none of their configs needs it.
-        init_logit_scale: 1 / tau at the start; learned as a log, at most
-            ``max_logit_scale``.
+        pretext_heads: name -> head config; None switches the task off.
+        embed_dims: joint width D of all parts, whose configs do not repeat it.
+        init_logit_scale: 1 / tau at the start; its logarithm is learned.
+        max_logit_scale: upper limit of 1 / tau.
         score_map_blocks: decoder blocks whose assignments make the score map:
             ``last``, ``mean`` or a list of indices.
-        chunk_size: products whose activations are in memory at a time, see
-            :func:`in_chunks`; the losses are those of the whole batch, a step
-            takes about a quarter more arithmetic. None for all at once.
-        num_distractors: other pictures of the batch whose patch tokens join a
-            picture's own in training, as if all stood in one photo. For
-            catalogues whose photos show one product each: there any token
-            tells what the picture is, and the decoder need not learn where to
-            look. They come from this rank's batch: the losses then depend on
-            the number of ranks. 0 for photos of several products.
+        chunk_size: number of products whose activations are in memory at a
+            time, see :func:`in_chunks`. The losses are those of the whole
+            batch; a step takes about a quarter more arithmetic. None for all
+            products at once.
+        num_distractors: number of other pictures of the batch whose patch
+            tokens join a picture's own in training, as if all were one photo.
+            This is for catalogues whose photos show one product each: there
+            every token identifies the product, and the decoder would not learn
+            where to look. The pictures come from this rank's batch, so that
+            the losses depend on the number of ranks. 0 for photos of several
+            products.
+
+    Raises:
+        ValueError: all tasks are switched off, a part has another
+            ``embed_dims`` than the model, ``score_map_blocks`` names no blocks
+            of the decoder, or ``chunk_size`` cannot be used with the encoders
+            or with ``num_distractors``.
     """
 
-    #: encodes and decodes; for subclasses whose features are others
+    #: class of the network; subclasses with other features have another one
     network_type = InstanceNetwork
 
     def __init__(
@@ -97,11 +105,14 @@ class ECLIP(StepwiseModel):
             queries if self.with_decoder else None,
             decoder if self.with_decoder else None,
         )
-        check_chunk_size(chunk_size, self.network)
+        check_chunk_size(chunk_size, self.network, num_distractors)
         self.chunk_size = chunk_size
+        self.num_distractors = num_distractors
         self.prompts = self.negative_queries = self.teacher = None
         self.teacher_decodes = any(head.needs_teacher for head in self.heads.values())
+        self.score_map_blocks = score_map_blocks
         if self.with_decoder:
+            check_blocks(score_map_blocks, len(self.network.decoder.blocks))
             self.prompts = MODELS.build(
                 dict(prompts, num_queries=self.network.queries.num_queries)
             )
@@ -112,16 +123,7 @@ class ECLIP(StepwiseModel):
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
         self.max_logit_scale = max_logit_scale
-        if self.with_decoder:
-            check_blocks(score_map_blocks, len(self.network.decoder.blocks))
-        self.score_map_blocks = score_map_blocks
-        if num_distractors and chunk_size is not None:
-            raise ValueError(
-                f'num_distractors={num_distractors} takes tokens of the whole batch, of which '
-                f'chunk_size={chunk_size} has a part in memory: set one of them'
-            )
-        self.num_distractors = num_distractors
-        self.compiled = False  # `compile_parts` sets it
+        self.compiled = False  # compile_parts() sets it
 
     def forward(
         self,
@@ -142,16 +144,15 @@ class ECLIP(StepwiseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return (
-                self.network.encode_image(inputs['images'][:, 0])[0],
-                self.network.encode_text(inputs['input_ids'], inputs['attention_mask']),
-            )
+            image_feats = self.network.encode_image_feats(inputs['images'][:, 0])
+            text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
+            return image_feats, text_feats
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: dict, data_samples: list[ProductDataSample]) -> dict[str, Tensor]:
-        """All terms of the objective, and the figures that are logged beside them."""
-        self.finish_step()  # the one before, if no hook has done so
-        with torch.no_grad():  # the parameter itself: past a clamp no gradient would lead back
+        """All terms of the objective, and the figures that are logged with them."""
+        self.finish_step()  # the previous one, unless a hook has finished it
+        with torch.no_grad():  # on the parameter: a clamp of its value would stop the gradient
             self.logit_scale.clamp_(max=math.log(self.max_logit_scale))
         outputs = self.extract(inputs, data_samples)
         if self.compiled:
@@ -171,7 +172,7 @@ class ECLIP(StepwiseModel):
         if not self.with_decoder:
             return PretrainOutputs(
                 text_feats=self.in_chunks(self.network.encode_text, *text),
-                image_feats=self.in_chunks(self.network.encode_picture, images[:, 0]),
+                image_feats=self.in_chunks(self.network.encode_image_feats, images[:, 0]),
                 id_hash=id_hash,
                 logit_scale=self.logit_scale.exp(),
             )
@@ -188,11 +189,9 @@ class ECLIP(StepwiseModel):
                 images[:, 1], text, plan, self.chunk_size
             )
         elif self.teacher is not None:
-            other_image_feats = self.teacher.encode_images(images[:, 1], self.chunk_size)
-        pool = PromptPool(
-            text=all_text_feats.detach(),
-            image=gather(other_image_feats) if self.prompts.image_prob > 0 else None,
-        )
+            other_image_feats = self.teacher.encode_image_feats(images[:, 1], self.chunk_size)
+        image_pool = gather(other_image_feats) if self.prompts.image_prob > 0 else None
+        pool = PromptPool(all_text_feats.detach(), image_pool)
         image_feats, instance_feats, *assign_maps = self.in_chunks(
             partial(self.encode_and_decode, pool),
             images[:, 0],
@@ -224,7 +223,7 @@ class ECLIP(StepwiseModel):
         modality: Tensor,
         positive_index: Tensor,
     ) -> tuple[Tensor, ...]:
-        """x, prompts -> g_I(v_cls), H^L and the M of all blocks, for some rows of the batch."""
+        """From x and prompts to g_I(v_cls), H^L and the M of each block, for a chunk of rows."""
         prompts = pool.prompts(text_feats, sources, modality, positive_index)
         image_feats, instance_feats, assign_maps = self.network.encode_and_decode(
             images, prompts, modality, self.num_distractors
@@ -236,7 +235,7 @@ class ECLIP(StepwiseModel):
         return in_chunks(function, self.chunk_size, *inputs)
 
     def effects_of(self, outputs: PretrainOutputs) -> list[Callable[[], None]]:
-        """What the step leaves for later ones: rows of queues, texts for negative queries."""
+        """What the step leaves for later ones: rows of a queue, texts for negative queries."""
         effects = [head.remember(outputs) for head in self.heads.values()]
         if self.with_decoder:
             texts = outputs.all_text_feats.detach()
@@ -254,7 +253,11 @@ class ECLIP(StepwiseModel):
 
     @torch.no_grad()
     def update_teacher(self, progress: float):
-        """EMA step at a share ``progress`` in [0, 1] of the training."""
+        """Move the momentum model.
+
+        Args:
+            progress: completed fraction of the training, in [0, 1].
+        """
         if self.teacher is not None:
             self.teacher.update(self.network, progress)
 
@@ -262,12 +265,12 @@ class ECLIP(StepwiseModel):
     def predict(
         self, inputs: dict, data_samples: list[ProductDataSample]
     ) -> list[ProductDataSample]:
-        """Writes the ``pred_*`` fields of :class:`ProductDataSample`.
+        """Write the ``pred_*`` fields of :class:`ProductDataSample`.
 
-        The positive query is the product's text at index 0 (Section 3.4). Of
-        two pictures the second is an image prompt, and the map that it gives
-        is written, too. Its feature comes from the momentum model where there
-        is one, as in training: the decoder has seen no other image prompts.
+        The positive query is the product's text at index 0 (Section 3.4). If a
+        sample has two pictures, the second is an image prompt, and its map is
+        written as well. The feature of an image prompt comes from the momentum
+        model if there is one, as in training: the decoder has seen no others.
         """
         image_feats, patch_tokens, grid = self.network.encode_image(inputs['images'][:, 0])
         text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
@@ -282,7 +285,7 @@ class ECLIP(StepwiseModel):
         )
         if inputs['images'].shape[1] > 1:
             network = self.network if self.teacher is None else self.teacher.network
-            prompt_feats = network.encode_image(inputs['images'][:, 1])[0]
+            prompt_feats = network.encode_image_feats(inputs['images'][:, 1])
             fields['pred_image_prompt_map'] = self.locate(
                 patch_tokens, grid, prompt_feats, modality=IMAGE
             )[1]
@@ -298,7 +301,7 @@ class ECLIP(StepwiseModel):
         prompt_feats: Tensor,
         modality: int = TEXT,
     ) -> tuple[Tensor | None, Tensor]:
-        """Where is the prompted product, and what does it look like?
+        """Find the prompted product in each picture and represent it.
 
         Args:
             patch_tokens: Z (B, N, D).

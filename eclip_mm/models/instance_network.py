@@ -1,4 +1,4 @@
-"""Encoders, projections, queries and decoder: all that the momentum model mirrors."""
+"""Encoders, projections, queries and decoder: the part that the momentum model copies."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class InstanceNetwork(nn.Module):
         feats = F.normalize(at_least_float32(self.image_proj(class_token)), dim=-1)
         return feats, self.image_proj(patch_tokens), grid
 
-    def encode_picture(self, images: Tensor) -> Tensor:
+    def encode_image_feats(self, images: Tensor) -> Tensor:
         """(B, D) L2-normalised g_I(v_cls) of (B, 3, H, W) pictures."""
         return self.encode_image(images)[0]
 
@@ -84,7 +84,7 @@ class InstanceNetwork(nn.Module):
     def encode_and_decode(
         self, images: Tensor, prompts: Tensor, modality: Tensor, num_distractors: int = 0
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """From pictures and prompts to instances.
+        """Represent the instances that the prompts ask for.
 
         Args:
             images: (B, 3, H, W) normalised pictures.

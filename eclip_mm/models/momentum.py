@@ -41,13 +41,13 @@ class MomentumTeacher(nn.Module):
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
 
     def train(self, mode: bool = True):
-        """The teacher never drops anything out."""
+        """Stay in evaluation mode: the teacher uses no dropout."""
         return super().train(False)
 
     @torch.no_grad()
-    def encode_images(self, images: Tensor, chunk_size: int | None = None) -> Tensor:
+    def encode_image_feats(self, images: Tensor, chunk_size: int | None = None) -> Tensor:
         """(B, D) L2-normalised g_I(v_cls) of (B, 3, H, W) pictures."""
-        return in_chunks(self.network.encode_picture, chunk_size, images)
+        return in_chunks(self.network.encode_image_feats, chunk_size, images)
 
     @torch.no_grad()
     def encode_instances(
@@ -93,14 +93,19 @@ class MomentumTeacher(nn.Module):
         return image_feats, F.normalize(positive_feats, dim=-1)
 
     def momentum_at(self, progress: float) -> float:
-        """m at a share ``progress`` in [0, 1] of the training."""
+        """m after a fraction ``progress`` in [0, 1] of the training."""
         if self.schedule == 'constant':
             return self.momentum
         return 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
 
     @torch.no_grad()
     def update(self, network: nn.Module, progress: float):
-        """One step towards ``network``; buffers are copied."""
+        """Move one step towards ``network``; buffers are copied.
+
+        Args:
+            network: the network to follow.
+            progress: completed fraction of the training, in [0, 1].
+        """
         weight = 1 - self.momentum_at(progress)
         params = [local_part(param) for param in self.network.parameters()]
         torch._foreach_lerp_(params, [local_part(param) for param in network.parameters()], weight)

@@ -1,4 +1,4 @@
-"""Features of earlier steps, kept in a ring."""
+"""Momentum features of earlier steps, as further negatives."""
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,13 @@ from eclip_mm.registry import MODELS
 
 @MODELS.register_module()
 class MomentumQueue(nn.Module):
-    """Momentum features of the last products, further negatives N^- (MoCo).
+    """Momentum features of the last products: further negatives N^- (MoCo).
 
-    Features and identities travel with the checkpoint, and are the same on all
-    ranks: every rank writes the whole global batch.
+    Features and identities travel with the checkpoint. They are the same on
+    all ranks, since every rank writes the whole global batch.
 
     Args:
-        size: K, features in the queue.
+        size: K, number of features in the queue.
         embed_dims: joint width D.
     """
 
@@ -28,9 +28,16 @@ class MomentumQueue(nn.Module):
         self.register_buffer('num_seen', torch.zeros((), dtype=torch.int64))
 
     def extend(self, feats: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The global batch's (G, D) and (G,), then what the queue holds so far."""
+        """Append the queue's features and identities to those of the global batch.
+
+        Args:
+            feats, ids: (G, D) and (G,).
+
+        Returns:
+            (G + K', D) and (G + K',), where K' <= K is what the queue holds.
+        """
         filled = min(int(self.num_seen), len(self.ids))
-        # copies: the next step overwrites rows that the backward pass of this one may read
+        # copies: the next step overwrites rows that this one's backward pass may read
         return (
             torch.cat([feats, self.feats[:filled].to(feats.dtype)]),
             torch.cat([ids, self.ids[:filled]]),
@@ -42,5 +49,5 @@ class MomentumQueue(nn.Module):
             buffer.zero_()
 
     def push(self, feats: Tensor, ids: Tensor) -> None:
-        """Take the (G, D) features and (G,) identities of a step, drop the oldest."""
+        """Write the (G, D) features and (G,) identities of a step over the oldest ones."""
         write_ring(self.feats, self.ids, self.num_seen, feats, ids)

@@ -1,4 +1,4 @@
-"""Where bf16 is too coarse."""
+"""Precision of computations for which bf16 is too coarse."""
 
 import torch
 from torch import Tensor

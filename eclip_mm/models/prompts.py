@@ -13,10 +13,10 @@ from eclip_mm.utils.seeding import derive_seed
 
 @dataclass
 class PromptPlan:
-    """Choices for the rows of one rank; indices count the global batch.
+    """The choices for the rows of one rank; indices refer to the global batch.
 
     Attributes:
-        sources: (B, T) int64, the product whose prompt a query gets.
+        sources: (B, T) int64, index of the product whose prompt a query gets.
         modality: (B, T) int64, text or image.
         positive_index: (B,) int64, r.
         random_draws: (B,) float32 in [0, 1), for heads that sample.
@@ -76,11 +76,10 @@ class PromptSampler:
     Args:
         num_queries: T. The global batch needs T - 1 different products beside
             that of the row.
-        image_prob: probability that a prompt is an image (of the product's
-            *other* picture, from the momentum encoder) instead of its text.
-        positive_index: where the positive query stands, ``random`` or
-            ``first``.
-        seed: of all choices.
+        image_prob: probability that a prompt is the product's *other* picture,
+            encoded by the momentum model, instead of its text.
+        positive_index: place of the positive query, ``random`` or ``first``.
+        seed: seed of all choices.
     """
 
     def __init__(
@@ -136,11 +135,15 @@ class PromptSampler:
         return negatives
 
     def __call__(self, ids: Tensor, rows: slice, step: int) -> PromptPlan:
-        """
+        """Choose the prompts of a step.
+
         Args:
             ids: (G,) int64 identity of each product of the global batch.
             rows: this rank's rows.
             step: number of the training step.
+
+        Raises:
+            ValueError: the global batch has too few different products.
         """
         device, ids = ids.device, ids.cpu()
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step))
@@ -152,7 +155,7 @@ class PromptSampler:
         is_image = torch.rand(num_rows, num_queries, generator=generator) < self.image_prob
         random_draws = torch.rand(num_rows, generator=generator)
 
-        # negatives fill the columns from the left, then the positive swaps in at r
+        # negatives fill columns 1 to T-1, then the positive in column 0 swaps with column r
         sources = torch.empty(num_rows, num_queries, dtype=torch.int64)
         every = torch.arange(num_rows)
         sources[:, 0] = every

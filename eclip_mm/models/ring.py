@@ -10,12 +10,12 @@ def write_ring(
 ) -> None:
     """Overwrite the oldest rows of a ring, in place.
 
-    A batch need not divide the ring: it wraps around. Of one that is longer
-    than the ring the first rows are taken.
+    Rows wrap around at the end of the ring. If a batch is longer than the ring,
+    only its first rows are written.
 
     Args:
         ring_feats, ring_ids: (K, D) and (K,).
-        num_seen: scalar int64, rows written since the beginning.
+        num_seen: scalar int64, number of rows written since the beginning.
         feats, ids: (G, D) and (G,) new rows.
     """
     size = len(ring_ids)

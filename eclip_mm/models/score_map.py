@@ -1,4 +1,4 @@
-"""From decoder assignments or patch features to a score map S."""
+"""Score maps S, from the assignments of the decoder or from patch features."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,11 @@ from torch import Tensor
 
 
 def check_blocks(blocks: str | list[int], num_blocks: int) -> None:
-    """Raises ValueError unless ``blocks`` names blocks of the decoder."""
+    """Check ``score_map_blocks``.
+
+    Raises:
+        ValueError: ``blocks`` does not name blocks of the decoder.
+    """
     if blocks not in ('last', 'mean') and not (
         isinstance(blocks, (list, tuple))
         and blocks
@@ -29,8 +33,8 @@ def assignment_score_map(
     Args:
         assign_maps: L tensors (B, N, T).
         grid: (h, w), N = h * w.
-        blocks: ``last``, ``mean`` over all blocks, or indices of blocks to
-            average.
+        blocks: ``last``, ``mean`` over all blocks, or a list of the indices of
+            the blocks to average.
         query: index of the positive query.
 
     Returns:
@@ -49,7 +53,7 @@ def assignment_score_map(
 def similarity_score_map(
     patch_tokens: Tensor, prompt_feats: Tensor, grid: tuple[int, int]
 ) -> Tensor:
-    """CLIP's map: cosine of projected patch tokens and prompt, moved to [0, 1].
+    """CLIP's map: the cosine of projected patch tokens and prompt.
 
     Args:
         patch_tokens: (B, N, D).
@@ -57,8 +61,9 @@ def similarity_score_map(
         grid: (h, w).
 
     Returns:
-        (B, h, w), (1 + cosine) / 2, minus the smallest value of the picture:
-        region scores sum the map, a constant in it would favour large boxes.
+        (B, h, w), in [0, 1]: (1 + cosine) / 2 minus its smallest value in the
+        picture. Region scores sum the map, so that a constant in it would
+        favour large boxes.
     """
     cosine = torch.einsum(
         'bnd,bd->bn',

@@ -1,4 +1,4 @@
-"""Is the assignment of tokens to queries healthy? Logged beside the losses."""
+"""Figures of the assignment of tokens to queries, which are logged with the losses."""
 
 import math
 
@@ -11,17 +11,17 @@ from eclip_mm.models.losses import query_entropy
 
 @torch.no_grad()
 def slot_health(assign_map: Tensor, positive_index: Tensor) -> dict[str, Tensor]:
-    """Three figures that tell a healthy assignment from a collapsed one.
+    """Three figures that distinguish a healthy assignment from a collapsed one.
 
     Args:
         assign_map: M (B, N, T).
         positive_index: r (B,).
 
     Returns:
-        ``slot_mass``: share of all tokens that the positive query holds (1/T
-        if all queries were equal); ``slot_entropy``: entropy of its
-        distribution over the tokens as a share of log N (1 is flat);
-        ``slot_dead``: share of queries that are no token's first choice.
+        ``slot_mass``: fraction of all tokens that the positive query holds
+        (1/T if all queries are equal); ``slot_entropy``: entropy of its
+        distribution over the tokens, divided by log N (1 if it is flat);
+        ``slot_dead``: fraction of queries that are no token's first choice.
     """
     rows = torch.arange(len(positive_index), device=positive_index.device)
     num_tokens, num_queries = assign_map.shape[1:]

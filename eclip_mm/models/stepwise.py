@@ -12,15 +12,16 @@ class StepwiseModel(BaseModel):
 
     A step is complete when the optimiser has used its gradient. What the step
     leaves for later ones (its number, new rows of a queue) takes effect then,
-    and not with the loss: a gradient that is not finite ends the run in between,
-    and the state that is saved has to be the one before the step, from which a
-    resumed run repeats it.
+    not with the loss. In between, a gradient that is not finite may end the
+    run: the state that is saved has to be the one before the step, so that a
+    resumed run repeats the step.
 
-    ``TeacherUpdateHook`` says that a step is complete; in a training without it
+    ``TeacherUpdateHook`` finishes each step. In a training without this hook
     the next call of ``loss`` does.
 
     Attributes:
-        num_steps: Complete training steps. They travel with the weights.
+        num_steps: number of complete training steps; it travels with the
+            weights.
     """
 
     def __init__(self, data_preprocessor=None, init_cfg: dict | None = None):
@@ -36,15 +37,15 @@ class StepwiseModel(BaseModel):
         self.num_steps = int(state)
 
     def leave_step_open(self, effects: Iterable[Callable[[], None]]) -> None:
-        """The loss of a step is computed; its gradient is not.
+        """Begin a step, whose loss is computed and whose gradient is not.
 
         Args:
-            effects: Functions that keep what the step leaves for later ones.
+            effects: functions that keep what the step leaves for later ones.
         """
         self._unfinished = list(effects)
 
     def finish_step(self) -> None:
-        """Complete the step that is open; does nothing if there is none."""
+        """Let the open step take effect; does nothing if no step is open."""
         if self._unfinished is None:
             return
         effects, self._unfinished = self._unfinished, None
@@ -53,9 +54,9 @@ class StepwiseModel(BaseModel):
         self.num_steps += 1
 
     def discard_step(self) -> None:
-        """Forget the step that is open, since its gradient is not finite."""
+        """Forget the open step, for example because its gradient is not finite."""
         self._unfinished = None
 
     def begin_training(self) -> None:
-        """Forget what an earlier training has left, whose weights ``load_from`` brought."""
+        """Forget what an earlier training has left: ``load_from`` loads it with the weights."""
         self.num_steps, self._unfinished = 0, None

@@ -1,4 +1,4 @@
-"""A pretext head that is registered from outside of eclip_mm."""
+"""A pretext head of your own, registered from outside eclip_mm."""
 
 import math
 
@@ -12,20 +12,20 @@ from eclip_mm.registry import MODELS
 
 
 def sigmoid_contrastive_loss(logits: Tensor, targets: Tensor, ignore: Tensor) -> Tensor:
-    """Binary cross-entropy over all pairs of an image and a text.
+    """Classify each pair of image and text on its own.
 
     ::
 
         L = - 1/B sum_i sum_j log sigmoid(z_ij * logits_ij)
 
-    with z_ij = 1 if image i and text j belong together, and -1 otherwise
+    with z_ij = 1 where image i and text j belong together and -1 elsewhere
     (Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023).
 
     Args:
         logits: (B, G) of B images and G texts.
         targets: (B,) int64, the text of each image.
-        ignore: (B, G) bool, pairs to leave out, such as other rows of the same
-            product. The target is never left out.
+        ignore: (B, G) bool, pairs to leave out: other rows of the image's
+            product. The target itself is never left out.
 
     Returns:
         Scalar.
@@ -37,12 +37,12 @@ def sigmoid_contrastive_loss(logits: Tensor, targets: Tensor, ignore: Tensor) ->
 
 @MODELS.register_module()
 class SigmoidHead(PretextHead):
-    """Sigmoid contrast of images and texts, with its own scale and bias.
+    """Image-text contrast by sigmoids, with its own scale and bias.
 
     Args:
         loss_weight: factor of the loss.
-        init_scale: initial t, which is learned as its logarithm.
-        init_bias: initial b; strongly negative, since nearly all pairs are
+        init_scale: t at the start; its logarithm is learned.
+        init_bias: b at the start, far below 0 because nearly all pairs are
             negative.
     """
 
@@ -56,7 +56,7 @@ class SigmoidHead(PretextHead):
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """Terms ``loss_sigmoid`` (optimised) and ``sigmoid_acc`` (logged)."""
-        # all_text_feats are those of all processes; gradients flow back to each
+        # all_text_feats holds the texts of all processes, and gradients flow back to each
         similarity = outputs.image_feats @ outputs.all_text_feats.T
         logits = self.log_scale.exp() * similarity + self.bias
         loss = sigmoid_contrastive_loss(logits, outputs.targets, outputs.same_product)

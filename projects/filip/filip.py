@@ -14,12 +14,12 @@ from projects.filip.token_similarity import mean_token
 
 
 class FILIPNetwork(InstanceNetwork):
-    """Encoders and projections, with features pooled from tokens.
+    """Encoders and projections, with features made of tokens.
 
-    A feature is the normalised mean of the normalised tokens. Up to the lengths
-    of the means, the product of two features is therefore the mean similarity of
-    all pairs of their tokens. With one vector per picture, nothing comes closer
-    to what FILIP trains.
+    A feature is the mean of the normalised tokens. The product of two features
+    is therefore the mean similarity of all pairs of their tokens, up to the
+    lengths of the means. Of all single vectors this is the closest to what
+    FILIP trains.
     """
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -36,7 +36,7 @@ class FILIPNetwork(InstanceNetwork):
         return mean_token(patch_tokens), patch_tokens, grid
 
     def encode_text_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, M, D) L2-normalised tokens of (B, M) texts, including padding."""
+        """(B, M, D) L2-normalised tokens of (B, M) texts, those of padding included."""
         tokens = self.text_encoder.encode_tokens(input_ids, attention_mask)
         return F.normalize(at_least_float32(self.text_proj(tokens)), dim=-1)
 
@@ -47,13 +47,13 @@ class FILIPNetwork(InstanceNetwork):
 
 @MODELS.register_module()
 class FILIP(ECLIP):
-    """The towers of :class:`ECLIP` with FILIP's objective; arguments are ECLIP's.
+    """The towers of :class:`ECLIP` with FILIP's objective; the arguments are ECLIP's.
 
     ``predict`` is inherited. Its score map is the similarity of each patch to
     the mean of the prompt's tokens.
 
     Raises:
-        ValueError: A pretext task that needs the instance decoder is switched on.
+        ValueError: a pretext task needs the instance decoder.
     """
 
     network_type = FILIPNetwork

@@ -14,7 +14,7 @@ from projects.filip.token_similarity import gather_padded, token_similarity
 
 @dataclass
 class FILIPOutputs(PretrainOutputs):
-    """The pooled features of the base class, and the tokens that they are means of.
+    """The pooled features of :class:`PretrainOutputs`, and the tokens that they are means of.
 
     Attributes:
         patch_tokens: (B, N, D) L2-normalised g_I(v_i).
@@ -33,7 +33,7 @@ class FILIPHead(PretextHead):
 
     Args:
         loss: config of the contrastive loss.
-        max_elements: bound on the memory, see :func:`token_similarity`.
+        max_elements: limits the memory, see :func:`token_similarity`.
     """
 
     def __init__(self, loss: dict | None = None, max_elements: int = 2**27):
@@ -44,8 +44,8 @@ class FILIPHead(PretextHead):
     def loss(self, outputs: FILIPOutputs) -> dict[str, Tensor]:
         """Terms ``loss_filip``, ``filip_acc`` and ``pooled_acc``.
 
-        ``pooled_acc`` is the accuracy of the pooled features. Retrieval uses
-        them, but this loss does not.
+        ``pooled_acc`` is the accuracy of the pooled features, which retrieval
+        uses and this loss does not train.
         """
         images, texts = outputs.patch_tokens, outputs.text_tokens
         all_texts, all_masks = gather_padded(texts, outputs.text_mask)

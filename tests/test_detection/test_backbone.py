@@ -159,7 +159,7 @@ def test_no_pretraining_checkpoint(pretraining, tmp_path):
         build(encoder=encoder(), init_cfg=dict(type='Pretrained', checkpoint=str(other)))
     with pytest.raises(KeyError, match='EclipBackbone.encoder is not set'):
         build()
-    with pytest.raises(ValueError, match='init_cfg is dict'):
+    with pytest.raises(ValueError, match='init_cfg must be dict'):
         build(encoder=encoder(), init_cfg=dict(type='Pretrained', path='x'))
 
 

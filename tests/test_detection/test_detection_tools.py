@@ -93,8 +93,8 @@ def test_train_test_and_infer_outside_of_the_checkout(folder, site):
     done = subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True)
     log = done.stdout + done.stderr
     assert done.returncode == 0 and 'ALL DONE' in done.stdout, log[-4000:]
-    assert 'not asked for, left: ' in log  # the report of what was loaded
-    assert 'not in the checkpoint, initialised anew: decoder.blocks.2.' in log
+    assert 'not requested: ' in log  # the report of what was loaded
+    assert 'not in the checkpoint, keeping their initial values: decoder.blocks.2.' in log
     figures = json.loads((folder / 'out/metrics.json').read_text())
     assert 0 <= figures['detection/mAP@0.3'] <= 1 and figures['detection/num_boxes'] == 3
     assert 'mAP@0.5' in (folder / 'out/table.md').read_text()

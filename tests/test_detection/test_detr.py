@@ -138,7 +138,7 @@ def test_names_that_do_not_fit(pretraining, with_tokenizer):
     path = with_tokenizer[0]
     with pytest.raises(ValueError, match='4 names, bbox_head.num_classes is 3'):
         build(config(path, class_prompts=NAMES))
-    with pytest.raises(ValueError, match='num_queries=2 object queries for 3'):
+    with pytest.raises(ValueError, match='num_queries=2 is too small for 3'):
         build(config(path, class_prompts=NAMES[:3], num_queries=2))
     with pytest.raises(ValueError, match='give init_cfg'):
         build(config(class_prompts=NAMES))

@@ -159,7 +159,7 @@ def test_distractors_join_the_tokens_in_training_only():
     assert torch.equal(with_distractors(tokens, 0), tokens)
     with pytest.raises(ValueError, match='lower it or raise train_dataloader.batch_size'):
         with_distractors(tokens, 3)
-    with pytest.raises(ValueError, match='set one of them'):
+    with pytest.raises(ValueError, match='set only one of them'):
         build(num_distractors=1, chunk_size=2)
 
     plain, mixed = build().eval(), build(num_distractors=2).eval()

@@ -46,7 +46,7 @@ class InstanceDecoderBlock(nn.Module):
 class InstanceDecoder(nn.Module):
     """Aggregates instance representations H^L from patch tokens (Section 3.2).
 
-    H^0 is zero and the queries enter only the similarity of Eq. 2, therefore
+    H^0 is zero, and the queries enter only the similarity of Eq. 2. Therefore
     H^L carries visual information alone.
 
     Args:
@@ -97,7 +97,7 @@ class InstanceDecoder(nn.Module):
 
         Args:
             patch_tokens, queries: as for :meth:`forward`.
-            padding_mask: (B, N) bool, True for tokens that count for nothing.
+            padding_mask: (B, N) bool, True for tokens to ignore.
         """
         z = at_least_float32(self.norm_tokens(patch_tokens))  # once for all blocks
         h = torch.zeros_like(queries)  # H^0

@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from eclip_mm.registry import MODELS
 
-#: rows of the type embedding
+#: Modalities of a prompt; rows of the type embedding.
 TEXT, IMAGE = 0, 1
 
 
 def scale_prompts(feats: Tensor) -> Tensor:
-    """(..., D) features -> prompts ``sqrt(D) * normalize(feats)``.
+    """Prompts ``sqrt(D) * normalize(feats)`` from (..., D) features.
 
-    The norm of a standard Gaussian vector is about sqrt(D): prompts and the
-    random negatives of the transfer stage then live on one sphere.
+    The norm of a standard Gaussian vector is about sqrt(D), so that prompts and
+    the random negatives of the transfer stage lie on the same sphere.
     """
     return math.sqrt(feats.shape[-1]) * F.normalize(feats, dim=-1)
 

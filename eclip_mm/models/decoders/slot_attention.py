@@ -11,28 +11,28 @@ from eclip_mm.models.precision import at_least_float32
 class SlotAttention(nn.Module):
     """One slot-attention layer.
 
-    The softmax runs over the T queries (Eq. 3): each token is shared out among
-    the queries. The update is a mean over the N tokens with these shares as
-    weights (Eq. 4). Both are float32 under autocast: with 196 tokens the sums
-    are too coarse in bf16.
+    The softmax runs over the T queries (Eq. 3), so that each token is divided
+    among them. The update is a mean over the N tokens, weighted by this
+    assignment (Eq. 4). Both are float32 under autocast, since bf16 is too
+    coarse for sums over 196 tokens.
 
-    W_z and W_v are applied to the T queries instead of the N tokens, to which
-    Eq. 2 and 4 apply them: ``(Z W_z^T) q^T = Z (q W_z)^T`` and ``M^T (Z W_v^T)
-    = (M^T Z) W_v^T``. With 196 tokens and 20 queries that is a tenth of these
-    two products, and no projected copy of the tokens in memory.
+    Eq. 2 and 4 apply W_z and W_v to the N tokens; here they are applied to the
+    T queries: ``(Z W_z^T) q^T = Z (q W_z)^T`` and ``M^T (Z W_v^T) =
+    (M^T Z) W_v^T``. With 196 tokens and 20 queries that is a tenth of the
+    arithmetic, and no projected copy of the tokens is in memory.
 
     Args:
         embed_dims: joint width D.
-        softmax_over: ``queries`` as in Eq. 3; ``tokens`` makes it the usual
+        eps: added to the total mass of a query. A query that no token chose
+            then gets a zero update instead of NaN.
+        softmax_over: ``queries`` as in Eq. 3. ``tokens`` gives the usual
             cross-attention, in which several queries may have the same tokens
-            and background belongs to none (a choice of detection).
-        aligned_init: start from W_q = W_z, orthogonal: Eq. 2 is then sqrt(D) times
-            the cosine of token and query in the joint space, which the
-            contrastive losses shape; the two are free to part. False starts
-            from two unrelated matrices, whose similarities mean nothing until
-            the decoder's losses have taught them.
-        eps: added to a query's total mass; a query that no token chose then
-            gets a zero update instead of NaN.
+            and background belongs to none; detection can choose it.
+        aligned_init: start from W_q = W_z, an orthogonal matrix. Eq. 2 is then
+            sqrt(D) times the cosine of token and query in the joint space,
+            which the contrastive losses shape; training may change either
+            matrix. False starts from two unrelated matrices, whose
+            similarities mean nothing until the decoder's losses train them.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class SlotAttention(nn.Module):
         self.proj_q = nn.Linear(embed_dims, embed_dims, bias=False)  # W_q
         self.proj_v = nn.Linear(embed_dims, embed_dims, bias=False)  # W_v
         self.proj_o = nn.Linear(embed_dims, embed_dims, bias=False)  # W_o
-        # unit variance of the logits of Eq. 2: with torch's default a third of
-        # it, all queries share every token alike and learn apart slowly
+        # The logits of Eq. 2 get unit variance. With a third of it, torch's default, all queries
+        # begin with equal parts of every token and are slow to become different.
         for proj in (self.proj_z, self.proj_q, self.proj_v, self.proj_o):
             nn.init.xavier_uniform_(proj.weight)
         if aligned_init:
@@ -74,12 +74,12 @@ class SlotAttention(nn.Module):
             patch_tokens: Z (B, N, D).
             queries: Q (B, T, D).
             instance_feats: H^{l-1} (B, T, D).
-            padding_mask: (B, N) bool, True for tokens that count for nothing.
+            padding_mask: (B, N) bool, True for tokens to ignore.
 
         Returns:
-            H^l before self-attention (B, T, D) and the assignment M, ``assign_map``
-            (B, N, T), float32; rows sum to 1 (columns, with the softmax over
-            tokens), those of padding are 0.
+            H^l before self-attention (B, T, D); the assignment M,
+            ``assign_map`` (B, N, T), float32. Its rows sum to 1 (its columns,
+            with the softmax over tokens); rows of padding are 0.
         """
         q = self.proj_q(self.norm_query(queries + instance_feats)) @ self.proj_z.weight
         with torch.autocast(q.device.type, enabled=False):

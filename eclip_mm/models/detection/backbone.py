@@ -18,35 +18,36 @@ from eclip_mm.registry import MODELS
 class EclipBackbone(BaseModule):
     """Patch tokens of the image encoder as one feature map.
 
-    Pictures of any size: they are padded at the right and lower edge to whole
-    patches, and position embeddings are interpolated. Class and register
-    tokens take part inside and are left out of the map.
+    Pictures may have any size: they are padded at the right and lower edge to
+    whole patches, and position embeddings are interpolated. Class and register
+    tokens take part in the attention and are left out of the map.
 
-    Attention runs through torch's fused kernels, which keep no N x N matrix:
-    what training keeps grows with the tokens only. Counted with torch's
-    saved-tensor hooks, a layer keeps 40 bytes a token and channel in bf16
+    Attention uses torch's fused kernels, which keep no N x N matrix, so that
+    the memory of training is proportional to the number of tokens. By torch's
+    saved-tensor hooks, a layer keeps 40 bytes per token and channel in bf16
     autocast and 64 in float32: for ViT-B/16 at 800 x 1333 (4,200 tokens) 1.6
-    or 2.5 GB a picture. With ``gradient_checkpointing`` that is a float32
-    residual a layer and one layer whole, 0.3 GB by calculation.
+    or 2.5 GB per picture. With ``gradient_checkpointing`` it is one float32
+    residual per layer and one whole layer, 0.3 GB by calculation.
 
     Args:
         encoder: config of the image encoder; None takes that of the
             pretraining in ``init_cfg.checkpoint``.
         gradient_checkpointing: recompute activations in the backward pass.
-        window_size: side in patches of the windows in which layers attend;
-            None lets all see the whole picture. Pictures are then padded to
-            whole windows.
-        global_layers: layers that see the whole picture nevertheless; None
-            takes four, evenly spaced, as ViTDet does.
+        window_size: side, in patches, of the windows that the attention of a
+            layer is limited to; pictures are padded to whole windows. None
+            lets all layers attend to the whole picture.
+        global_layers: layers that attend to the whole picture although
+            ``window_size`` is set. None takes four, evenly spaced, as ViTDet
+            does.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads the image
             encoder of a pretraining checkpoint by name, see
-            :func:`load_pretrained`; ``prefix='teacher.network.'`` takes the
-            momentum model's.
+            :func:`load_pretrained`; with ``prefix='teacher.network.'`` it is
+            the encoder of the momentum model.
 
     Attributes:
         embed_dims: channels of the map.
-        stride: pixels of the picture per cell of the map; None
-            where the encoder does not say (convolutional ones).
+        stride: pixels of the picture per cell of the map; None if the encoder
+            does not say so (convolutional encoders).
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class EclipBackbone(BaseModule):
             cfg['gradient_checkpointing'] = True
         self.encoder = build_part(cfg)
         self.embed_dims = self.encoder.embed_dims
-        # of a pyramid (ConvNeXt, Swin) `patch_size` is that of its first stage
+        # `patch_size` of a pyramid (ConvNeXt, Swin) is that of its first stage
         plain = not hasattr(self.encoder.model.config, 'depths')
         self.stride = self.encoder.patch_size if plain else None
         self.pad_to = self.stride or 1
@@ -80,7 +81,7 @@ class EclipBackbone(BaseModule):
             raise ValueError('EclipBackbone: global_layers without window_size changes nothing')
 
     def init_weights(self):
-        """From ``init_cfg.checkpoint``; without one the encoder keeps its own start."""
+        """Load ``init_cfg.checkpoint``, if there is one."""
         if self.init_cfg and not self.is_init:
             load_pretrained({'image_encoder': self.encoder}, **pretrained_source(self.init_cfg))
         self.is_init = True
@@ -97,7 +98,7 @@ class EclipBackbone(BaseModule):
         images = F.pad(images, (0, -width % self.pad_to, 0, -height % self.pad_to))
         if self.stride:
             grid = tuple(side // self.stride for side in images.shape[-2:])
-            for module in self.modules():  # not a list: a copy of the model has its own
+            for module in self.modules():  # no stored list: a copy of the model has other modules
                 if isinstance(module, WindowMixin):
                     module.grid = grid
         _, tokens, grid = self.encoder(images, any_size=True)
@@ -109,15 +110,16 @@ class EclipBackbone(BaseModule):
 
 
 def build_part(cfg: dict) -> nn.Module:
-    """A component of ours by its plain name, whatever the scope of the detector around it."""
+    """Build a component of eclip_mm from inside a detector with another default scope."""
     with DefaultScope.overwrite_default_scope('eclip_mm'):
         return MODELS.build(cfg)
 
 
 def check_init_cfg(init_cfg, name: str) -> None:
-    """
+    """Check the ``init_cfg`` of a component that loads a pretraining.
+
     Raises:
-        ValueError: ``init_cfg`` is anything but
+        ValueError: ``init_cfg`` is not of the form
             ``dict(type='Pretrained', checkpoint=..., prefix=...)``.
     """
     if init_cfg is None:
@@ -130,7 +132,7 @@ def check_init_cfg(init_cfg, name: str) -> None:
         or init_cfg.keys() - known
     ):
         raise ValueError(
-            f"{name}: init_cfg is dict(type='Pretrained', checkpoint=PATH) and, if need be, "
+            f"{name}: init_cfg must be dict(type='Pretrained', checkpoint=PATH), optionally with "
             f"prefix='teacher.network.'; got {init_cfg!r}"
         )
 

@@ -1,4 +1,4 @@
-"""Object queries and classifier that begin as what the pretraining knows of the class names."""
+"""Object queries and classifier that start as the pretraining's prompts for class names."""
 
 import json
 import math
@@ -17,16 +17,16 @@ from eclip_mm.models.detection.backbone import build_part
 
 
 def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[str]:
-    """The prompts, one a class.
+    """The prompts, one for each class.
 
     Args:
-        class_prompts: the names, or a COCO file that lists them: of each
-            category its ``text`` (``catalogue_boxes.py`` writes the product's
-            title there), or else its ``name``.
-        num_classes: how many there have to be.
+        class_prompts: the names, or a COCO file that lists them: the ``text``
+            of each category (``catalogue_boxes.py`` writes the product's title
+            there), or its ``name`` if it has no text.
+        num_classes: required number of names.
 
     Raises:
-        ValueError: there are more or fewer.
+        ValueError: there are more or fewer names.
     """
     source, names = 'class_prompts', class_prompts
     if isinstance(class_prompts, str):
@@ -42,7 +42,8 @@ def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[st
 class NameEncoder(nn.Module):
     """Text encoder, g_T and tokenizer of a pretraining checkpoint, for names.
 
-    Its weights are random: hand ``text_encoder`` and ``text_proj`` to :func:`load_pretrained`.
+    Its weights are random until :func:`load_pretrained` loads ``text_encoder``
+    and ``text_proj``.
 
     Args:
         checkpoint: path of a pretraining checkpoint.
@@ -61,10 +62,7 @@ class NameEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, names: Sequence[str]) -> Tensor:
-        """
-        Returns:
-            (C, D) L2-normalised features g_T of C names.
-        """
+        """(C, D) L2-normalised features g_T of C names."""
         feats = []
         for name in names:  # one by one: nothing to pad
             ids = torch.tensor([self.tokenizer(name, max_length=self.max_length)])
@@ -80,15 +78,15 @@ def begin_with_names(
     checkpoint: str,
     prefix: str = 'network.',
 ) -> None:
-    """Let a detector begin where zero-shot grounding ends.
+    """Initialise a detector with what the pretraining knows of the names.
 
-    Object query t becomes the instance query (Eq. 1) of name ``t mod C``: what
-    finds that product's region in the pretraining. The classifier becomes the
-    similarity with the names' features that Eq. 9 trains, logit scale
-    included; "no object" begins at 0.
+    Object query t becomes the instance query (Eq. 1) of name ``t mod C``, which
+    finds the region of that product in zero-shot grounding. The classifier
+    becomes the similarity with the features of the names that Eq. 9 trains,
+    including the logit scale; "no object" starts at 0.
 
     Args:
-        query_embedding: (T, D), T at least C, changed in place.
+        query_embedding: (T, D) with T >= C, changed in place.
         classifier: D to C + 1, changed in place.
         name_feats: (C, D) of a :class:`NameEncoder`.
         checkpoint, prefix: as for :func:`load_pretrained`.
@@ -103,7 +101,7 @@ def begin_with_names(
         queries = queries + pos_embed[places % len(pos_embed)]
         queries = queries + state[f'{prefix}queries.type_embed'][TEXT]
     query_embedding.weight.copy_(queries)
-    # features come out of a LayerNorm, with a norm of about sqrt(D)
+    # the decoder's LayerNorm gives features a norm of about sqrt(D)
     classifier.weight.zero_()
     classifier.weight[:num_names] = name_feats * state['logit_scale'].exp() / math.sqrt(dims)
     classifier.bias.zero_()

@@ -26,31 +26,31 @@ class EclipDETR(DETR):
         object queries (T, D), Z -> instance decoder -> H^1..H^L, M^1..M^L
         EclipDETRHead(H^l, box of M^l) -> classes and boxes of every block
 
-    Object queries start as N(0, I), on the sphere of the pretrained prompts
-    and negatives, or as the prompts of the classes' names. mmdet's DETR gives
-    everything around: matching, losses, padding masks, prediction.
+    Object queries start as N(0, I), on the sphere of the pretrained prompts and
+    negatives, or as the prompts of the class names. Everything else is mmdet's
+    DETR: matching, losses, padding masks, prediction.
 
     Args:
         backbone: config of an :class:`EclipBackbone`.
-        bbox_head: config of an :class:`EclipDETRHead`; its ``embed_dims`` is
-            the decoder's.
-        decoder: config of an :class:`InstanceDecoder`, ``embed_dims``
-            included; what is left out comes from ``init_cfg.checkpoint``.
-            ``softmax_over='tokens'`` makes it usual cross-attention.
-        num_extra_blocks: blocks behind the pretrained ones: copies of the last
-            of them whose outputs are zero at the start, so that they change
-            nothing before they have learned.
+        bbox_head: config of an :class:`EclipDETRHead`, which gets
+            ``embed_dims`` from the decoder.
+        decoder: config of an :class:`InstanceDecoder` with ``embed_dims``;
+            what is left out comes from ``init_cfg.checkpoint``.
+            ``softmax_over='tokens'`` makes it the usual cross-attention.
+        num_extra_blocks: blocks after the pretrained ones. They are copies of
+            the last pretrained block with outputs that are zero at the start,
+            so that they change nothing until they are trained.
         num_queries: object queries T.
         class_prompts: names of the classes, or the COCO file that lists them.
             Queries and classifier then start as the pretraining's prompts and
             features of these names, see :func:`begin_with_names`; needs
             ``init_cfg``. None, the default, starts both at random.
-        token_positions: add a learned projection, zero at the start, of sine
-            positions to Z: it need not keep places itself.
+        token_positions: add a learned projection of sine positions to Z, which
+            is zero at the start; Z itself then need not encode positions.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads image
             encoder, g_I and decoder of a pretraining checkpoint by name, see
-            :func:`load_pretrained`. A CLIP checkpoint has no decoder; it then
-            starts anew.
+            :func:`load_pretrained`. A CLIP checkpoint has no decoder, which
+            then keeps its random start.
         kwargs: see mmdet's ``DETR``.
     """
 
@@ -68,7 +68,7 @@ class EclipDETR(DETR):
         check_init_cfg(init_cfg, 'EclipDETR')
         if class_prompts is not None and init_cfg is None:
             raise ValueError(
-                'EclipDETR: class_prompts are encoded by a pretraining; give init_cfg, or '
+                'EclipDETR: class_prompts are encoded by a pretraining; set init_cfg, or '
                 'class_prompts=None'
             )
         for key in ('neck', 'encoder', 'positional_encoding'):
@@ -97,7 +97,7 @@ class EclipDETR(DETR):
         self.decoder = build_part(self.decoder)
         width = self.backbone.embed_dims
         self.image_proj = nn.Linear(width, self.embed_dims)  # g_I
-        # DETR.pre_transformer asks for an encoding of the map's width
+        # DETR.pre_transformer needs an encoding of the map's width
         self.positional_encoding = SinePositionalEncoding(width // 2, normalize=True)
         if self.token_positions:
             self.position_proj = nn.Linear(width, self.embed_dims, bias=False)
@@ -105,7 +105,7 @@ class EclipDETR(DETR):
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
 
     def init_weights(self) -> None:
-        """Pretrained parts from ``init_cfg.checkpoint``, the head as its class does."""
+        """Load pretrained parts from ``init_cfg.checkpoint`` and initialise the head."""
         self.bbox_head.init_weights()
         self.backbone.init_weights()
         if self.is_init:
@@ -128,8 +128,8 @@ class EclipDETR(DETR):
         names = class_names(self.class_prompts, self.bbox_head.num_classes)
         if self.num_queries < len(names):
             raise ValueError(
-                f'num_queries={self.num_queries} object queries for {len(names)} class_prompts: '
-                'give each at least one'
+                f'num_queries={self.num_queries} is too small for {len(names)} class_prompts, '
+                'each of which needs at least one query'
             )
         encoder = NameEncoder(source['checkpoint'])
         text_parts = dict(text_encoder=encoder.text_encoder, text_proj=encoder.text_proj)
@@ -153,7 +153,7 @@ class EclipDETR(DETR):
                     param.zero_()
 
     def pre_transformer(self, img_feats, batch_data_samples=None) -> tuple[dict, dict]:
-        """DETR's, and where the tokens are in their pictures."""
+        """As in DETR, with the positions of the tokens in their pictures."""
         encoder_inputs, decoder_inputs = super().pre_transformer(img_feats, batch_data_samples)
         feat = img_feats[-1]
         height, width = feat.shape[-2:]
@@ -168,7 +168,7 @@ class EclipDETR(DETR):
         return encoder_inputs, decoder_inputs
 
     def forward_encoder(self, feat: Tensor, feat_mask: Tensor, feat_pos: Tensor) -> dict:
-        """g_I, and positions.
+        """Apply g_I and add positions.
 
         Args:
             feat: (B, N, C) tokens of the backbone.
@@ -192,19 +192,19 @@ class EclipDETR(DETR):
         memory_pos: Tensor,
         positions: Tensor,
     ) -> dict:
-        """The instance decoder on all tokens but padding.
+        """Run the instance decoder on all tokens except padding.
 
         Args:
             query: not used; H^0 is zero.
             query_pos: object queries (B, T, D).
             memory: Z (B, N, D).
-            memory_mask: (B, N) bool, True for padding; None for none.
-            memory_pos: not used; Z holds it.
+            memory_mask: (B, N) bool, True for padding; None if there is none.
+            memory_pos: not used; Z contains positions.
             positions: (B, N, 2) of the tokens.
 
         Returns:
-            ``hidden_states`` (L, B, T, D + 4): H of every block, and the box
-            of its assignment, cxcywh as shares of the picture.
+            ``hidden_states`` (L, B, T, D + 4): H of every block and the box of
+            its assignment, cxcywh as fractions of the picture.
         """
         states, assign_maps = self.decoder.forward_blocks(memory, query_pos, memory_mask)
         if memory_mask is not None:

@@ -1,4 +1,4 @@
-"""Classes and boxes of the object queries, of every block of the decoder."""
+"""The head that predicts classes and boxes from every block of the decoder."""
 
 import copy
 
@@ -12,15 +12,15 @@ from eclip_mm.registry import MODELS
 
 @MODELS.register_module()
 class EclipDETRHead(DETRHead):
-    """DETR's head, whose boxes may start where the query looks.
+    """DETR's head, with boxes relative to where the query attends.
 
     Args:
         references: predict boxes as offsets, in logits, from the mean and
-            spread of the query's assignment. The pretrained decoder points at
-            products already; without references places are to be learned
-            from the features, as in DETR.
-        loss_cls: as in mmdet's head; ``bg_cls_weight`` is the weight of "no
-            object". mmdet applies it in its own class only.
+            spread of the query's assignment, since the pretrained decoder
+            already points at products. Without references the head learns
+            positions from the features, as in DETR.
+        loss_cls: as in mmdet's head. ``bg_cls_weight`` is the weight of "no
+            object", which mmdet applies only in its own class.
         kwargs: see mmdet's ``DETRHead``.
     """
 
@@ -39,12 +39,12 @@ class EclipDETRHead(DETRHead):
         if background is not None:
             if loss_cls.get('use_sigmoid'):
                 raise ValueError(
-                    'EclipDETRHead: bg_cls_weight is for the softmax; a sigmoid has no background'
+                    'EclipDETRHead: bg_cls_weight needs the softmax; a sigmoid has no background'
                 )
             weight = float(loss_cls.get('class_weight') or 1.0)
             loss_cls['class_weight'] = [weight] * num_classes + [float(background)]
         super().__init__(num_classes, loss_cls=loss_cls, **copy.deepcopy(kwargs))
-        # the average of the loss runs over these weights
+        # mmdet averages the loss over these weights
         self.bg_cls_weight = 0 if background is None else float(background)
 
     def _init_layers(self) -> None:
@@ -56,13 +56,13 @@ class EclipDETRHead(DETRHead):
     def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
         """
         Args:
-            hidden_states: (L, B, T, D + 4), the last four a box cxcywh as
-                shares of the picture: in one tensor, so that all of mmdet's
-                head works on it.
+            hidden_states: (L, B, T, D + 4). The last four channels are a box,
+                cxcywh as fractions of the picture; they are part of this
+                tensor because mmdet's head passes on only one.
 
         Returns:
-            Class logits (L, B, T, C + 1), and boxes (L, B, T, 4), cxcywh as
-            shares of the picture.
+            Class logits (L, B, T, C + 1) and boxes (L, B, T, 4), cxcywh as
+            fractions of the picture.
         """
         feats, boxes = hidden_states.split([self.embed_dims, 4], dim=-1)
         # bf16 has 8 bits: boxes of 800 pixels would come in steps of 3

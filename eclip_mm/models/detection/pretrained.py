@@ -1,4 +1,4 @@
-"""Weights of a pretraining checkpoint for the parts of a detector, by name, with a report."""
+"""Loading weights of a pretraining checkpoint into parts of a detector, with a report."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,18 +13,19 @@ from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 @dataclass
 class LoadReport:
-    """What came from a checkpoint, and what did not, and why.
+    """What was loaded from a checkpoint, what was not, and why.
 
     Attributes:
         checkpoint: its path.
-        loaded: part that was asked for -> number of tensors that it got.
+        loaded: requested part -> number of tensors loaded into it.
         resized: position embeddings that were interpolated to another grid.
-        misfits: tensors of another shape; the detector's own stay as they were.
-        new: tensors that the checkpoint does not have; likewise.
-        unused: names in the checkpoint, of a part that was asked for, that
-            the detector has no place for.
-        left: top-level part of the checkpoint -> number of tensors, of parts
-            that were not asked for (heads, the teacher, ...).
+        misfits: tensors of another shape; the detector keeps its own.
+        new: tensors that the checkpoint does not have; the detector keeps its
+            own.
+        unused: names in requested parts of the checkpoint that the detector
+            does not have.
+        left: top-level part of the checkpoint that was not requested (heads,
+            the teacher, ...) -> number of tensors in it.
     """
 
     checkpoint: str
@@ -41,14 +42,14 @@ class LoadReport:
         for title, names in (
             ('position embeddings resized', self.resized),
             ('of another shape, not loaded', self.misfits),
-            ('not in the checkpoint, initialised anew', self.new),
-            ('in the checkpoint, without a place here', self.unused),
+            ('not in the checkpoint, keeping their initial values', self.new),
+            ('in the checkpoint, but not in this model', self.unused),
         ):
             if names:
                 lines.append(f'  {title}: {_listed(names)}')
         if self.left:
             left = ', '.join(f'{part} {count}' for part, count in self.left.items())
-            lines.append(f'  not asked for, left: {left}')
+            lines.append(f'  not requested: {left}')
         return '\n'.join(lines)
 
 
@@ -60,18 +61,17 @@ def load_pretrained(
     Args:
         parts: name in the pretrained network (``image_encoder``,
             ``image_proj``, ``decoder``; ``text_encoder`` and ``text_proj`` for
-            ``class_prompts``) -> module that takes its weights.
+            ``class_prompts``) -> module to load its weights into.
         checkpoint: path of a pretraining checkpoint.
         prefix: of the network in the checkpoint: ``network.`` is the student,
             ``teacher.network.`` the momentum model.
 
     Returns:
-        What was loaded and what was not; logged as well.
+        What was loaded and what was not; it is logged as well.
 
     Raises:
-        KeyError: the checkpoint has no network of this prefix.
-        ValueError: not one tensor of a part fits, though the checkpoint has
-            the part.
+        KeyError: the checkpoint has no network with this prefix.
+        ValueError: the checkpoint has a part, but none of its tensors fits.
     """
     state = read_checkpoint(checkpoint)
     state = state.get('state_dict', state)
@@ -79,8 +79,8 @@ def load_pretrained(
         found = sorted({'.'.join(name.split('.')[:2]) for name in state})[:8]
         raise KeyError(
             f'{checkpoint} has no weights named {prefix}{"|".join(parts)}.*; is it a pretraining '
-            "checkpoint? Set init_cfg.prefix ('network.' or 'teacher.network.'). It begins with "
-            f'{", ".join(found)}'
+            "checkpoint? Set init_cfg.prefix ('network.' or 'teacher.network.'). Its first parts "
+            f'are {", ".join(found)}'
         )
     report = LoadReport(str(checkpoint))
     for part, module in parts.items():
@@ -119,7 +119,7 @@ def _load_part(part: str, module: nn.Module, weights: dict[str, Tensor], report:
     if weights and not fitting:
         raise ValueError(
             f'{report.checkpoint}: none of its {len(weights)} tensors of {part!r} fits. Leave the '
-            'architecture out of the config, then it is taken from the checkpoint. '
+            'architecture out of the config to take it from the checkpoint. '
             f'Misfits: {_listed(report.misfits) or "no name in common"}'
         )
     module.load_state_dict(fitting, strict=False)
@@ -128,15 +128,15 @@ def _load_part(part: str, module: nn.Module, weights: dict[str, Tensor], report:
 
 
 def resize_positions(embeddings: Tensor, shape: tuple[int, ...]) -> Tensor | None:
-    """Position embeddings of one square patch grid for another.
+    """Interpolate position embeddings from one square patch grid to another.
 
     Args:
         embeddings: (1, P + g * g, C), P tokens (class, distillation) first.
         shape: (1, P + h * h, C), the wanted shape.
 
     Returns:
-        Of the wanted shape, bicubic between patches; None where the two are
-        not of this form.
+        Embeddings of the wanted shape, bicubic between patches; None if the
+        shapes are not of this form.
     """
     if embeddings.ndim != 3 or embeddings.shape[2] != shape[2]:
         return None
@@ -153,7 +153,7 @@ def resize_positions(embeddings: Tensor, shape: tuple[int, ...]) -> Tensor | Non
 
 
 def _part_of(name: str, prefix: str) -> str:
-    """``text_encoder`` of ``network.text_encoder.model...``; ``teacher`` of what is in it."""
+    """Top-level part of a weight, such as ``text_encoder``, or ``teacher`` outside the prefix."""
     return (name[len(prefix) :] if name.startswith(prefix) else name).split('.')[0]
 
 

@@ -18,21 +18,20 @@ class ChannelNorm(nn.LayerNorm):
 
 @MODELS.register_module()
 class SimpleFPN(BaseModule):
-    """Maps of several strides from the last map alone.
+    """Maps of several strides, made from one map.
 
     Li et al., Exploring Plain Vision Transformer Backbones for Object
-    Detection (ViTDet, ECCV 2022), Section 3: no pathway from top to bottom is
-    needed where there is one map. mmdet has it in a project outside of its
-    package only.
+    Detection (ViTDet, ECCV 2022), Section 3: a single map needs no top-down
+    pathway. mmdet has this neck only in a project outside its package.
 
     Args:
-        in_channels: of the map.
-        out_channels: of every level.
+        in_channels: channels of the map.
+        out_channels: channels of every level.
         scales: size of each level relative to the map: powers of two, the
             finest first. With patches of 16 pixels the default gives strides
             of 4, 8, 16 and 32.
-        num_outs: levels; those beyond ``scales`` are every second pixel of
-            the one before, as in mmdet's FPN.
+        num_outs: number of levels. Those beyond ``scales`` are every second
+            pixel of the previous level, as in mmdet's FPN.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class SimpleFPN(BaseModule):
         super().__init__(init_cfg)
         if not set(scales) <= {4, 2, 1, 0.5} or num_outs < len(scales):
             raise ValueError(
-                'SimpleFPN: scales are among 4, 2, 1 and 0.5, and num_outs at least as many; '
+                'SimpleFPN: scales must be among 4, 2, 1 and 0.5, and num_outs at least as many; '
                 f'got {tuple(scales)} and {num_outs}'
             )
         self.levels = nn.ModuleList(
@@ -57,7 +56,7 @@ class SimpleFPN(BaseModule):
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """
         Args:
-            inputs: maps; the last one (B, in_channels, h, w) is used.
+            inputs: maps, of which the last one (B, in_channels, h, w) is used.
 
         Returns:
             ``num_outs`` maps (B, out_channels, h * scale, w * scale).

@@ -4,13 +4,13 @@ from torch import Tensor, nn
 
 
 class WindowMixin:
-    """Makes an attention of ``transformers`` work in square windows of the patch grid.
+    """Limits an attention of ``transformers`` to square windows of the patch grid.
 
-    Class and register tokens take part in every window, and leave with the
-    mean of what the windows gave them. The weights and their names stay.
+    Class and register tokens take part in every window; their outputs are the
+    means over the windows. The weights and their names do not change.
     """
 
-    #: (h, w) of the patch grid of the pictures to come; both multiples of the window
+    #: (h, w) of the patch grid of the next pictures; multiples of the window
     grid: tuple[int, int]
     window_size: int
 
@@ -20,7 +20,7 @@ class WindowMixin:
             hidden_states: (B, P + h * w, C), P class and register tokens first.
 
         Returns:
-            What the attention itself returns, its first item (B, P + h * w, C).
+            What the attention returns; its first item is (B, P + h * w, C).
         """
         (height, width), size = self.grid, self.window_size
         batch, num_tokens, dims = hidden_states.shape
@@ -61,18 +61,20 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
 
 
 def use_windows(model: nn.Module, window_size: int, global_layers: list[int]) -> None:
-    """Let all layers of a model but some attend in windows.
+    """Limit the attention of all layers except some to windows.
 
-    The ``grid`` of every :class:`WindowMixin` in it is to be set before a
-    forward pass.
+    The ``grid`` of every :class:`WindowMixin` in the model has to be set before
+    each forward pass.
 
     Args:
         model: vision model of ``transformers``.
         window_size: side of a window, in patches.
-        global_layers: indices of layers that go on seeing the whole picture.
+        global_layers: indices of the layers that still attend to the whole
+            picture.
 
     Raises:
-        ValueError: the model's layers cannot be found, or an index is none of them.
+        ValueError: the layers of the model cannot be found, or it has no layer
+            with such an index.
     """
     layers = find_layers(model)
     wrong = [index for index in global_layers if not 0 <= index < len(layers)]
@@ -81,6 +83,6 @@ def use_windows(model: nn.Module, window_size: int, global_layers: list[int]) ->
     for index, layer in enumerate(layers):
         if index not in global_layers:
             kind = type(layer.attention)
-            # another class, not another module: names, weights and copies stay as they were
+            # another class, not another module, so that names, weights and copies stay valid
             layer.attention.__class__ = type(f'Windowed{kind.__name__}', (WindowMixin, kind), {})
             layer.attention.window_size = window_size

@@ -1,4 +1,4 @@
-"""What every pretext head is."""
+"""The base class of pretext heads, and what the contrastive ones share."""
 
 from collections.abc import Callable
 
@@ -11,22 +11,23 @@ from eclip_mm.models.pretrain_outputs import PretrainOutputs
 
 
 class PretextHead(nn.Module):
-    """A pretext task: reads :class:`PretrainOutputs`, returns named terms.
+    """A pretext task: turns :class:`PretrainOutputs` into named terms.
 
-    Keys of the result that contain ``loss`` are summed and optimised; the
-    others are logged.
+    Terms whose name contains ``loss`` are summed and optimised; the others are
+    only logged.
     """
 
-    #: whether the task reads instance_feats, assign_maps, positive_index
+    #: whether the task reads instance_feats, assign_maps or positive_index
     needs_decoder = False
-    #: whether it reads teacher_instance_feats
+    #: whether the task reads teacher_instance_feats
     needs_teacher = False
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
+        """The terms of the task, scalars."""
         raise NotImplementedError
 
     def forward(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
-        """:meth:`loss`; a call is what hooks see and ``torch.compile`` compiles."""
+        """:meth:`loss`, as a call that hooks and ``torch.compile`` can work on."""
         return self.loss(outputs)
 
     def remember(self, outputs: PretrainOutputs) -> Callable[[], None] | None:
@@ -45,10 +46,10 @@ class PretextHead(nn.Module):
 
 
 def similarity_logits(feats: Tensor, others: Tensor, scale: Tensor) -> Tensor:
-    """``scale * feats @ others^T`` in float32 under autocast, too.
+    """``scale * feats @ others^T``, in float32 also under autocast.
 
-    bf16 has 8 bits: logits near 100 would be rounded by up to 0.25, and
-    similar products could not be told apart.
+    bf16 has 8 bits: logits near 100 would be rounded by up to 0.25, and similar
+    products could not be distinguished.
 
     Args:
         feats: (B, D).
@@ -63,12 +64,12 @@ def similarity_logits(feats: Tensor, others: Tensor, scale: Tensor) -> Tensor:
 
 
 def accuracy(logits: Tensor, targets: Tensor, same_product: Tensor | None = None) -> Tensor:
-    """Share of rows whose largest logit is at the target, or at its product.
+    """Fraction of rows whose largest logit belongs to the target or its product.
 
     Args:
         logits: (B, G).
         targets: (B,) int64.
-        same_product: (B, G) bool, further columns that are right.
+        same_product: (B, G) bool, further columns that count as correct.
     """
     best = logits.argmax(dim=1)
     right = best == targets
@@ -85,24 +86,24 @@ def contrast(
     other_ids: Tensor | None = None,
     max_elements: int = MAX_LOGITS,
 ) -> tuple[Tensor, Tensor]:
-    """Find each row's own product among others: a contrastive loss with bounded memory.
+    """A contrastive loss with bounded memory: find each row's own product among others.
 
-    Where the B x G logits are more than ``max_elements``, they are made in
-    tiles of whole rows, see :func:`mean_over_tiles`; value and gradient are
-    those of the whole.
+    If there are more than ``max_elements`` B x G logits, they are computed in
+    tiles of whole rows, see :func:`mean_over_tiles`. Value and gradient are
+    those of the whole matrix.
 
     Args:
-        criterion: (logits, targets, ignore) -> mean over the rows, as
-            :class:`InfoNCELoss`.
-        outputs: gives logit scale, targets and identities of the rows.
+        criterion: maps (logits, targets, ignore) to a mean over the rows, as
+            :class:`InfoNCELoss` does.
+        outputs: the source of logit scale, targets and identities of the rows.
         feats: (B, D) L2-normalised.
         others: (G, D) L2-normalised; row ``outputs.targets[b]`` belongs to b.
         other_ids: (G,) identities of ``others``; None for those of the global
             batch.
-        max_elements: logits held at a time.
+        max_elements: number of logits that are held at a time.
 
     Returns:
-        The loss and the share of rows that find their product, scalars.
+        The loss and the fraction of rows that find their product, scalars.
     """
     ids = outputs.all_id_hash if other_ids is None else other_ids
 

@@ -8,7 +8,7 @@ from eclip_mm.models.embed_dims import takes_embed_dims, with_embed_dims
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from eclip_mm.registry import MODELS
 
-#: The names that the base configs give to the paper's tasks.
+#: Names that the base configs give to the paper's tasks.
 TASKS = ('itc', 'inter', 'itm', 'intra')
 
 
@@ -22,8 +22,8 @@ class PretextHeads(nn.ModuleDict):
             this name get.
 
     Raises:
-        KeyError: A name set to None looks like a misspelt task.
-        ValueError: All tasks are switched off, or the config of a head has
+        KeyError: a name set to None looks like a misspelt task.
+        ValueError: all tasks are switched off, or the config of a head has
             another width.
     """
 
@@ -43,15 +43,15 @@ class PretextHeads(nn.ModuleDict):
         """The terms of all heads.
 
         Raises:
-            KeyError: Two heads return a term of the same name.
+            KeyError: two heads return a term of the same name.
         """
         terms = {}
         for name, head in self.items():
             found = head(outputs)
             if terms.keys() & found.keys():
                 raise KeyError(
-                    f'pretext_heads.{name} returns {sorted(terms.keys() & found.keys())}'
-                    ', which another head returns, too; rename them'
+                    f'pretext_heads.{name} returns {sorted(terms.keys() & found.keys())}, '
+                    'and so does another head; rename them'
                 )
             terms.update(found)
         return terms
@@ -61,7 +61,7 @@ def check_head_names(pretext_heads: dict) -> None:
     """Refuse names such as ``intr=None``, which would silently switch nothing off.
 
     Raises:
-        KeyError: A name set to None looks like a misspelt task.
+        KeyError: a name set to None looks like a misspelt task.
     """
     for name, cfg in pretext_heads.items():
         close = difflib.get_close_matches(name, TASKS, n=1)

@@ -18,16 +18,16 @@ from eclip_mm.registry import MODELS
 class InterProductHead(PretextHead):
     """L_inter: two pictures of a product agree on its instance.
 
-    The positive of h_theta is the momentum model's h_xi on the product's
-    other picture; the negatives N^- are the momentum features of all other
-    products of the global batch.
+    The positive of h_theta is h_xi, which the momentum model computes from the
+    product's other picture. The negatives N^- are the momentum features of all
+    other products of the global batch.
 
     Args:
         loss: config of the contrastive loss.
-        max_elements: logits held at a time, see :func:`contrast`.
+        max_elements: number of logits held at a time, see :func:`contrast`.
         queue: config of a queue of further negatives, such as
-            ``dict(type='MomentumQueue', size=65536)``; None for those of the
-            global batch alone.
+            ``dict(type='MomentumQueue', size=65536)``. With None all negatives
+            come from the global batch.
         embed_dims: joint width D, for the queue.
     """
 
@@ -50,7 +50,7 @@ class InterProductHead(PretextHead):
             self.queue = MODELS.build(queue)
 
     def compile(self, **options):
-        """A filling queue changes its shape with every step: no compilation then."""
+        """Compile the head, unless it has a queue, whose shape changes while it fills."""
         if self.queue is None:
             super().compile(**options)
 

@@ -11,11 +11,11 @@ from eclip_mm.registry import MODELS
 
 @MODELS.register_module()
 class IntraProductHead(PretextHead):
-    """L_intra and L_R: only the positive query may find the product.
+    """L_intra and L_R: only the positive query represents the product.
 
     Args:
         loss: config of the contrastive loss over the T queries of a sample.
-        entropy: config of the regularisation of Eq. 10; None switches it off.
+        entropy: config of the regularisation (Eq. 10); None switches it off.
     """
 
     needs_decoder = True
@@ -26,9 +26,9 @@ class IntraProductHead(PretextHead):
         self.entropy = MODELS.build(entropy) if entropy else None
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
-        """Terms ``loss_intra``, ``intra_acc`` and, unless it is off, ``loss_entropy``."""
+        """Terms ``loss_intra``, ``intra_acc`` and, unless switched off, ``loss_entropy``."""
         h = F.normalize(at_least_float32(outputs.instance_feats), dim=-1)  # (B, T, D)
-        # a product and a sum: no matrix product that autocast would round to bf16
+        # a product and a sum, since autocast would round a matrix product to bf16
         logits = outputs.logit_scale * (h * outputs.text_feats[:, None]).sum(dim=-1)
         terms = dict(
             loss_intra=self.criterion(logits, outputs.positive_index),

@@ -14,7 +14,7 @@ class ITCHead(PretextHead):
 
     Args:
         loss: config of the contrastive loss.
-        max_elements: logits held at a time, see :func:`contrast`.
+        max_elements: number of logits held at a time, see :func:`contrast`.
     """
 
     def __init__(self, loss: dict | None = None, max_elements: int = MAX_LOGITS):

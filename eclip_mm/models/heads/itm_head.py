@@ -16,7 +16,7 @@ DRAW_BITS, WEIGHT_BITS = 24, 38
 
 
 def draw_hard_negatives(similarity: Tensor, same_product: Tensor, random_draws: Tensor) -> Tensor:
-    """One column per row, drawn with probability softmax(similarity).
+    """Draw one column per row with probability softmax(similarity).
 
     Args:
         similarity: (B, G) logits.
@@ -28,10 +28,10 @@ def draw_hard_negatives(similarity: Tensor, same_product: Tensor, random_draws: 
     Returns:
         (B,) int64.
     """
-    # cumulated as integers: a GPU's running sum of floats is another one every time
+    # The weights are integers, since a GPU's cumulative sum of floats differs between runs.
     probs = at_least_float32(similarity).masked_fill(same_product, float('-inf')).softmax(dim=1)
     cumulative = (probs * 2**WEIGHT_BITS).long().cumsum(dim=1)
-    # a share of the row's own total: rounding must not leave a draw past the end
+    # relative to the row's own total: rounding must not put a draw behind the last column
     drawn = (random_draws * 2**DRAW_BITS).long() * cumulative[:, -1] >> DRAW_BITS
     index = torch.searchsorted(cumulative, drawn[:, None], right=True)
     return index.squeeze(1).clamp_(max=probs.shape[1] - 1)
@@ -39,15 +39,16 @@ def draw_hard_negatives(similarity: Tensor, same_product: Tensor, random_draws: 
 
 @MODELS.register_module()
 class ITMHead(PretextHead):
-    """L_itm: does a text describe an instance? ``f(h (*) g_T(w_cls))``.
+    """L_itm: classify whether a text describes an instance, by ``f(h (*) g_T(w_cls))``.
 
-    Each instance meets its own text and one hard negative, drawn by
-    similarity from the other products of the global batch (ALBEF).
+    Each instance is paired with its own text and with one hard negative, which
+    is drawn by similarity from the other products of the global batch (ALBEF).
 
     Args:
         embed_dims: joint width D.
         loss_weight: factor of the two-way cross-entropy.
-        max_elements: similarities held at a time while negatives are drawn.
+        max_elements: number of similarities held at a time when negatives are
+            drawn.
     """
 
     needs_decoder = True
@@ -74,7 +75,7 @@ class ITMHead(PretextHead):
 
     @torch.no_grad()
     def draw_negatives(self, outputs: PretrainOutputs) -> Tensor:
-        """(B,) int64, a text of the global batch for each row."""
+        """Draw a text of the global batch for each row: (B,) int64."""
         h, texts = F.normalize(outputs.positive_feats, dim=-1), outputs.all_text_feats
         drawn = torch.empty(len(h), dtype=torch.int64, device=h.device)
         for rows in row_tiles(len(h), len(texts), self.max_elements):

@@ -1,4 +1,4 @@
-"""Means over the rows of matrices that are never in memory as a whole."""
+"""Means over the rows of matrices that are too large to be in memory as a whole."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,14 +7,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-#: logits that a head holds at a time (16 MiB in float32, of which a loss makes several copies)
+#: Logits that a head holds at a time: 16 MiB in float32, of which a loss makes several copies.
 MAX_LOGITS = 2**22
 
 
 def row_tiles(num_rows: int, num_columns: int, max_elements: int) -> list[slice]:
-    """Slices that cut (num_rows, num_columns) logits into tiles of whole rows.
+    """Slices that divide (num_rows, num_columns) logits into tiles of whole rows.
 
-    A tile has at most ``max_elements`` elements, but one row at least.
+    A tile has at most ``max_elements`` elements, but at least one row.
     """
     step = max(1, max_elements // max(1, num_columns))
     return [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
@@ -27,17 +27,18 @@ def mean_over_tiles(
     *shared: Tensor,
     parameters: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Tensor]:
-    """Means over all rows, from those of tiles that are made one after the other.
+    """Means over all rows, computed from those of one tile after the other.
 
-    A tile is made again in the backward pass, as by ``checkpoint``: one matrix
-    product in four more. Nothing is left of a tile before the next one is made.
+    The backward pass computes each tile again, as ``checkpoint`` does, which
+    adds one matrix product to every three. The memory of a tile is free before
+    the next one is computed.
 
     Args:
-        function: (rows, own[rows], *shared) -> a loss and a figure without
-            gradient, scalars that are means over the rows.
+        function: maps (rows, own[rows], *shared) to a loss and a figure
+            without gradient. Both are scalars, means over the rows.
         tiles: slices that cover the rows.
-        own: (B, ...) of which a tile takes its rows.
-        shared: what all tiles take whole.
+        own: (B, ...), of which each tile gets its rows.
+        shared: tensors that every tile gets as a whole.
         parameters: further tensors that ``function`` uses and that get
             gradients.
 
@@ -48,9 +49,9 @@ def mean_over_tiles(
         return function(tiles[0], own, *shared)
     if not torch.compiler.is_compiling():
         return _MeanOverTiles.apply(function, tiles, len(shared), own, *shared, *parameters)
-    # Dynamo looks into `checkpoint`, not into the function below. That one is there for the CPU:
-    # what checkpoint keeps of each tile is small, but lies between the large pieces of memory that
-    # tiles give back, which malloc then cannot use again: 65,536 features took over 20 GiB.
+    # Dynamo can trace `checkpoint`, but not _MeanOverTiles. That one is there for the CPU: the
+    # little that `checkpoint` keeps of each tile lies between the large blocks of memory that
+    # tiles free, so that malloc cannot use these again. 65,536 features took over 20 GiB.
     return _mean(
         lambda rows: checkpoint(
             function, rows, own[rows], *shared, use_reentrant=False, preserve_rng_state=False
@@ -65,12 +66,12 @@ def _mean(
 ) -> tuple[Tensor, Tensor]:
     loss = figure = 0.0
     for rows in tiles:
-        found, share = function(rows), _share(rows, num_rows)
-        loss, figure = loss + share * found[0], figure + share * found[1]
+        found, weight = function(rows), _weight(rows, num_rows)
+        loss, figure = loss + weight * found[0], figure + weight * found[1]
     return loss, figure
 
 
-def _share(rows: slice, num_rows: int) -> float:
+def _weight(rows: slice, num_rows: int) -> float:
     return (rows.stop - rows.start) / num_rows
 
 
@@ -110,7 +111,7 @@ class _MeanOverTiles(torch.autograd.Function):
             found = torch.autograd.grad(
                 loss,
                 [sources[i] for i in wanted] + [part] * wants_own,
-                _share(rows, len(own)) * grad_loss,
+                _weight(rows, len(own)) * grad_loss,
                 allow_unused=True,
             )
             if wants_own:
@@ -122,5 +123,5 @@ class _MeanOverTiles(torch.autograd.Function):
                     grads[i] = found[k].clone()
                 else:
                     grads[i].add_(found[k])
-            del loss, found  # before the next tile is made
+            del loss, found  # before the next tile is computed
         return None, None, None, grad_own, *grads

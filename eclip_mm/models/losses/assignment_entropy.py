@@ -16,8 +16,8 @@ def query_entropy(assign_map: Tensor, eps: float = 1e-8) -> Tensor:
         assign_map: M (B, N, T), rows summing to 1 over T.
 
     Returns:
-        (B, T), between 0 and log N. M is first normalised over the tokens:
-        Eq. 10 takes H as that of a distribution over N.
+        (B, T), between 0 and log N. M is first normalised over the tokens,
+        since H in Eq. 10 is the entropy of a distribution over N tokens.
     """
     m = at_least_float32(assign_map)
     m = m / (m.sum(dim=1, keepdim=True) + eps)
@@ -32,8 +32,8 @@ def assignment_entropy_loss(
     Args:
         assign_map: M (B, N, T) of the last block.
         positive_index: r (B,) int64.
-        reduce_negatives: ``sum`` as in the paper, or ``mean``, which keeps the
-            weight of the negative term independent of T.
+        reduce_negatives: ``sum`` as in the paper, or ``mean``, with which the
+            weight of the negative term does not depend on T.
 
     Returns:
         Scalar, float32 or more.

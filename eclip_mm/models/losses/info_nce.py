@@ -1,4 +1,4 @@
-"""Contrastive loss shared by Eq. 6-8."""
+"""The contrastive loss of Eq. 6-9."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from eclip_mm.registry import MODELS
 
 
 def info_nce(logits: Tensor, targets: Tensor, ignore: Tensor | None = None) -> Tensor:
-    """-log softmax of the target's logit, mean over the rows (Eq. 6, 7, 8).
+    """-log softmax of the target's logit, mean over the rows (Eq. 6-9).
 
     Args:
-        logits: (B, G) similarities already divided by the temperature.
+        logits: (B, G) similarities, already divided by the temperature.
         targets: (B,) int64 column of each row's positive.
         ignore: (B, G) bool, columns to leave out of the denominator: other
-            samples of the row's own product, which are no negatives. The
+            samples of the row's own product, which are not negatives. The
             positive itself is never left out.
 
     Returns:
