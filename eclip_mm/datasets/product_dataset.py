@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from mmengine.logging import print_log
 
 from eclip_mm.datasets.catalogue import Catalogue
 from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
-from eclip_mm.datasets.image_prompts import ImagePrompts
-from eclip_mm.datasets.picture_choice import check_choice, choose_pictures
+from eclip_mm.datasets.image_prompts import ImagePrompts, Prompt, choose_with_prompt
+from eclip_mm.datasets.picture_choice import check_choice, choose_all, choose_pictures
+from eclip_mm.datasets.samples import ProductPictures, SampleBuilder
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
@@ -57,9 +59,10 @@ class ProductDataset(CatalogueDataset):
         first_picture: str = 'source',
     ) -> None:
         check_choice('ProductDataset', num_images, first_picture)
-        super().__init__(catalogue, pipeline, seed, strict, sources, exclude_sources)
+        choose = partial(choose_pictures, num_images=num_images, first_picture=first_picture)
+        builder = SampleBuilder(pipeline, choose)
+        super().__init__(catalogue, builder, seed, strict, sources, exclude_sources)
         self.num_images = num_images
-        self.first_picture = first_picture
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         self._used = used
@@ -100,15 +103,12 @@ class ProductDataset(CatalogueDataset):
                 level=logging.WARNING,
             )
 
-    def _prepare(self, index: int, rng: np.random.Generator, bad: set) -> dict | None:
-        row = int(self._rows[index])
+    def _product(self, item: int) -> ProductPictures:
+        row = int(self._rows[item])
         start, end = self.catalogue.image_starts[row : row + 2]
-        candidates = [int(i) for i in np.flatnonzero(self._used[start:end]) if int(i) not in bad]
-        if not candidates:
-            return None
+        pictures = np.flatnonzero(self._used[start:end]).tolist()
         codes = self.catalogue.image_source_codes[start:end]
-        chosen = choose_pictures(candidates, codes, self.num_images, self.first_picture, rng)
-        return self._results(row, chosen, with_boxes=False, rng=rng, split='')
+        return ProductPictures(pictures, codes, partial(self._load, row, False))
 
 
 @DATASETS.register_module()
@@ -149,7 +149,6 @@ class ProductImageDataset(CatalogueDataset):
         prompt_sources: Sequence[str] | None = None,
         prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
     ) -> None:
-        super().__init__(catalogue, pipeline, seed, strict, sources, None)
         if prompt_sources is None and prompt_catalogue is not None:
             raise ValueError(
                 "ProductImageDataset: 'prompt_catalogue' needs 'prompt_sources', the sources of "
@@ -158,12 +157,14 @@ class ProductImageDataset(CatalogueDataset):
         self._prompts = None
         if prompt_sources is not None:
             self._prompts = ImagePrompts(prompt_sources, prompt_catalogue)
+        choose = choose_all if self._prompts is None else choose_with_prompt
+        builder = SampleBuilder(pipeline, choose, split)
+        super().__init__(catalogue, builder, seed, strict, sources, None)
         if max_images_per_product is not None and max_images_per_product < 1:
             raise ValueError(
                 "ProductImageDataset: 'max_images_per_product' is "
                 f'{max_images_per_product}, give at least 1 or None'
             )
-        self.split = split
         self.max_images_per_product = max_images_per_product
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
@@ -188,19 +189,16 @@ class ProductImageDataset(CatalogueDataset):
         self.full_init()
         return len(self._rows)
 
-    def _prepare(self, index: int, rng: np.random.Generator, bad: set) -> dict | None:
-        image = int(self._images[index])
-        if image in bad:
-            return None
-        results = self._results(
-            int(self._rows[index]), [image], with_boxes=True, rng=rng, split=self.split
-        )
-        if self._prompts is not None:
-            self._prompts.add_to(results, image, bad)
-        return results
+    def _product(self, item: int) -> ProductPictures:
+        row, image = int(self._rows[item]), int(self._images[item])
+        load = partial(self._load, row, True)
+        if self._prompts is None:
+            return ProductPictures([image], (), load)
+        prompts = self._prompts.candidates(self.catalogue.product_ids[row], image)
+        return ProductPictures([image, *prompts], (), partial(self._prompts.load, load))
 
-    def _note_bad_image(self, results: dict, error: ImageDecodeError) -> int | tuple:
-        if error.image_index == 0:
-            return super()._note_bad_image(results, error)
-        print_log(f'{self._name()}: prompt: {error}', logger='current', level=logging.WARNING)
-        return results['image_indices'][1]
+    def _note_bad_picture(self, item: int, picture, error: ImageDecodeError) -> None:
+        if isinstance(picture, Prompt) and not self.strict:
+            self._warn(f'prompt: {error}')
+        else:
+            super()._note_bad_picture(item, picture, error)

@@ -8,46 +8,12 @@ from eclip_mm.datasets.storage.schema import (
     BOX_KEYS,
     IMAGE_KEYS,
     ROW_KEYS,
-    BrokenGroupError,
     CatalogueError,
     CheckedRow,
 )
 
-# What reading damaged Parquet raises; the last of words that are not UTF-8.
+# What reading damaged Parquet raises; the last one for text that is not UTF-8.
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-
-
-def is_unreachable(error: Exception) -> bool:
-    """Whether the way to a file is at fault, and not its content: reading again may help.
-
-    What the system says of a file has a number; Arrow says of damaged content that it is an
-    ``OSError`` without one.
-    """
-    return isinstance(error, OSError) and (
-        error.errno is not None or isinstance(error, (TimeoutError, ConnectionError))
-    )
-
-
-def broken_group(
-    path, group: int, first: int, num_rows: int, error: Exception
-) -> BrokenGroupError:
-    """The error that names a row group which cannot be read.
-
-    Args:
-        path: Of the file.
-        group: Number of the group in the file.
-        first: Rows of the file before the group.
-        num_rows: Rows of the group.
-        error: What reading it raised.
-    """
-    if is_unreachable(error):
-        advice = 'look whether the file is there and the file system answers'
-    else:
-        advice = 'write the file again'
-    return BrokenGroupError(
-        f'{path}: row group {group}, rows {first + 1} to {first + num_rows}, cannot be read '
-        f'({error}); {advice}'
-    )
 
 
 def leaf_names(file: pq.ParquetFile) -> list[str]:
