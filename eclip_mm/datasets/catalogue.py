@@ -23,15 +23,6 @@ from eclip_mm.datasets.storage.parquet_file import ParquetCatalogueFile
 from eclip_mm.datasets.storage.report import CatalogueReport
 from eclip_mm.datasets.storage.schema import CatalogueError, CheckedRow, validate_row
 from eclip_mm.datasets.storage.stored_files import StoredFile, find_files
-from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
-
-__all__ = [
-    'Catalogue',
-    'CatalogueReport',
-    'ParquetCatalogueWriter',
-    'read_catalogue',
-    'write_jsonl',
-]
 
 JSONL_SUFFIXES = ('.jsonl', '.json')
 PARQUET_SUFFIX = '.parquet'

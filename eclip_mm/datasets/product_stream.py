@@ -142,8 +142,8 @@ class ProductStream(IterableDataset):
                 f'the workers of a rank will hold up to {held / 2**30:.0f} GiB together: '
                 f'{windows} virtual workers with {self._window_rows} products each and a row '
                 f'group of up to {num_bytes.max() / 2**20:.0f} MiB, twice while they read ahead. '
-                'Lower shuffle_rows, num_virtual_workers or num_shards, or write smaller row groups '
-                '(tools/dataset_converters/jsonl_parquet.py SOURCE TARGET --group-mib 16)'
+                'Lower shuffle_rows, num_virtual_workers or num_shards, or write smaller row '
+                'groups (tools/dataset_converters/jsonl_parquet.py SOURCE TARGET --group-mib 16)'
             )
 
     def __len__(self) -> int:
@@ -204,18 +204,6 @@ class ProductStream(IterableDataset):
             )
         return self.batch_size
 
-    def _order(self, epoch: int) -> StreamOrder:
-        return StreamOrder(
-            self._groups.sizes,
-            self._batch_size() * self.num_ranks,
-            self.num_shards,
-            self.num_virtual_workers,
-            self._window_rows,
-            self.seed,
-            epoch,
-            self.shuffle,
-        )
-
     def __iter__(self) -> Iterator[dict]:
         """The packed samples of this worker, batch after batch."""
         self.full_init()
@@ -229,7 +217,16 @@ class ProductStream(IterableDataset):
                 f"use {', '.join(fitting)} workers, or another 'num_virtual_workers'"
             )
         epoch, start = self._place.tolist()
-        order = self._order(epoch)
+        order = StreamOrder(
+            self._groups.sizes,
+            self._batch_size() * self.num_ranks,
+            self.num_shards,
+            self.num_virtual_workers,
+            self._window_rows,
+            self.seed,
+            epoch,
+            self.shuffle,
+        )
         shards = range(self.rank, self.num_shards, self.num_ranks)
         samples: dict[int, list[Iterator[dict]]] = {}  # of virtual workers, from each shard
         with ThreadPoolExecutor(1) as pool:
@@ -238,7 +235,7 @@ class ProductStream(IterableDataset):
                 if virtual not in samples:
                     skip = order.batches_before(virtual, batch) * order.shard_batch_size
                     samples[virtual] = [
-                        self._samples(order, shard, virtual, skip, pool) for shard in shards
+                        self._samples(order, s, virtual, skip, pool) for s in shards
                     ]
                 for i in range(self.batch_size):  # one sample of each shard in turn
                     yield next(samples[virtual][i % len(shards)])

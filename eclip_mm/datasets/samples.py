@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.dataset import Compose
 
 from eclip_mm.datasets.image_ids import make_image_id
+from eclip_mm.datasets.storage.schema import set_fields
 from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
@@ -142,11 +143,7 @@ def load_stored(
     """
     images = []
     for place, number in enumerate(chosen):
-        image = {
-            key: value
-            for key, value in row['images'][number].items()
-            if value is not None and key != 'boxes'
-        }
+        image = set_fields(row['images'][number], boxes=False)
         image['image_id'] = make_image_id(row['product_id'], number)
         if 'path' in image and file.is_local and not read_local:
             image['path'] = file.beside(image['path'])

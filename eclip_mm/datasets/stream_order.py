@@ -2,12 +2,12 @@
 
 The row groups, in an order drawn for the epoch, are laid end to end on a line. The line is cut
 into ``num_shards * num_virtual_workers`` parts of whole batches, one for each virtual worker of
-each shard. Shard ``a`` belongs to rank ``a mod ranks``, and its virtual worker ``c`` fills the batches
-``c``, ``c + num_virtual_workers``, ... of that rank. The loader's workers divide the virtual ones:
-a worker, which makes every ``num_workers``-th batch, owns whole virtual workers. So the order is
-the same for every such number of workers (and of ranks that divide the shards), and only a row
-group that the end of a part cuts through is read by more than one worker: by two, unless it is
-larger than a part.
+each shard. Shard ``a`` belongs to rank ``a mod ranks``, and its virtual worker ``c`` fills the
+batches ``c``, ``c + num_virtual_workers``, ... of that rank. The number of the loader's workers
+divides that of the virtual ones: a worker, which makes every ``num_workers``-th batch, owns whole
+virtual workers. So the order is the same for every such number of workers (and of ranks that
+divide the shards), and only a row group that the end of a part cuts through is read by more than
+one worker: by two, unless it is larger than a part.
 
 Within a part, windows of consecutive row groups are shuffled: random groups, then random rows of
 the groups in memory, as in CorgiPile (Xu et al., SIGMOD 2022). Unlike a buffer that refills row by

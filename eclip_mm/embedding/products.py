@@ -15,7 +15,7 @@ from eclip_mm.datasets.image_ids import image_number
 from eclip_mm.datasets.picture_choice import wanted_pictures
 from eclip_mm.datasets.samples import ProductPictures, SampleBuilder, load_stored
 from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
-from eclip_mm.datasets.storage.stored_files import StoredFile
+from eclip_mm.datasets.storage.stored_files import GONE, StoredFile
 from eclip_mm.embedding.row_ranges import RowRange
 
 
@@ -152,13 +152,7 @@ class ProductBlocks(IterableDataset):
             return None, [Fault(number, reason, product_id)], None
         # A row is embedded without the pictures that are broken, but not without those that a
         # file system fails to deliver: such errors end the run, which can be continued.
-        load = partial(
-            load_stored,
-            row,
-            self.file,
-            read_local=False,
-            faults=(FileNotFoundError, PermissionError),
-        )
+        load = partial(load_stored, row, self.file, read_local=False, faults=GONE)
         faults = []
         packed = self._builder.build(
             ProductPictures(pictures, (), load),

@@ -124,7 +124,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Save all steps if that is possible; what to tell the user."""
         advice = (
             'Often the system had no memory left and killed it: lower num_workers (of a '
-            'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
+            'ProductStream num_virtual_workers and shuffle_rows, or write smaller row groups).'
         )
         # Between two steps every rank holds the same, and in the next the others wait for this
         # one. Weights that are divided over the ranks cannot be written by one of them.

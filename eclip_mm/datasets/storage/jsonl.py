@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from eclip_mm.datasets.storage.schema import set_fields
 from eclip_mm.datasets.storage.stored_files import StoredFile, persist_each
 
 
@@ -29,28 +30,26 @@ class JsonLinesFile:
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_map': None}
 
-    def _lines(self, offset: int = 0) -> Iterator[bytes]:
-        """The lines from a byte on; a file system that fails is asked again."""
+    def _lines(self, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(where it begins, line) of the lines from a byte on, read with several tries."""
 
-        def read(done: int) -> Iterator[bytes]:
+        def read(done: int) -> Iterator[tuple[int, bytes]]:
             nonlocal offset
             with self.file.open() as source:
                 source.seek(offset)
                 # fsspec's own search for line ends is slow
                 for line in source if self.file.is_local else io.BufferedReader(source, 2**20):
                     offset += len(line)
-                    yield line
+                    yield offset - len(line), line
 
         return persist_each(read)
 
     def scan(self) -> Iterator[tuple[int, int, dict | Exception]]:
         """Yield (row index, line number from 1, row or why it cannot be parsed)."""
-        start = 0
-        for number, line in enumerate(self._lines(), 1):
+        for number, (start, line) in enumerate(self._lines(), 1):
             if line.strip():
                 self._starts.append(start)
                 yield len(self._starts) - 1, number, _parse_or_error(line)
-            start += len(line)
 
     def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
         """Parse one row, with the chosen images only."""
@@ -60,14 +59,7 @@ class JsonLinesFile:
         start = self._starts[row]
         end = self._map.find(b'\n', start)
         parsed = _parse(self._map[start : end if end >= 0 else len(self._map)])
-        parsed['images'] = [
-            {
-                key: value
-                for key, value in parsed['images'][i].items()
-                if value is not None and (boxes or key != 'boxes')
-            }
-            for i in images
-        ]
+        parsed['images'] = [set_fields(parsed['images'][i], boxes) for i in images]
         return parsed
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:
@@ -80,13 +72,12 @@ class JsonLinesFile:
 
         A part is found by the byte at which it begins; its rows are the lines that are not blank.
         """
-        total, position, parts = 0, 0, []
-        for total, line in enumerate(self._lines(), 1):
+        total, parts = 0, []
+        for total, (begin, line) in enumerate(self._lines(), 1):
             if (total - 1) % num_lines == 0:
-                parts.append([position, 0])
-            parts[-1][1] += bool(line.strip())
-            position += len(line)
-        return total, [(begin, rows) for begin, rows in parts]
+                parts.append((begin, 0))
+            parts[-1] = (parts[-1][0], parts[-1][1] + bool(line.strip()))
+        return total, parts
 
     def read_spans(
         self, spans: Iterable[tuple[int, int]], start: int = 0, offset: int = 0
@@ -110,7 +101,7 @@ class JsonLinesFile:
             for _ in islice(lines, first - start):
                 pass
             found = enumerate(islice(lines, stop - first), first + 1)
-            yield [(number, _parse_or_error(line)) for number, line in found if line.strip()]
+            yield [(number, _parse_or_error(line)) for number, (_, line) in found if line.strip()]
             start = stop
 
 

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from eclip_mm.datasets.storage.parquet_check import UNREADABLE, check_group
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
-from eclip_mm.datasets.storage.schema import BrokenGroupError, CheckedRow
+from eclip_mm.datasets.storage.schema import BrokenGroupError, CheckedRow, set_fields
 from eclip_mm.datasets.storage.stored_files import StoredFile, is_unreachable
 
 # Stands for picture bytes that exist but were not read while scanning.
@@ -46,11 +46,10 @@ class ParquetCatalogueFile:
     def warn_if_coarse(self) -> None:
         """Warn where reading a row costs much, and say how to rewrite the file."""
         sizes = self.reader.num_bytes
-        if len(sizes) and sizes.max() > self.max_row_group_bytes:
-            if sizes.sum() <= self.reader.cache_bytes:
-                return
+        largest = sizes.max(initial=0)
+        if largest > self.max_row_group_bytes and sizes.sum() > self.reader.cache_bytes:
             print_log(
-                f'{self.file}: a row group holds {sizes.max() / 2**20:.0f} MiB, and reading a '
+                f'{self.file}: a row group holds {largest / 2**20:.0f} MiB, and reading a '
                 'single product decodes all of it. Rewrite the file with small row groups: '
                 f'python tools/dataset_converters/jsonl_parquet.py {self.file} OUT.parquet',
                 logger='current',
@@ -74,45 +73,42 @@ class ParquetCatalogueFile:
 
     def _scan_group(self, group: int) -> list[dict | CheckedRow]:
         table = self.reader.read_columns(group, _without_bytes)
-        has_bytes, sizes = self._picture_sizes(group, table)
-        checked = check_group(table) if has_bytes and sizes is None else None
+        has_bytes = self._have_bytes(group, table)
+        checked = check_group(table) if has_bytes.all() else None
         if checked is not None:
             return checked
-        rows = table.to_pylist()
-        for i, row in enumerate(rows if has_bytes else ()):
-            for j, image in enumerate(row['images'] or ()):
-                if image is not None and (sizes is None or sizes[i][j]):
+        rows, has_bytes = table.to_pylist(), iter(has_bytes.tolist())
+        for row in rows:
+            for image in row['images'] or ():
+                if next(has_bytes) and image is not None:
                     image['bytes'] = _NOT_READ
         return rows
 
-    def _picture_sizes(self, group: int, table: pa.Table) -> tuple[bool, list | None]:
-        """Whether a group has a column of picture bytes, and how many bytes each picture has.
+    def _have_bytes(self, group: int, table: pa.Table) -> np.ndarray:
+        """(P,) whether each picture of a row group has bytes.
 
-        The sizes are None where all pictures have some, which statistics tell. Our own writer
-        leaves statistics out (they would hold whole pictures) and has checked that a picture
-        without a path has bytes. Of other files without statistics that is taken for granted as
-        well, and a picture that has neither is found when it is loaded.
+        If statistics say that all have some, the bytes are not read. Our own writer leaves
+        statistics out (they would hold whole pictures) and has checked that a picture without a
+        path has bytes. For other files without statistics that is assumed as well, and a picture
+        that has neither is found when it is loaded.
         """
+        pictures = table['images'].combine_chunks().flatten()
         footer = self.reader.footer(group)
         columns = map(footer.column, range(footer.num_columns))
         column = next((c for c in columns if _is_bytes(c.path_in_schema)), None)
         if column is None:
-            return False, None
+            return np.zeros(len(pictures), dtype=bool)
         if column.statistics is not None and column.statistics.has_null_count:
             all_have_bytes = column.statistics.null_count == 0
         else:
-            pictures = table['images'].combine_chunks().flatten()
             names = {field.name for field in pictures.type}
             paths = pc.struct_field(pictures, 'path') if 'path' in names else None
             all_have_bytes = paths is None or paths.null_count == len(paths)
         if all_have_bytes:
-            return True, None
-        table = self.reader.read_columns(group, _only_bytes)
-        images = table['images'].combine_chunks()
-        lengths = pc.binary_length(pc.struct_field(images.flatten(), 'bytes')).to_pylist()
-        counts = pc.fill_null(pc.list_value_length(images), 0).to_pylist()
-        ends = np.cumsum(counts)
-        return True, [lengths[end - count : end] for end, count in zip(ends, counts, strict=True)]
+            return np.ones(len(pictures), dtype=bool)
+        pictures = self.reader.read_columns(group, _only_bytes)['images'].combine_chunks()
+        lengths = pc.binary_length(pc.struct_field(pictures.flatten(), 'bytes'))
+        return pc.fill_null(pc.greater(lengths, 0), False).to_numpy(zero_copy_only=False)
 
     def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
         """Decode one row, with the chosen images only.
@@ -127,10 +123,7 @@ class ParquetCatalogueFile:
             name: table.column(name)[at].as_py() for name in table.column_names if name != 'images'
         }
         pictures = table.column('images')[at].values
-        loaded['images'] = [
-            {key: value for key, value in pictures[i].as_py().items() if value is not None}
-            for i in images
-        ]
+        loaded['images'] = [set_fields(pictures[i].as_py()) for i in images]
         return loaded
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:

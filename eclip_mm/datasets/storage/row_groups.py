@@ -6,7 +6,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 
 import numpy as np
@@ -70,11 +70,10 @@ class RowGroupReader:
         with ThreadPoolExecutor(
             8
         ) as pool:  # reading the footer of a remote file is mostly waiting
-            sizes, num_bytes = zip(*pool.map(self._read_sizes, range(len(files))), strict=True)
-        self.sizes = np.concatenate(sizes)
-        self.num_bytes = np.concatenate(num_bytes)
+            found = list(pool.map(self._read_sizes, range(len(files))))
+        self.sizes, self.num_bytes = np.concatenate(found).T
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)])
-        self._first_group = np.concatenate([[0], np.cumsum([len(s) for s in sizes])])
+        self._first_group = np.concatenate([[0], np.cumsum([len(sizes) for sizes in found])])
 
     def _forget(self) -> None:
         self._mapped: dict[int, pq.ParquetFile] = {}
@@ -92,8 +91,8 @@ class RowGroupReader:
         self.__dict__.update(state)
         self._forget()
 
-    def _read_sizes(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and bytes of every group of a file."""
+    def _read_sizes(self, index: int) -> np.ndarray:
+        """(G, 2) rows and bytes of every group of a file."""
 
         def read() -> pq.FileMetaData:
             with self._open(index) as opened:
@@ -107,11 +106,9 @@ class RowGroupReader:
             if is_unreachable(error):
                 problem = f'cannot be read ({error})'
             raise CatalogueError(f'{self.files[index]}: {problem}') from error
-        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-        return (
-            np.array([group.num_rows for group in groups], dtype=np.int64),
-            np.array([group.total_byte_size for group in groups], dtype=np.int64),
-        )
+        groups = map(footer.row_group, range(footer.num_row_groups))
+        sizes = [(group.num_rows, group.total_byte_size) for group in groups]
+        return np.array(sizes, dtype=np.int64).reshape(-1, 2)
 
     @contextmanager
     def _open(self, index: int, whole_groups: bool = True) -> Iterator[pq.ParquetFile]:
@@ -132,14 +129,12 @@ class RowGroupReader:
             options['metadata'] = self._footers.get(index)
         if not whole_groups:
             options['buffer_size'] = self.part_bytes
-        if file.is_local:
-            with pq.ParquetFile(file.path, **options) as opened:
-                yield opened
-            return
-        # Arrow knows what it needs and asks for it at once; fsspec would read megabytes ahead
         with (
-            file.open(cache_type='none') as source,
-            pq.ParquetFile(source, pre_buffer=whole_groups, **options) as opened,
+            # Arrow knows what it needs and asks for it at once; fsspec would read megabytes ahead
+            nullcontext(file.path) if file.is_local else file.open(cache_type='none') as source,
+            pq.ParquetFile(
+                source, pre_buffer=whole_groups and not file.is_local, **options
+            ) as opened,
         ):
             yield opened
 

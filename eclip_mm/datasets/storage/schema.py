@@ -70,6 +70,11 @@ class CheckedRow:
     sources: list[str]
 
 
+def set_fields(image: Mapping, boxes: bool = True) -> dict:
+    """The fields of a stored image that are set, with or without its boxes."""
+    return {k: v for k, v in image.items() if v is not None and (boxes or k != 'boxes')}
+
+
 def validate_row(row: Mapping, where: str) -> None:
     """Check one catalogue row against the schema.
 

@@ -18,6 +18,8 @@ T = TypeVar('T')
 # second try; the wait doubles before each further one.
 MAX_TRIES = 4
 FIRST_WAIT = 1.0
+#: Errors that waiting does not help against: the file is gone, or forbidden.
+GONE = (FileNotFoundError, PermissionError)
 
 
 class StoredFile:
@@ -141,11 +143,6 @@ def is_unreachable(error: Exception) -> bool:
     )
 
 
-def is_for_good(error: Exception) -> bool:
-    """Whether a file that cannot be reached is gone or forbidden, so that waiting is no use."""
-    return isinstance(error, (FileNotFoundError, PermissionError))
-
-
 def persist(read: Callable[[], T]) -> T:
     """What ``read`` returns, tried again while the file system does not answer."""
     return next(persist_each(lambda done: iter([read()])))
@@ -166,6 +163,6 @@ def persist_each(start: Callable[[int], Iterator[T]]) -> Iterator[T]:
             return
         except OSError as error:
             tries += 1
-            if tries == MAX_TRIES or is_for_good(error) or not is_unreachable(error):
+            if tries == MAX_TRIES or isinstance(error, GONE) or not is_unreachable(error):
                 raise
             time.sleep(FIRST_WAIT * 2 ** (tries - 1))

@@ -225,7 +225,7 @@ def write_synthetic_catalogue(
     Raises:
         FileExistsError: the folder holds a catalogue of another config.
     """
-    from eclip_mm.datasets.catalogue import ParquetCatalogueWriter
+    from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
