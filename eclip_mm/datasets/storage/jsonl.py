@@ -12,6 +12,9 @@ import numpy as np
 from eclip_mm.datasets.storage.schema import set_fields
 from eclip_mm.datasets.storage.stored_files import StoredFile, persist_each
 
+# What is fetched at a time of a file on a remote file system.
+BUFFER_BYTES = 2**20
+
 
 class JsonLinesFile:
     """A ``.jsonl`` file; a line is parsed when its row is asked for.
@@ -37,8 +40,9 @@ class JsonLinesFile:
             nonlocal offset
             with self.file.open() as source:
                 source.seek(offset)
-                # fsspec's own search for line ends is slow
-                for line in source if self.file.is_local else io.BufferedReader(source, 2**20):
+                if not self.file.is_local:  # fsspec's own search for line ends is slow
+                    source = io.BufferedReader(source, BUFFER_BYTES)
+                for line in source:
                     offset += len(line)
                     yield offset - len(line), line
 
