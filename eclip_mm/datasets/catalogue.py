@@ -148,13 +148,12 @@ class Catalogue(Sequence):
 
         Args:
             index: Which of the usable rows.
-            images: Which of its usable pictures to
-                hand out, in this order. Defaults to all.
+            images: Which of its usable pictures to hand out, in this order. Defaults to all.
             boxes: Read the boxes; without them it is faster.
 
         Returns:
-            The row. Image paths are absolute; of ``path``, ``bytes`` and
-            ``boxes`` an image has only those that are set.
+            The row. Image paths are absolute; of ``path``, ``bytes`` and ``boxes`` an image has
+            only those that are set.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f'row {index} of a catalogue of {len(self)}')
@@ -215,19 +214,19 @@ def read_catalogue(
     """Open a catalogue and check every row of it.
 
     Args:
-        path: A ``.jsonl``/``.json`` file, a
-            ``.parquet`` file, a folder of ``.parquet`` shards, or several.
-        strict: Raise at the first row that cannot be used. Otherwise it
-            is skipped, counted and named in ``Catalogue.report``.
-        check_files: Check that picture files exist. Switch off where
-            that is slow (a remote file system).
+        path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` shards, or
+            several.
+        strict: Raise at the first row that cannot be used. Otherwise it is skipped, counted and
+            named in ``Catalogue.report``.
+        check_files: Check that picture files exist. Switch off where that is slow (a remote file
+            system).
 
     Returns:
         The usable rows.
 
     Raises:
-        CatalogueError: A file does not exist or is not a catalogue, no row can
-            be used, or ``strict`` and one cannot.
+        CatalogueError: A file does not exist or is not a catalogue, no row can be used, or
+            ``strict`` and one cannot.
     """
     files = find_files(path)
     for file in files:

@@ -9,10 +9,9 @@ def tokenizer_state(cfg: dict) -> dict | None:
     """The tokenizer of a training's config as plain data.
 
     Returns:
-        ``fingerprint`` of the vocabulary, ``pad_token_id``, and ``json``,
-        all of it; None in the place of ``json`` for a tokenizer in Python.
-        None for a config without a tokenizer, with several, or with one that
-        does not tell its vocabulary.
+        ``fingerprint`` of the vocabulary, ``pad_token_id``, and ``json``, all of it; None in the
+        place of ``json`` for a tokenizer in Python. None for a config without a tokenizer, with
+        several, or with one that does not tell its vocabulary.
     """
     built = {id(t): t for t in map(build_tokenizer, _configs(cfg.get('train_dataloader')))}
     if len(built) != 1:

@@ -16,14 +16,14 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
     """Collate the output of ``PackProductInputs``.
 
     Args:
-        samples: B samples, each ``inputs`` (``images`` uint8
-            (V, 3, H, W), ``input_ids`` long (M_b,)) and ``data_samples``.
+        samples: B samples, each ``inputs`` (``images`` uint8 (V, 3, H, W), ``input_ids`` long
+            (M_b,)) and ``data_samples``.
         pad_token_id: What fills short texts. Defaults to 0, BERT's.
 
     Returns:
-        ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids``
-        long (B, M) padded to the longest text, ``attention_mask`` long (B, M),
-        1 at real tokens; ``data_samples``, a list of B.
+        ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids`` long (B, M) padded to the
+        longest text, ``attention_mask`` long (B, M), 1 at real tokens; ``data_samples``, a list of
+        B.
 
     Raises:
         ValueError: The pictures differ in number or size.

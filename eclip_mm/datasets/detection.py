@@ -29,8 +29,8 @@ class CocoProducts(CocoDataset):
         args, kwargs: see mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError: with ``strict``, naming and counting every kind of fault;
-            without, where nothing usable is left.
+        ValueError: with ``strict``, naming and counting every kind of fault; without, where
+            nothing usable is left.
     """
 
     METAINFO: dict = {}

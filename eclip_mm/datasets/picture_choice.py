@@ -92,8 +92,8 @@ def choose_images(
     Args:
         candidates: Indices of the pictures to draw from.
         sources: Source of every picture, indexed by candidate.
-        num_images: How many to draw. One picture is drawn twice only
-            when all have been drawn once.
+        num_images: How many to draw. One picture is drawn twice only when all have been drawn
+            once.
         rng: Source of the choice.
 
     Returns:

@@ -28,23 +28,20 @@ class ProductDataset(CatalogueDataset):
     epoch. Boxes are never read.
 
     Args:
-        catalogue: Path of a catalogue,
-            several, or one that is open; see
+        catalogue: Path of a catalogue, several, or one that is open; see
             :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
         pipeline: Transforms.
         num_images: Pictures per sample. Defaults to 2.
         seed: Seed of every random choice. Defaults to 0.
-        strict: Raise where a row or a picture cannot be used. Otherwise
-            rows are skipped and reported, and a picture that cannot be decoded
-            is replaced by another one of the product, or else by the next
-            product; it is logged once.
+        strict: Raise where a row or a picture cannot be used. Otherwise rows are skipped and
+            reported, and a picture that cannot be decoded is replaced by another one of the
+            product, or else by the next product; it is logged once.
         sources: Use only pictures of these sources.
         exclude_sources: Use no picture of these.
-        first_picture: How the first picture, which the trained encoder
-            sees, is drawn: ``source`` gives each source the same share,
-            ``picture`` each picture. With one merchant picture and thirty
-            photos a product, ``source`` would spend half of the training on
-            the merchant's.
+        first_picture: How the first picture, which the trained encoder sees, is drawn: ``source``
+            gives each source the same share, ``picture`` each picture. With one merchant picture
+            and thirty photos a product, ``source`` would spend half of the training on the
+            merchant's.
     """
 
     def __init__(
@@ -116,25 +113,21 @@ class ProductImageDataset(CatalogueDataset):
     """Every picture of a catalogue with its product's text, for evaluation.
 
     Args:
-        catalogue: As for
-            :class:`ProductDataset`.
+        catalogue: As for :class:`ProductDataset`.
         pipeline: Transforms; sees one picture.
         split: Name that metrics select samples by.
         sources: Use only pictures of these sources.
-        max_images_per_product: Use the first so many pictures
-            of each product.
-        strict: As for :class:`ProductDataset`; a picture that cannot be
-            decoded is replaced by the next one.
+        max_images_per_product: Use the first so many pictures of each product.
+        strict: As for :class:`ProductDataset`; a picture that cannot be decoded is replaced by the
+            next one.
         seed: Seed of random transforms, if the pipeline has any.
-        prompt_sources: Add a second picture to every
-            sample, the image prompt: another picture of the product, of one
-            of these sources. The picture at place k of the product in the
-            catalogue, counted from 0 and with pictures of all sources, takes
-            prompt k modulo their number, itself not among them. Where there is
-            none, the picture itself stands in and its entry in ``image_ids`` is
-            None: ``ProductGrounding`` leaves the sample out and counts it.
-        prompt_catalogue: Where
-            the prompts come from, by product_id. Defaults to ``catalogue``.
+        prompt_sources: Add a second picture to every sample, the image prompt: another picture of
+            the product, of one of these sources. The picture at place k of the product in the
+            catalogue, counted from 0 and with pictures of all sources, takes prompt k modulo their
+            number, itself not among them. Where there is none, the picture itself stands in and
+            its entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and
+            counts it.
+        prompt_catalogue: Where the prompts come from, by product_id. Defaults to ``catalogue``.
     """
 
     def __init__(

@@ -160,8 +160,7 @@ class ProductStream(IterableDataset):
         """Begin the next iteration after batches that were already used.
 
         Args:
-            num_samples_this_rank: Samples of the epoch that this rank
-                has used: whole batches.
+            num_samples_this_rank: Samples of the epoch that this rank has used: whole batches.
         """
         self._place[1] = num_samples_this_rank // self._batch_size()
 

@@ -25,12 +25,11 @@ class ResumableSampler(Sampler):
     Args:
         dataset: The dataset.
         shuffle: Draw a permutation; otherwise keep the order.
-        seed: Seed of the permutations, the same on all ranks.
-            Defaults to one that the ranks agree upon.
-        num_passes: Passes over the dataset that make one epoch, each in
-            an order of its own. Small datasets are used up in a few batches;
-            what happens once an epoch (validation, starting workers) would
-            then take longer than the training.
+        seed: Seed of the permutations, the same on all ranks. Defaults to one that the ranks agree
+            upon.
+        num_passes: Passes over the dataset that make one epoch, each in an order of its own. Small
+            datasets are used up in a few batches; what happens once an epoch (validation, starting
+            workers) would then take longer than the training.
     """
 
     def __init__(
@@ -89,8 +88,7 @@ class ResumableSampler(Sampler):
         The iteration after that begins at the beginning again.
 
         Args:
-            num_samples_this_rank: Samples of the epoch that this rank
-                has used.
+            num_samples_this_rank: Samples of the epoch that this rank has used.
 
         Raises:
             ValueError: It is not in [0, ``len(self)``].

@@ -24,13 +24,13 @@ def build_tokenizer(cfg: dict | Callable) -> Callable:
     """Build a tokenizer, once per process and config.
 
     Args:
-        cfg: ``dict(type='AutoTokenizer', name_or_path=...)``,
-            ``dict(type='CatalogueWordPiece', catalogue=...)``, another type of
-            the TASK_UTILS registry, or a tokenizer that is ready.
+        cfg: ``dict(type='AutoTokenizer', name_or_path=...)``, ``dict(type='CatalogueWordPiece',
+            catalogue=...)``, another type of the TASK_UTILS registry, or a tokenizer that is
+            ready.
 
     Returns:
-        ``tokenizer(text, max_length=None) -> list[int]``, special
-        tokens included, with ``vocab_size`` and ``pad_token_id``.
+        ``tokenizer(text, max_length=None) -> list[int]``, special tokens included, with
+        ``vocab_size`` and ``pad_token_id``.
     """
     if not isinstance(cfg, dict):
         return cfg
@@ -112,12 +112,11 @@ class CatalogueWordPiece:
     Chinese characters are words, as in BERT; [PAD] is 0.
 
     Args:
-        catalogue: Catalogue to train on, the
-            training split. Not needed where ``vocab_file`` exists.
-        vocab_size: Most words of the vocabulary; small catalogues give
-            fewer.
-        vocab_file: Where the vocabulary is kept. Defaults to
-            ``{stem}.vocab{vocab_size}.txt`` beside the (first) catalogue.
+        catalogue: Catalogue to train on, the training split. Not needed where ``vocab_file``
+            exists.
+        vocab_size: Most words of the vocabulary; small catalogues give fewer.
+        vocab_file: Where the vocabulary is kept. Defaults to ``{stem}.vocab{vocab_size}.txt``
+            beside the (first) catalogue.
 
     Raises:
         ValueError: Neither is given.

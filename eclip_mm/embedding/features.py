@@ -19,8 +19,8 @@ class BlockFeatures:
 
     Attributes:
         text: (B, D).
-        image, instance: (P, D), pictures in the order of the products.
-            What was not asked for is None, here and above.
+        image, instance: (P, D), pictures in the order of the products. What was not asked for is
+            None, here and above.
     """
 
     text: Tensor | None = None
@@ -36,11 +36,10 @@ class ProductEmbedder:
 
     Args:
         model: an ``ECLIP`` in evaluation mode.
-        features: which of :data:`FEATURES`; what none of them needs is not
-            computed.
+        features: which of :data:`FEATURES`; what none of them needs is not computed.
         batch_size: pictures, and texts, at a time.
-        amp: bf16 autocast. Without it convolutions are float32 also where the
-            process allows TF32 in them.
+        amp: bf16 autocast. Without it convolutions are float32 also where the process allows TF32
+            in them.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ class EmbedOptions:
 
     Attributes:
         config, checkpoint: Config of the training, or one of configs/evaluation, and the weights.
-        catalogue: Files, folders or patterns; paths, or addresses of a file system that
-            ``fsspec`` knows (``s3://...``).
+        catalogue: Files, folders or patterns; paths, or addresses of a file system that ``fsspec``
+            knows (``s3://...``).
         out: Local folder of the shards.
         features, per: See :func:`shard_schema`.
         sources: Use only pictures of these; None for all.

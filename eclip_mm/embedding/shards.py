@@ -32,8 +32,8 @@ def shard_schema(features: Sequence[str], per: Sequence[str], dims: int) -> pa.S
 
     Args:
         features: Some of ``image``, ``text``, ``instance``.
-        per: ``product`` for one image and instance feature per
-            product, ``picture`` for one per picture, or both.
+        per: ``product`` for one image and instance feature per product, ``picture`` for one per
+            picture, or both.
         dims: Width D.
     """
     feature = pa.list_(pa.float32(), dims)
@@ -139,8 +139,8 @@ class ShardWriter:
         """Write both files.
 
         Returns:
-            Counts of ``rows`` read, rows ``written`` and ``skipped``,
-            and single pictures ``skipped_pictures``.
+            Counts of ``rows`` read, rows ``written`` and ``skipped``, and single pictures
+            ``skipped_pictures``.
         """
         table = pa.concat_tables([self.schema.empty_table(), *self.tables])
         skipped = sum(fault.picture is None for fault in self.faults)

@@ -24,21 +24,19 @@ def convert_carrier(
 
     Args:
         source: Catalogue to read.
-        target: ``.jsonl`` or ``.parquet``; replaced when the new
-            one is complete.
-        image_dir: Where pictures go when the target is
-            JSON Lines; see :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
+        target: ``.jsonl`` or ``.parquet``; replaced when the new one is complete.
+        image_dir: Where pictures go when the target is JSON Lines; see
+            :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
         strict: Raise at the first row that cannot be used.
         progress: Wraps the sized sequence of rows, e.g. ``tqdm``.
-        group_bytes: Size of the row groups of a Parquet target. The
-            default is for reading at random; streams want larger ones.
+        group_bytes: Size of the row groups of a Parquet target. The default is for reading at
+            random; streams want larger ones.
 
     Returns:
         CatalogueReport: What was read, and what was left out.
 
     Raises:
-        CatalogueError: The source cannot be read, the target is the source or
-            has another suffix.
+        CatalogueError: The source cannot be read, the target is the source or has another suffix.
     """
     source, target = Path(source), Path(target)
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):

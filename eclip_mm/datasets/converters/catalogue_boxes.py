@@ -24,8 +24,8 @@ class BoxesReport:
 
     Attributes:
         num_images, num_boxes, num_categories: Written.
-        num_repeated: Pictures that a row before held already: a frame
-            with several products is a picture of each of them.
+        num_repeated: Pictures that a row before held already: a frame with several products is a
+            picture of each of them.
         problems: Pictures and boxes left out, and why.
     """
 
@@ -59,22 +59,19 @@ def convert_catalogue_boxes(
     Args:
         catalogue: To read.
         annotations: COCO JSON to write.
-        image_dir: Folder to write pictures to; ``file_name`` is
-            relative to it.
-        classes: A COCO category is a ``product`` (its name the
-            product_id, its ``text`` the product's), the ``category`` of the
-            product, or the one class ``object``.
-        products: Catalogue that says which products
-            there are. Give the same one for training and evaluation: class
-            numbers are then the same. Defaults to ``catalogue``.
+        image_dir: Folder to write pictures to; ``file_name`` is relative to it.
+        classes: A COCO category is a ``product`` (its name the product_id, its ``text`` the
+            product's), the ``category`` of the product, or the one class ``object``.
+        products: Catalogue that says which products there are. Give the same one for training and
+            evaluation: class numbers are then the same. Defaults to ``catalogue``.
         progress: Wraps the rows.
 
     Returns:
         BoxesReport: Counts, and what was left out.
 
     Raises:
-        CatalogueError: A catalogue cannot be read, ``classes`` is none of the
-            three, or no picture has a box.
+        CatalogueError: A catalogue cannot be read, ``classes`` is none of the three, or no picture
+            has a box.
     """
     if classes not in CLASSES:
         raise CatalogueError(f'classes is {classes!r}; use one of {", ".join(CLASSES)}')

@@ -38,21 +38,19 @@ def convert_coco(
     Args:
         annotations: COCO JSON.
         image_root: Folder that ``file_name`` is relative to.
-        target: ``.parquet`` (pictures inside) or ``.jsonl``
-            (paths of the frames, unless they are cropped or made smaller).
-        products: JSON list of objects with
-            ``product_id``, ``name`` (the category's) and what else ``text``
-            uses. Without it the category id is the product id.
+        target: ``.parquet`` (pictures inside) or ``.jsonl`` (paths of the frames, unless they are
+            cropped or made smaller).
+        products: JSON list of objects with ``product_id``, ``name`` (the category's) and what else
+            ``text`` uses. Without it the category id is the product id.
         text: Template of the product text.
         source: Word for where the pictures come from.
-        pictures: ``frames`` stores frames with boxes, ``crops`` a
-            cut-out per box, of the source ``crop``, ``both`` both.
+        pictures: ``frames`` stores frames with boxes, ``crops`` a cut-out per box, of the source
+            ``crop``, ``both`` both.
         min_crop: Leave out cut-outs with a side shorter than this.
-        rows: ``products``, or ``frames``: each frame is a row, with the
-            file's name as product_id, the texts of its products joined by
-            commas, and its boxes: a query for several products at once.
-        min_products: Leave out frames of fewer different products
-            (``rows='frames'``).
+        rows: ``products``, or ``frames``: each frame is a row, with the file's name as product_id,
+            the texts of its products joined by commas, and its boxes: a query for several products
+            at once.
+        min_products: Leave out frames of fewer different products (``rows='frames'``).
         max_size: Longest side of the stored pictures.
         quality: JPEG quality of pictures that are written anew.
         progress: Wraps the list of products.

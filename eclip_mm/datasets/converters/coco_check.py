@@ -70,8 +70,7 @@ def check_coco(data: dict, image_root: str | None, where: str) -> CocoFaults:
 
     Args:
         data: a COCO detection file: ``images``, ``annotations``, ``categories``.
-        image_root: folder that ``file_name`` is relative to; None does not
-            look for the files.
+        image_root: folder that ``file_name`` is relative to; None does not look for the files.
         where: path of the file, for messages.
     """
     result = CocoFaults(str(where))

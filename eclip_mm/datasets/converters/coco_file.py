@@ -14,9 +14,8 @@ class CocoReport:
     """What was written and what was left out.
 
     Attributes:
-        num_products, num_pictures, num_boxes: Written; a frame counts
-            once for every product in it, and so do its boxes. Where every
-            frame is a row, ``num_products`` counts these.
+        num_products, num_pictures, num_boxes: Written; a frame counts once for every product in
+            it, and so do its boxes. Where every frame is a row, ``num_products`` counts these.
         left_out_products: Categories without a usable box.
         num_left_out_frames: Frames of too few products.
         problems: Frames and boxes left out, and why.
@@ -57,9 +56,8 @@ def read_coco(
         report: Receives boxes that are left out.
 
     Returns:
-        Products ``{product_id, text,
-        category}``; frames with a box, ``{path, name, source, boxes}``, in
-        the order of the file, with boxes as the catalogue has them.
+        Products ``{product_id, text, category}``; frames with a box, ``{path, name, source,
+        boxes}``, in the order of the file, with boxes as the catalogue has them.
 
     Raises:
         CatalogueError: A file is not what it should be.

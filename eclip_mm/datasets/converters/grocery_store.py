@@ -19,8 +19,7 @@ class GroceryStoreReport:
         num_products: Products per split.
         num_photos: Phone photos per split.
         left_out: Products without a picture, per split.
-        missing: Lists, photos and descriptions that are not there
-            or cannot be read.
+        missing: Lists, photos and descriptions that are not there or cannot be read.
     """
 
     num_products: dict[str, int] = field(default_factory=dict)
@@ -64,8 +63,7 @@ def convert_grocery_store(
     Args:
         root: ``GroceryStoreDataset`` or its folder ``dataset``.
         out_dir: Where the files go.
-        max_size: Longest side of the stored pictures; None
-            keeps the original files.
+        max_size: Longest side of the stored pictures; None keeps the original files.
         quality: JPEG quality of pictures that are made smaller.
         progress: Wraps the list of products of each split.
 

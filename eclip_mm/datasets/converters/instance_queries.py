@@ -26,8 +26,7 @@ def write_instance_queries(
     Args:
         catalogue: catalogue with boxes.
         target: ``.parquet`` to write.
-        texts_from: further catalogues that know the texts of products in the
-            photos.
+        texts_from: further catalogues that know the texts of products in the photos.
         sources: only photos of these sources; None takes all.
         min_products: photos of fewer different products are left out.
         progress: wraps the row numbers.
@@ -36,8 +35,7 @@ def write_instance_queries(
         Photos written, and photos left out for having too few products.
 
     Raises:
-        CatalogueError: A box names a product whose text no catalogue knows,
-            or no photo is left.
+        CatalogueError: A box names a product whose text no catalogue knows, or no photo is left.
     """
     rows = read_catalogue(catalogue)
     texts = {}

@@ -33,14 +33,13 @@ def write_mosaics(
     is right in one case of ``grid ** 2``.
 
     Args:
-        catalogue: photos that show one product each; boxes that they have are
-            not read.
+        catalogue: photos that show one product each; boxes that they have are not read.
         target: ``.parquet`` to write, a row per product as in ``catalogue``.
         sources: only photos of these sources; None takes all.
         grid: cells per side.
         cell_size: pixels per side of a cell.
-        seed: of the places and the other products; the same catalogue and seed
-            give the same mosaics.
+        seed: of the places and the other products; the same catalogue and seed give the same
+            mosaics.
         quality: of the JPEGs.
         progress: wraps the row numbers.
 

@@ -24,8 +24,8 @@ def shrink_picture(
         image: ``path`` or ``bytes``, ``source`` and maybe ``boxes``.
         max_size: Longest side allowed. None keeps the size.
         quality: JPEG quality of what is written anew.
-        crop: Keep only this part (xyxy in pixels of the
-            picture as seen, EXIF orientation applied); boxes are dropped.
+        crop: Keep only this part (xyxy in pixels of the picture as seen, EXIF orientation
+            applied); boxes are dropped.
 
     Returns:
         The image with ``bytes`` instead of ``path``.

@@ -68,8 +68,7 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
         table: The group without the bytes.
 
     Returns:
-        The rows, or None when one has a fault or
-        needs a look at a file.
+        The rows, or None when one has a fault or needs a look at a file.
     """
     images = table['images'].combine_chunks()
     if len(table) == 0 or not _all(pc.greater(pc.list_value_length(images), 0)):

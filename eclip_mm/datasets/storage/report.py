@@ -25,10 +25,10 @@ class CatalogueReport:
         num_rows: Rows met in the files.
         num_used: Rows that can be used.
         num_skipped: Rows left out.
-        num_missing_images: Pictures left out of rows that are used,
-            because their file does not exist.
-        problems: 'file, row N: reason' of each of them, the first
-            ``max_problems``. Rows count from 1 (lines, in JSON Lines).
+        num_missing_images: Pictures left out of rows that are used, because their file does not
+            exist.
+        problems: 'file, row N: reason' of each of them, the first ``max_problems``. Rows count
+            from 1 (lines, in JSON Lines).
     """
 
     num_rows: int = 0

@@ -79,9 +79,8 @@ def validate_row(row: Mapping, where: str) -> None:
     """Check one catalogue row against the schema.
 
     Args:
-        row: ``{product_id, text, category, images}``; see
-            :mod:`eclip_mm.datasets.catalogue`. ``category`` may be left out
-            or None. The picture files themselves are not looked at.
+        row: ``{product_id, text, category, images}``; see :mod:`eclip_mm.datasets.catalogue`.
+            ``category`` may be left out or None. The picture files themselves are not looked at.
         where: File and row number; every message begins with it.
 
     Raises:

@@ -30,11 +30,9 @@ def write_jsonl(
     rewritten relative to the file (they are not copied).
 
     Args:
-        rows: Catalogue rows; image paths absolute or
-            relative to the working directory.
+        rows: Catalogue rows; image paths absolute or relative to the working directory.
         path: Target, ``.jsonl``.
-        image_dir: Folder for the pictures. Defaults to
-            ``{stem}_images`` beside the file.
+        image_dir: Folder for the pictures. Defaults to ``{stem}_images`` beside the file.
 
     Returns:
         Number of rows written.
@@ -92,8 +90,7 @@ class ParquetCatalogueWriter:
 
     Args:
         path: Target, ``.parquet``.
-        group_bytes: A row group ends when its pictures and texts reach
-            this size...
+        group_bytes: A row group ends when its pictures and texts reach this size...
         group_rows: ... or when it has this many rows.
 
     Example:
@@ -127,12 +124,10 @@ class ParquetCatalogueWriter:
         """Append a row; a picture given by ``path`` is read into the file.
 
         Args:
-            row: Catalogue row; relative paths are relative to the
-                working directory.
+            row: Catalogue row; relative paths are relative to the working directory.
 
         Raises:
-            CatalogueError: The row is not of the schema or a picture file
-                cannot be read.
+            CatalogueError: The row is not of the schema or a picture file cannot be read.
         """
         where = f'{self.path}, row {self.num_rows + 1}'
         validate_row(row, where)

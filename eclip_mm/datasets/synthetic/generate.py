@@ -41,22 +41,19 @@ class SyntheticCatalogueConfig:
     Attributes:
         num_products: trained products, 64 to 1,000,000.
         num_heldout_products: further products that no training picture shows.
-        merchant, comment, video: pictures of each source per product in
-            ``train`` and ``products``.
-        heldout_photos: fresh ``comment`` and ``video`` pictures (alternating)
-            per trained product in ``photos``.
+        merchant, comment, video: pictures of each source per product in ``train`` and
+            ``products``.
+        heldout_photos: fresh ``comment`` and ``video`` pictures (alternating) per trained product
+            in ``photos``.
         max_photo_products: at most so many trained products in ``photos``.
         image_size: side of a picture in pixels.
-        image_format: ``png`` (the same pixels everywhere) or ``jpeg``
-            (about a third of the size).
-        attributes: what tells products apart besides shape and colour:
-            ``pattern``, ``mark``.
-        num_shapes, num_colours: how many of each are in use, at most 12. All
-            of them without further attributes make 144 products.
-        num_others: fewest and most other products in a comment or video
-            picture, at least 2.
-        object_scale: smallest and largest side of a product there, as a share
-            of the picture's side.
+        image_format: ``png`` (the same pixels everywhere) or ``jpeg`` (about a third of the size).
+        attributes: what tells products apart besides shape and colour: ``pattern``, ``mark``.
+        num_shapes, num_colours: how many of each are in use, at most 12. All of them without
+            further attributes make 144 products.
+        num_others: fewest and most other products in a comment or video picture, at least 2.
+        object_scale: smallest and largest side of a product there, as a share of the picture's
+            side.
         seed: everything follows from it.
     """
 
@@ -184,8 +181,8 @@ def iter_rows(
         config: what to generate.
         split: ``train``, ``photos`` or ``products``.
         pool: renders the rows; None for this process.
-        num_pending: chunks that may wait for the consumer, so that a large
-            catalogue is never in memory.
+        num_pending: chunks that may wait for the consumer, so that a large catalogue is never in
+            memory.
     """
     indices = _split_plan(config, split)[0]
     make = partial(generate_row, config, split)

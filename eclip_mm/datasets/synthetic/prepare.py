@@ -18,13 +18,13 @@ def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:
     queries for all the products in them (instance-level retrieval).
 
     Args:
-        cfg: config with ``synthetic`` (:class:`SyntheticCatalogueConfig`'s
-            arguments) and ``data_root``.
+        cfg: config with ``synthetic`` (:class:`SyntheticCatalogueConfig`'s arguments) and
+            ``data_root``.
         num_workers: rendering processes.
 
     Returns:
-        Path of each split; none where the config has no ``synthetic``: its
-        catalogue is the user's own.
+        Path of each split; none where the config has no ``synthetic``: its catalogue is the user's
+        own.
 
     Raises:
         FileExistsError: ``data_root`` holds a catalogue of another config.

@@ -207,14 +207,13 @@ def render_picture(
         others: products that stand around it (not in merchant pictures).
         source: one of :data:`SOURCES`.
         size: side of the square picture in pixels.
-        object_scale: smallest and largest side of a product in a comment or
-            video picture, as a share of the picture's side.
+        object_scale: smallest and largest side of a product in a comment or video picture, as a
+            share of the picture's side.
 
     Returns:
-        (size, size, 3) uint8 RGB pixels and the boxes ``{bbox, product_id}``
-        (xyxy pixels, exact bounds of the visible mask) of every product of
-        which at least 30% can be seen. The target and at least two others
-        (all, if fewer are given) are always among them.
+        (size, size, 3) uint8 RGB pixels and the boxes ``{bbox, product_id}`` (xyxy pixels, exact
+        bounds of the visible mask) of every product of which at least 30% can be seen. The target
+        and at least two others (all, if fewer are given) are always among them.
     """
     if source not in SOURCES:
         raise ValueError(f'source must be one of {SOURCES}, got {source!r}')

@@ -18,8 +18,8 @@ class ColorJitter:
         brightness: In [0, 1].
         contrast: In [0, 1].
         saturation: In [0, 1].
-        hue: In [0, 0.5], as a share of the colour circle. Products are
-            told apart by colour: keep it small.
+        hue: In [0, 0.5], as a share of the colour circle. Products are told apart by colour: keep
+            it small.
         prob: Probability that a picture is changed at all.
     """
 

@@ -38,8 +38,8 @@ class LoadCroppedImages(LoadProductImages):
         size: Side in pixels, or (height, width).
         scale: Bounds of the share of the area.
         ratio: Bounds of width / height of the region.
-        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'; the
-            first and the last are PIL's and slower.
+        interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'; the first and the last are
+            PIL's and slower.
         max_pixels: As for ``LoadProductImages``.
 
     Raises:

@@ -40,11 +40,10 @@ class LoadProductImages:
     ((height, width) of the first picture as stored).
 
     Args:
-        draft_size: Let the JPEG decoder shrink a picture by 2,
-            4 or 8 as long as both sides stay at least this long: several
-            times faster for large photos. Boxes follow.
-        max_pixels: Pictures larger than this are refused before they
-            are decoded (decompression bombs).
+        draft_size: Let the JPEG decoder shrink a picture by 2, 4 or 8 as long as both sides stay
+            at least this long: several times faster for large photos. Boxes follow.
+        max_pixels: Pictures larger than this are refused before they are decoded (decompression
+            bombs).
 
     Raises:
         ImageDecodeError: A picture is missing, broken or too large.

@@ -9,11 +9,9 @@ class TokenizeText:
     """Reads ``text``; adds ``input_ids``, list[int] with the special tokens.
 
     Args:
-        tokenizer: Config for
-            :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a
-            tokenizer that is ready.
-        max_length: Most tokens, [CLS] and [SEP] counted. Defaults to 55,
-            the paper's.
+        tokenizer: Config for :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a tokenizer
+            that is ready.
+        max_length: Most tokens, [CLS] and [SEP] counted. Defaults to 55, the paper's.
     """
 
     def __init__(self, tokenizer, max_length: int = 55) -> None:
