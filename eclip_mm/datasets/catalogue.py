@@ -4,10 +4,10 @@ A row is the dict ``{product_id: str, text: str, category: str | None, images:
 [{path: str or bytes: bytes, source: str, boxes: optional [{bbox: [x1, y1, x2,
 y2], product_id: str}]}]}``; boxes are xyxy in pixels of the stored picture.
 
-- JSON Lines (``.jsonl``, ``.json``): one row a line, ``path`` relative to the
-  file. Written by hand.
-- Parquet (``.parquet``, or a folder of ``.parquet`` shards): the same nested
-  columns, pictures usually as ``bytes``. Any size.
+- JSON Lines (``.jsonl``, ``.json``), for catalogues that are written by hand: one row a line,
+  ``path`` relative to the file.
+- Parquet (``.parquet``, or a folder of ``.parquet`` files), for catalogues of any size: the same
+  nested columns, pictures usually as ``bytes``.
 """
 
 import os
@@ -33,9 +33,8 @@ CatalogueFile = JsonLinesFile | ParquetCatalogueFile
 class Catalogue(Sequence):
     """The usable rows of one or several catalogue files; see :func:`read_catalogue`.
 
-    Rows are decoded when asked for: in memory are only the ids, the place of
-    each row and the source of each picture. An instance may be pickled and
-    used in forked or spawned workers.
+    Rows are decoded when they are asked for: only the ids, the place of each row and the source of
+    each picture are in memory. An instance may be pickled and used in forked or spawned workers.
 
     Args:
         files: Its files, opened.
@@ -50,8 +49,8 @@ class Catalogue(Sequence):
         self.product_ids: list[str] = []
         self.source_names: list[str] = []
         self._files = files
-        # Flat typed arrays, not lists of tuples: a million products stay small,
-        # and forked workers do not copy them by touching reference counts.
+        # Flat typed arrays, not lists of tuples: a million products stay small, and forked workers
+        # do not copy them by touching reference counts.
         self._file_of, self._row_of = array('i'), array('q')
         self._image_start, self._image_source = array('q', [0]), array('h')
         self._kept_images: dict[int, list[int]] = {}
@@ -104,7 +103,7 @@ class Catalogue(Sequence):
     def _check(
         self, row: dict | Exception, file: StoredFile, where: str, strict: bool, check_files: bool
     ) -> tuple[CheckedRow, list[int] | None]:
-        """Validate a row; also the pictures to keep, None for all."""
+        """The checked row, and the pictures to keep; None for all."""
         if isinstance(row, Exception):
             raise CatalogueError(f'{where}: {row}')
         validate_row(row, where)
@@ -148,12 +147,12 @@ class Catalogue(Sequence):
 
         Args:
             index: Which of the usable rows.
-            images: Which of its usable pictures to hand out, in this order. Defaults to all.
+            images: Which of its usable pictures to return, in this order. Defaults to all.
             boxes: Read the boxes; without them it is faster.
 
         Returns:
-            The row. Image paths are absolute; of ``path``, ``bytes`` and ``boxes`` an image has
-            only those that are set.
+            The row. Image paths are absolute; an image has only those of ``path``, ``bytes`` and
+            ``boxes`` that are set.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f'row {index} of a catalogue of {len(self)}')
@@ -214,19 +213,19 @@ def read_catalogue(
     """Open a catalogue and check every row of it.
 
     Args:
-        path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` shards, or
-            several.
-        strict: Raise at the first row that cannot be used. Otherwise it is skipped, counted and
-            named in ``Catalogue.report``.
-        check_files: Check that picture files exist. Switch off where that is slow (a remote file
-            system).
+        path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` files, a
+            pattern with ``*``, or several of these.
+        strict: Raise at the first row that cannot be used. Otherwise such rows are skipped,
+            counted and named in ``Catalogue.report``.
+        check_files: Check that picture files exist. Switch it off where that is slow (a network
+            file system).
 
     Returns:
         The usable rows.
 
     Raises:
-        CatalogueError: A file does not exist or is not a catalogue, no row can be used, or
-            ``strict`` and one cannot.
+        CatalogueError: A file does not exist, is not local or is not a catalogue; no row can be
+            used; with ``strict``, also if one row cannot.
     """
     files = find_files(path)
     for file in files:

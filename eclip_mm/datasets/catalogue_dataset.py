@@ -1,4 +1,4 @@
-"""What the datasets over a catalogue share."""
+"""The common part of the datasets over a catalogue."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -78,8 +78,8 @@ class CatalogueDataset(Dataset):
         used = self._used_images(catalogue)
         self._catalogue = catalogue
         self._index_items(catalogue, used)
-        # One bit a picture, in memory that workers share: each bad picture is
-        # logged once, whichever worker meets it and however often.
+        # One bit for each picture, in memory that workers share: each bad picture is logged once,
+        # even if several workers meet it several times.
         self._bad_images = torch.zeros(len(catalogue), dtype=torch.int64).share_memory_()
 
     def _used_images(self, catalogue: Catalogue) -> np.ndarray:

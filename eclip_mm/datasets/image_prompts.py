@@ -1,4 +1,4 @@
-"""The second picture of an evaluation sample: another one of the product, as a prompt."""
+"""Image prompts: the second picture of an evaluation sample, another one of the product."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -51,7 +51,7 @@ class ImagePrompts:
         """Read the prompts' catalogue.
 
         Args:
-            catalogue: That of the samples.
+            catalogue: Catalogue of the samples.
 
         Raises:
             CatalogueError: It has no picture of these sources.
@@ -69,7 +69,7 @@ class ImagePrompts:
         self._row_of = {product: row for row, product in enumerate(chosen.product_ids)}
 
     def candidates(self, product_id: str, image: int) -> list[Prompt]:
-        """Pictures of a product that may be prompts; ``image`` itself is not among them."""
+        """The pictures of a product that may be prompts of its picture ``image``."""
         row = self._row_of.get(product_id)
         if row is None:
             return []

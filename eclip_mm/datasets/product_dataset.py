@@ -22,26 +22,25 @@ from eclip_mm.registry import DATASETS
 class ProductDataset(CatalogueDataset):
     """Products for pretraining: a text and ``num_images`` pictures of one product.
 
-    The pictures come from different sources where the product has two; a
-    product with a single picture gives it ``num_images`` times, to be augmented
-    differently, and how many products do so is logged at the start of every
-    epoch. Boxes are never read.
+    The pictures come from different sources if the product has several. A product with a single
+    picture gives it ``num_images`` times, to be augmented differently; the number of such products
+    is logged at the start of every epoch. Boxes are never read.
 
     Args:
-        catalogue: Path of a catalogue, several, or one that is open; see
+        catalogue: Path of a catalogue, several paths, or a catalogue that is open; see
             :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
         pipeline: Transforms.
         num_images: Pictures per sample. Defaults to 2.
         seed: Seed of every random choice. Defaults to 0.
-        strict: Raise where a row or a picture cannot be used. Otherwise rows are skipped and
-            reported, and a picture that cannot be decoded is replaced by another one of the
-            product, or else by the next product; it is logged once.
+        strict: Raise if a row or a picture cannot be used. Otherwise such rows are skipped and
+            reported, and a picture that cannot be decoded is logged once and replaced by another
+            one of the product; if there is none, the next product replaces the product.
         sources: Use only pictures of these sources.
         exclude_sources: Use no picture of these.
-        first_picture: How the first picture, which the trained encoder sees, is drawn: ``source``
-            gives each source the same share, ``picture`` each picture. With one merchant picture
-            and thirty photos a product, ``source`` would spend half of the training on the
-            merchant's.
+        first_picture: How the first picture, which the trained encoder sees, is drawn: with
+            ``source`` all sources are equally likely, with ``picture`` all pictures. If products
+            have one merchant picture and thirty photos, ``source`` spends half of the training on
+            the merchant's.
     """
 
     def __init__(
@@ -114,19 +113,19 @@ class ProductImageDataset(CatalogueDataset):
 
     Args:
         catalogue: As for :class:`ProductDataset`.
-        pipeline: Transforms; sees one picture.
+        pipeline: Transforms of one picture, or of two with ``prompt_sources``.
         split: Name that metrics select samples by.
         sources: Use only pictures of these sources.
-        max_images_per_product: Use the first so many pictures of each product.
+        max_images_per_product: Use at most so many pictures of each product, the first ones.
         strict: As for :class:`ProductDataset`; a picture that cannot be decoded is replaced by the
             next one.
         seed: Seed of random transforms, if the pipeline has any.
         prompt_sources: Add a second picture to every sample, the image prompt: another picture of
-            the product, of one of these sources. The picture at place k of the product in the
-            catalogue, counted from 0 and with pictures of all sources, takes prompt k modulo their
-            number, itself not among them. Where there is none, the picture itself stands in and
-            its entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and
-            counts it.
+            the product, of one of these sources. If the picture is at place k of the product in
+            the catalogue (from 0, pictures of all sources counted), it takes prompt k modulo the
+            number of its prompts. A picture without a prompt is its own prompt, and the prompt's
+            entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and counts
+            it.
         prompt_catalogue: Where the prompts come from, by product_id. Defaults to ``catalogue``.
     """
 

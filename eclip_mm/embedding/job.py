@@ -1,4 +1,4 @@
-"""Embedding a catalogue: here, or on a cluster by Ray Data."""
+"""Embedding a catalogue, in this process or on a cluster through Ray Data."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -68,7 +68,7 @@ class EmbedOptions:
 
 
 def local_device() -> str:
-    """``cuda`` where this machine has a GPU for it, otherwise ``cpu``."""
+    """``cuda`` if this machine has a GPU, otherwise ``cpu``."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
@@ -124,7 +124,7 @@ def embed_catalogue(
     run: Callable[[EmbedOptions, int, list[RowRange]], Iterable[dict]] | None = None,
     progress: Callable[[Iterable, int, int], Iterable] = lambda counts, total, done: counts,
 ) -> dict:
-    """Write what is missing of the features of a catalogue.
+    """Write those shards of the features of a catalogue that are missing.
 
     Args:
         options: What to make.
@@ -157,7 +157,7 @@ def embed_catalogue(
         made = (run or run_here)(options, len(ranges), missing)
         for _ in progress(made, len(ranges), len(ranges) - len(missing)):
             pass
-    for part in out.glob('.*.part'):  # of processes that were killed
+    for part in out.glob('.*.part'):  # left by processes that were killed
         part.unlink(missing_ok=True)
     summary = dict(rows=0, written=0, skipped=0, skipped_pictures=0)
     for part, path in zip(ranges, paths, strict=True):
@@ -181,13 +181,13 @@ def run_here(options: EmbedOptions, num_shards: int, missing: list[RowRange]) ->
 
 
 def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None:
-    """Write what the features are made of, or compare with what is there."""
+    """Store what the features are made of, or compare it with what the folder says."""
     with open(options.checkpoint, 'rb') as file:
         digest = sha256()
         while chunk := file.read(2**24):
             digest.update(chunk)
     manifest = dict(options.identity(), checkpoint_sha256=digest.hexdigest(), files=files)
-    manifest = json.loads(json.dumps(manifest))  # as it comes back from the file
+    manifest = json.loads(json.dumps(manifest))  # as it is read from a file
     path = out / MANIFEST
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None
         if manifest.get(key) != there.get(key):
             raise ValueError(
                 f'{path}: the features there were made with {key}={there.get(key)!r}, now it is '
-                f'{manifest.get(key)!r}; name another folder, or remove this one'
+                f'{manifest.get(key)!r}; use another folder, or remove this one'
             )
 
 

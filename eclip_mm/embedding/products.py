@@ -25,7 +25,7 @@ class Fault:
 
     Attributes:
         row: Row number from 1.
-        reason: What is wrong with it.
+        reason: Description of the fault.
         product_id: Id of the product, where it is known.
         picture: Place in the row, from 0; None for the whole row.
     """
@@ -133,8 +133,8 @@ class ProductBlocks(IterableDataset):
         """Check a row and decode its pictures; a broken one does not spoil the others.
 
         Returns:
-            The product, None where nothing can be embedded; what is wrong with the row or its
-            pictures; ``images`` and ``input_ids`` of the product.
+            The product, None if nothing can be embedded; the faults of the row and its pictures;
+            ``images`` and ``input_ids`` of the product.
         """
         where = f'{self.file}, row {number}'
         if isinstance(row, Exception):

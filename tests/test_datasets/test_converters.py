@@ -328,7 +328,7 @@ class TestCoco:
             coco / 'coco.json', coco, coco / 'out.parquet', rows='frames', min_products=2
         )
         assert read_catalogue(coco / 'out.parquet').product_ids == ['a']
-        assert '1 frames of too few products' in str(report)
+        assert '1 frames with too few products' in str(report)
 
     def test_files_that_do_not_fit(self, coco):
         def fails(match, **changes):

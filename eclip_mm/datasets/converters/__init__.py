@@ -1,4 +1,4 @@
-"""Turning other data into catalogues; ``tools/dataset_converters`` are thin shells around it."""
+"""Turning other data into catalogues; ``tools/dataset_converters`` are thin programs around it."""
 
 from eclip_mm.datasets.converters.carrier import convert_carrier
 from eclip_mm.datasets.converters.catalogue_boxes import convert_catalogue_boxes

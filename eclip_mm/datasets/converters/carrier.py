@@ -17,26 +17,27 @@ def convert_carrier(
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
     group_bytes: int = 2**20,
 ) -> CatalogueReport:
-    """Write a catalogue in the other carrier, or anew in the same one.
+    """Write a catalogue in the other carrier, or again in the same one.
 
-    Row by row, in little memory. Parquet takes the pictures into the file,
-    JSON Lines saves them beside it; Parquet to Parquet makes row groups small.
+    Rows are written one by one, in little memory. Parquet takes the pictures into the file, JSON
+    Lines saves them beside it. Parquet to Parquet makes row groups small.
 
     Args:
         source: Catalogue to read.
-        target: ``.jsonl`` or ``.parquet``; replaced when the new one is complete.
+        target: ``.jsonl`` or ``.parquet``; an old file is replaced when the new one is complete.
         image_dir: Where pictures go when the target is JSON Lines; see
             :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
         strict: Raise at the first row that cannot be used.
         progress: Wraps the sized sequence of rows, e.g. ``tqdm``.
         group_bytes: Size of the row groups of a Parquet target. The default is for reading at
-            random; streams want larger ones.
+            random; streams need larger ones.
 
     Returns:
-        CatalogueReport: What was read, and what was left out.
+        What was read, and what was left out.
 
     Raises:
-        CatalogueError: The source cannot be read, the target is the source or has another suffix.
+        CatalogueError: The source cannot be read, or the target is the source or has an unknown
+            suffix.
     """
     source, target = Path(source), Path(target)
     if target.suffix not in (*JSONL_SUFFIXES, PARQUET_SUFFIX):

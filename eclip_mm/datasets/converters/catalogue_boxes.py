@@ -1,4 +1,4 @@
-"""The boxes of a catalogue as a COCO detection file: the way back of :mod:`.coco`."""
+"""The boxes of a catalogue as a COCO detection file: the inverse of :mod:`.coco`."""
 
 import hashlib
 import io
@@ -23,10 +23,10 @@ class BoxesReport:
     """What was written and what was left out.
 
     Attributes:
-        num_images, num_boxes, num_categories: Written.
-        num_repeated: Pictures that a row before held already: a frame with several products is a
+        num_images, num_boxes, num_categories: Numbers of what was written.
+        num_repeated: Pictures that an earlier row held already: a frame with several products is a
             picture of each of them.
-        problems: Pictures and boxes left out, and why.
+        problems: Pictures and boxes that were left out, and why.
     """
 
     num_images: int = 0
@@ -53,25 +53,25 @@ def convert_catalogue_boxes(
 ) -> BoxesReport:
     """Write the pictures with boxes, and a COCO detection file of them.
 
-    Boxes are of the picture as seen (EXIF orientation applied), which is how
-    the catalogue has them; a picture that needs turning is stored turned.
+    As in the catalogue, boxes refer to the picture as it is seen, with the EXIF orientation
+    applied; a picture with another orientation is stored turned.
 
     Args:
-        catalogue: To read.
+        catalogue: Catalogue to read.
         annotations: COCO JSON to write.
         image_dir: Folder to write pictures to; ``file_name`` is relative to it.
         classes: A COCO category is a ``product`` (its name the product_id, its ``text`` the
             product's), the ``category`` of the product, or the one class ``object``.
-        products: Catalogue that says which products there are. Give the same one for training and
-            evaluation: class numbers are then the same. Defaults to ``catalogue``.
+        products: Catalogue that lists the products. With the same one for training and evaluation,
+            class numbers are the same. Defaults to ``catalogue``.
         progress: Wraps the rows.
 
     Returns:
-        BoxesReport: Counts, and what was left out.
+        Counts, and what was left out.
 
     Raises:
-        CatalogueError: A catalogue cannot be read, ``classes`` is none of the three, or no picture
-            has a box.
+        CatalogueError: A catalogue cannot be read, ``classes`` is unknown, or no picture has a
+            box.
     """
     if classes not in CLASSES:
         raise CatalogueError(f'classes is {classes!r}; use one of {", ".join(CLASSES)}')
@@ -115,7 +115,7 @@ def convert_catalogue_boxes(
                 if category_id is None:
                     report.problems.append(
                         f'{where}: box of {box["product_id"]!r}, which is no {classes} of '
-                        f'{products or catalogue}; name the catalogue with all of them'
+                        f"{products or catalogue}; set 'products' to a catalogue with all of them"
                     )
                     continue
                 x1, y1, x2, y2 = (float(v) for v in box['bbox'])
@@ -158,7 +158,7 @@ def _categories(rows: Iterable[dict], classes: str) -> tuple[list[dict], Callabl
 
 
 def _store(data: bytes, picture, image_dir: Path, name: str) -> str:
-    """Write the picture with its own bytes, unless they are of another orientation."""
+    """Write the picture with its own bytes, unless they need turning; returns its file name."""
     with Image.open(io.BytesIO(data)) as stored:
         turned = stored.getexif().get(0x0112, 1) != 1
         suffix = SUFFIX.get(stored.format)

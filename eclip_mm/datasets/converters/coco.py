@@ -1,6 +1,7 @@
-"""COCO boxes and product names: every category is a product, every frame a picture of it.
+"""COCO boxes and product names as a catalogue.
 
-Or the other way round: every frame is a row, whose text names the products in it.
+Every category becomes a product and every frame a picture of it; or every frame becomes a row,
+whose text names the products in it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,35 +32,34 @@ def convert_coco(
 ) -> CocoReport:
     """Write a catalogue from a COCO detection file.
 
-    A frame in which several products are seen becomes a picture of each of
-    them, with the boxes of all. Crowd boxes are left out; boxes are clipped to
-    the frame.
+    A frame that shows several products becomes a picture of each of them, with the boxes of all.
+    Crowd boxes are left out, and boxes are clipped to the frame.
 
     Args:
         annotations: COCO JSON.
         image_root: Folder that ``file_name`` is relative to.
         target: ``.parquet`` (pictures inside) or ``.jsonl`` (paths of the frames, unless they are
             cropped or made smaller).
-        products: JSON list of objects with ``product_id``, ``name`` (the category's) and what else
-            ``text`` uses. Without it the category id is the product id.
+        products: JSON list of objects with ``product_id``, ``name`` (of the category) and whatever
+            else ``text`` uses. Without it the category id is the product id.
         text: Template of the product text.
-        source: Word for where the pictures come from.
-        pictures: ``frames`` stores frames with boxes, ``crops`` a cut-out per box, of the source
-            ``crop``, ``both`` both.
+        source: Source of the pictures.
+        pictures: ``frames`` stores frames with boxes, ``crops`` a cut-out for each box, with
+            ``crop`` as its source, ``both`` both.
         min_crop: Leave out cut-outs with a side shorter than this.
-        rows: ``products``, or ``frames``: each frame is a row, with the file's name as product_id,
-            the texts of its products joined by commas, and its boxes: a query for several products
-            at once.
-        min_products: Leave out frames of fewer different products (``rows='frames'``).
+        rows: With ``products``, each product is a row. With ``frames``, each frame is a row: a
+            query for several products at once, with the name of the file as product_id, the texts
+            of its products joined by commas, and its boxes.
+        min_products: Leave out frames with fewer different products (``rows='frames'``).
         max_size: Longest side of the stored pictures.
-        quality: JPEG quality of pictures that are written anew.
+        quality: JPEG quality of pictures that are encoded again.
         progress: Wraps the list of products.
 
     Returns:
-        CocoReport: Counts, and what was left out.
+        Counts, and what was left out.
 
     Raises:
-        CatalogueError: A file is not what it should be.
+        CatalogueError: A file or an option is not as described.
     """
     for name, value, known in (
         ('pictures', pictures, ('frames', 'crops', 'both')),

@@ -1,4 +1,4 @@
-"""What is wrong with a COCO detection file: every fault named and counted."""
+"""The faults of a COCO detection file: every one named and counted."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ class CocoFaults:
     """Faults of one annotation file.
 
     Attributes:
-        where: the file, for messages.
-        faults: kind of :data:`KINDS` -> each fault in words.
-        bad_annotations: ids of annotations to leave out.
-        bad_images: ids of images to leave out.
+        where: Path of the file, for messages.
+        faults: Kind of :data:`KINDS` -> description of each fault.
+        bad_annotations: Ids of annotations to leave out.
+        bad_images: Ids of images to leave out.
     """
 
     where: str
@@ -45,9 +45,9 @@ def box_fault(annotation: dict, images: dict, categories) -> str | None:
     """Why a box cannot be used: a kind of :data:`KINDS`, or None.
 
     Args:
-        annotation: with ``image_id``, ``category_id`` and ``bbox``.
-        images: id -> image, with ``width`` and ``height``.
-        categories: ids that exist.
+        annotation: An annotation with ``image_id``, ``category_id`` and ``bbox``.
+        images: Id -> image with ``width`` and ``height``.
+        categories: Ids that exist.
     """
     image = images.get(annotation['image_id'])
     x, y, w, h = annotation['bbox']
@@ -63,15 +63,15 @@ def box_fault(annotation: dict, images: dict, categories) -> str | None:
 
 
 def check_coco(data: dict, image_root: str | None, where: str) -> CocoFaults:
-    """Look for boxes and images that training and evaluation cannot use.
+    """Find boxes and images that training and evaluation cannot use.
 
-    Crowd boxes are no fault. A box that reaches over the edge is none either,
-    as long as part of it is inside.
+    Crowd boxes are not faults. Neither are boxes that extend beyond the edge, as long as a part of
+    them is inside.
 
     Args:
-        data: a COCO detection file: ``images``, ``annotations``, ``categories``.
-        image_root: folder that ``file_name`` is relative to; None does not look for the files.
-        where: path of the file, for messages.
+        data: A COCO detection file: ``images``, ``annotations``, ``categories``.
+        image_root: Folder that ``file_name`` is relative to; None does not look for the files.
+        where: Path of the file, for messages.
     """
     result = CocoFaults(str(where))
     images = {image['id']: image for image in data['images']}

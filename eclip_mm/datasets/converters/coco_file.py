@@ -14,11 +14,12 @@ class CocoReport:
     """What was written and what was left out.
 
     Attributes:
-        num_products, num_pictures, num_boxes: Written; a frame counts once for every product in
-            it, and so do its boxes. Where every frame is a row, ``num_products`` counts these.
+        num_products, num_pictures, num_boxes: Numbers of what was written; a frame counts once for
+            every product in it, and so do its boxes. If every frame is a row, ``num_products``
+            counts the rows.
         left_out_products: Categories without a usable box.
-        num_left_out_frames: Frames of too few products.
-        problems: Frames and boxes left out, and why.
+        num_left_out_frames: Frames with too few products.
+        problems: Frames and boxes that were left out, and why.
     """
 
     num_products: int = 0
@@ -36,7 +37,7 @@ class CocoReport:
                 + ', '.join(self.left_out_products)
             )
         if self.num_left_out_frames:
-            text += f'\n{self.num_left_out_frames} frames of too few products left out'
+            text += f'\n{self.num_left_out_frames} frames with too few products left out'
         return text + list_problems(self.problems)
 
 
@@ -51,16 +52,16 @@ def read_coco(
     """Products and frames of a file.
 
     Args:
-        annotations, image_root, products, text, source: as for
+        annotations, image_root, products, text, source: As for
             :func:`~eclip_mm.datasets.converters.coco.convert_coco`.
-        report: Receives boxes that are left out.
+        report: Receives the boxes that are left out.
 
     Returns:
         Products ``{product_id, text, category}``; frames with a box, ``{path, name, source,
         boxes}``, in the order of the file, with boxes as the catalogue has them.
 
     Raises:
-        CatalogueError: A file is not what it should be.
+        CatalogueError: A file is not as described.
     """
     data = _read_json(annotations, ('images', 'annotations', 'categories'))
     by_category = _products(data['categories'], annotations, products, text)

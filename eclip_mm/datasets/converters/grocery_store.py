@@ -1,4 +1,4 @@
-"""GroceryStoreDataset (Klasson et al., WACV 2019) in its own upstream layout."""
+"""GroceryStoreDataset (Klasson et al., WACV 2019), in the layout of its repository."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -13,13 +13,13 @@ from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 @dataclass
 class GroceryStoreReport:
-    """What was written, and what the copy at hand lacks.
+    """What was written, and what is missing in this copy of the data set.
 
     Attributes:
-        num_products: Products per split.
-        num_photos: Phone photos per split.
-        left_out: Products without a picture, per split.
-        missing: Lists, photos and descriptions that are not there or cannot be read.
+        num_products: Number of products of each split.
+        num_photos: Number of phone photos of each split.
+        left_out: Products without a picture of each split.
+        missing: Lists, photos and descriptions that do not exist or cannot be read.
     """
 
     num_products: dict[str, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class GroceryStoreReport:
             for split, count in self.num_products.items()
         ]
         if self.missing:
-            lines.append(f'{len(self.missing)} files of the data set are missing here:')
+            lines.append(f'{len(self.missing)} files of the data set are missing in this copy:')
             lines += [f'  - {name}' for name in self.missing[:20]]
             lines += [f'  - and {len(self.missing) - 20} more'] if len(self.missing) > 20 else []
         return '\n'.join(lines)
@@ -52,23 +52,22 @@ def convert_grocery_store(
     quality: int = 90,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> GroceryStoreReport:
-    """Write ``train.parquet`` and ``val.parquet`` (and ``test.parquet``, where listed).
+    """Write ``train.parquet`` and ``val.parquet``, and ``test.parquet`` if its photos are listed.
 
-    A product is one of the 81 fine classes; its text is its name and
-    description, its category the coarse class. In ``train`` the iconic picture
-    is ``merchant`` and the training photos are ``comment``. The other splits
-    have the same products with the photos of their own list only; products
-    without one are left out.
+    A product is one of the 81 fine classes; its text is its name and description, its category the
+    coarse class. In ``train`` the source of the iconic picture is ``merchant`` and that of the
+    training photos ``comment``. The other splits have the same products with the photos of their
+    own list only; products without a photo are left out.
 
     Args:
-        root: ``GroceryStoreDataset`` or its folder ``dataset``.
-        out_dir: Where the files go.
+        root: Folder ``GroceryStoreDataset`` or its folder ``dataset``.
+        out_dir: Folder for the files.
         max_size: Longest side of the stored pictures; None keeps the original files.
         quality: JPEG quality of pictures that are made smaller.
         progress: Wraps the list of products of each split.
 
     Returns:
-        GroceryStoreReport: Counts, and what is missing.
+        Counts, and what is missing.
 
     Raises:
         CatalogueError: ``root`` is not the data set.

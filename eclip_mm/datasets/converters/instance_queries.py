@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 
@@ -16,26 +17,25 @@ def write_instance_queries(
     min_products: int = 2,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> tuple[int, int]:
-    """One row per annotated photo; its text names every product in it.
+    """Write a row for each annotated photo; its text names every product in the photo.
 
-    The row's product_id is the picture's, ``{product_id}#{number}``; the text
-    joins the texts of the distinct products in the photo by commas, in the
-    order of their boxes. The boxes keep their product_ids: they are the labels
-    that ``ProductRetrieval(protocol='product1m')`` reads.
+    The product_id of the row is the image id, ``{product_id}#{number}``. The text joins the texts
+    of the distinct products in the photo by commas, in the order of their boxes. The boxes keep
+    their product_ids: they are the labels that ``ProductRetrieval(protocol='product1m')`` reads.
 
     Args:
-        catalogue: catalogue with boxes.
+        catalogue: Catalogue with boxes.
         target: ``.parquet`` to write.
-        texts_from: further catalogues that know the texts of products in the photos.
-        sources: only photos of these sources; None takes all.
-        min_products: photos of fewer different products are left out.
-        progress: wraps the row numbers.
+        texts_from: Further catalogues with the texts of products in the photos.
+        sources: Use only photos of these sources; None takes all.
+        min_products: Leave out photos with fewer different products.
+        progress: Wraps the row numbers.
 
     Returns:
-        Photos written, and photos left out for having too few products.
+        Number of photos written, and of photos that were left out as they show too few products.
 
     Raises:
-        CatalogueError: A box names a product whose text no catalogue knows, or no photo is left.
+        CatalogueError: A box names a product whose text is in no catalogue, or no photo is left.
     """
     rows = read_catalogue(catalogue)
     texts = {}
@@ -52,7 +52,7 @@ def write_instance_queries(
                 if len(products) < min_products:
                     left_out += 1
                     continue
-                name = f'{row["product_id"]}#{rows.image_number(index, number)}'
+                name = make_image_id(row['product_id'], rows.image_number(index, number))
                 for product_id in products:
                     if product_id not in texts:
                         raise CatalogueError(

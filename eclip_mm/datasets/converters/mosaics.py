@@ -1,4 +1,4 @@
-"""Photos of one product each, put together: grounding figures where nobody drew boxes."""
+"""Mosaics of photos of one product each: grounding figures without drawn boxes."""
 
 import io
 import random
@@ -25,29 +25,28 @@ def write_mosaics(
     quality: int = 90,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> tuple[int, list[str]]:
-    """One mosaic per photo: the photo in one cell, other products in the rest.
+    """Write a mosaic for each photo: the photo in one cell, other products in the others.
 
-    A cell is the middle square of a photo, scaled to ``cell_size``; its box
-    says which product it shows. The box is that of the whole photo: a map that
-    has its peak there has found the right photo, not the product in it. A guess
-    is right in one case of ``grid ** 2``.
+    A cell is the middle square of a photo, scaled to ``cell_size``; its box says which product it
+    shows. The box is that of the whole photo: a map with its peak there has found the right photo,
+    not the product in it. A guess is right in one of ``grid ** 2`` cases.
 
     Args:
-        catalogue: photos that show one product each; boxes that they have are not read.
-        target: ``.parquet`` to write, a row per product as in ``catalogue``.
-        sources: only photos of these sources; None takes all.
-        grid: cells per side.
-        cell_size: pixels per side of a cell.
-        seed: of the places and the other products; the same catalogue and seed give the same
+        catalogue: Catalogue of photos that show one product each; their boxes are not read.
+        target: ``.parquet`` to write, a row for each product as in ``catalogue``.
+        sources: Use only photos of these sources; None takes all.
+        grid: Cells per side.
+        cell_size: Pixels per side of a cell.
+        seed: Seed of the places and the other products; the same catalogue and seed give the same
             mosaics.
-        quality: of the JPEGs.
-        progress: wraps the row numbers.
+        quality: JPEG quality.
+        progress: Wraps the row numbers.
 
     Returns:
-        Mosaics written, and what could not be decoded.
+        Number of mosaics written, and a description of each photo that cannot be decoded.
 
     Raises:
-        CatalogueError: Fewer products with photos than cells.
+        CatalogueError: There are fewer products with photos than cells.
     """
     rows, problems = read_catalogue(catalogue), []
     cells: dict[int, list[Image.Image]] = {}

@@ -23,7 +23,7 @@ def shrink_picture(
     Args:
         image: ``path`` or ``bytes``, ``source`` and maybe ``boxes``.
         max_size: Longest side allowed. None keeps the size.
-        quality: JPEG quality of what is written anew.
+        quality: JPEG quality of a picture that is encoded again.
         crop: Keep only this part (xyxy in pixels of the picture as seen, EXIF orientation
             applied); boxes are dropped.
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: noun (also the category) -> where the brand mark sits, in the shape's own
-#: coordinates (u right, v down, the silhouette spans about [-1, 1]).
+#: Noun (also the category) -> place of the brand mark, in the shape's own coordinates (u right, v
+#: down; the silhouette spans about [-1, 1]).
 SHAPES = {
     'ball': (0.0, 0.0),
     'box': (0.0, 0.0),
@@ -22,7 +22,7 @@ SHAPES = {
     'tile': (0.0, 0.0),
 }
 
-#: the easiest to tell apart come first, here and among the shapes
+#: Those that differ most come first, here and among the shapes.
 COLOURS = {
     'red': (214, 40, 40),
     'yellow': (250, 215, 50),
@@ -69,15 +69,15 @@ _CLOSERS = (
 
 _SHAPE_NAMES = tuple(SHAPES)
 _COLOUR_NAMES = tuple(COLOURS)
-#: what may tell two products apart; shape and colour always do
+#: Attributes in which products may differ, besides shape and colour.
 OPTIONAL_ATTRIBUTES = ('pattern', 'mark')
 
 
 def _radix(attributes: tuple[str, ...], num_shapes: int, num_colours: int) -> tuple[int, ...]:
     """Mixed radix of an attribute combination.
 
-    Shape, colour, pattern with its second colour (plain has none), mark with
-    its colour (0 is no mark).
+    The digits are shape, colour, pattern with its second colour (plain has none), mark with its
+    colour (0 is no mark).
     """
     others = len(COLOURS) - 1
     return (
@@ -93,13 +93,13 @@ def num_combinations(
     num_shapes: int = len(SHAPES),
     num_colours: int = len(COLOURS),
 ) -> int:
-    """How many different products exist: with everything in use, 1.3 million."""
+    """Number of different products: 1.3 million with everything in use."""
     return math.prod(_radix(attributes, num_shapes, num_colours))
 
 
 @dataclass(frozen=True)
 class ProductSpec:
-    """One generated product: what it looks like and how its page is titled."""
+    """One generated product: its look and the title of its page."""
 
     product_id: str
     shape: str
@@ -131,11 +131,11 @@ def build_spec(
     """The product of one attribute combination.
 
     Args:
-        product_id: identity.
-        combination: index below :func:`num_combinations`.
-        rng: draws the filler words of the title.
-        attributes: optional attributes in use.
-        num_shapes, num_colours: how many of each, from the start of the lists.
+        product_id: Id of the product.
+        combination: Index below :func:`num_combinations`.
+        rng: Draws the filler words of the title.
+        attributes: Optional attributes in use.
+        num_shapes, num_colours: Number of each in use, from the start of the lists.
     """
     digits = []
     for base in _radix(attributes, num_shapes, num_colours):

@@ -1,7 +1,7 @@
 """The generated catalogue: products, splits and their pictures on disk.
 
-Everything follows from (seed, split, product, picture) alone: the number of
-workers and the machine do not matter.
+Everything follows from (seed, split, product, picture) alone: the number of workers and the
+machine do not matter.
 """
 
 import io
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 from eclip_mm.datasets.synthetic.attributes import (
     COLOURS,
     OPTIONAL_ATTRIBUTES,
@@ -39,22 +40,24 @@ class SyntheticCatalogueConfig:
     """What to generate.
 
     Attributes:
-        num_products: trained products, 64 to 1,000,000.
-        num_heldout_products: further products that no training picture shows.
-        merchant, comment, video: pictures of each source per product in ``train`` and
+        num_products: Number of trained products, 64 to 1,000,000.
+        num_heldout_products: Number of further products, which no training picture shows.
+        merchant, comment, video: Number of pictures of each source per product in ``train`` and
             ``products``.
-        heldout_photos: fresh ``comment`` and ``video`` pictures (alternating) per trained product
-            in ``photos``.
-        max_photo_products: at most so many trained products in ``photos``.
-        image_size: side of a picture in pixels.
+        heldout_photos: Number of new ``comment`` and ``video`` pictures (alternating) per trained
+            product in ``photos``.
+        max_photo_products: Largest number of trained products in ``photos``.
+        image_size: Side of a picture in pixels.
         image_format: ``png`` (the same pixels everywhere) or ``jpeg`` (about a third of the size).
-        attributes: what tells products apart besides shape and colour: ``pattern``, ``mark``.
-        num_shapes, num_colours: how many of each are in use, at most 12. All of them without
-            further attributes make 144 products.
-        num_others: fewest and most other products in a comment or video picture, at least 2.
-        object_scale: smallest and largest side of a product there, as a share of the picture's
-            side.
-        seed: everything follows from it.
+        attributes: Attributes in which products differ besides shape and colour: ``pattern``,
+            ``mark``.
+        num_shapes, num_colours: Number of each in use, at most 12. All of them without further
+            attributes make 144 products.
+        num_others: Smallest and largest number of other products in a comment or video picture, at
+            least 2.
+        object_scale: Smallest and largest side of a product in such a picture, as a fraction of
+            the picture's side.
+        seed: Seed that everything follows from.
     """
 
     num_products: int = 512
@@ -110,11 +113,11 @@ class SyntheticCatalogueConfig:
 
 @lru_cache(maxsize=2)
 def _combinations(config: SyntheticCatalogueConfig) -> np.ndarray:
-    """Distinct attribute combinations: trained products first, then held-out."""
+    """Distinct attribute combinations, those of trained products first."""
     rng = np.random.default_rng([config.seed, 7])
     total = config.num_products + config.num_heldout_products
-    # a random key per combination and a sort: unlike Generator.choice this
-    # uses nothing but raw draws, whose stream numpy keeps fixed
+    # A random key for each combination and a sort: unlike Generator.choice, this uses raw draws
+    # alone, whose stream numpy keeps fixed.
     keys = rng.random(num_combinations(*config._attribute_space))
     return np.argsort(keys, kind='stable')[:total]
 
@@ -143,10 +146,10 @@ def _split_plan(config, split):
 
 
 def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> dict:
-    """One catalogue row (schema of DESIGN section 2) with its pictures as bytes.
+    """One catalogue row with its pictures as bytes.
 
-    Training pictures and held-out photos show trained products only; those of
-    held-out products may show any product beside them.
+    Training pictures and held-out photos show trained products only; pictures of held-out products
+    may show any other product as well.
     """
     spec = product_spec(config, index)
     pool = config.num_products + (config.num_heldout_products if split == 'products' else 0)
@@ -178,10 +181,10 @@ def iter_rows(
     """Rows of a split in order.
 
     Args:
-        config: what to generate.
+        config: What to generate.
         split: ``train``, ``photos`` or ``products``.
-        pool: renders the rows; None for this process.
-        num_pending: chunks that may wait for the consumer, so that a large catalogue is never in
+        pool: Renders the rows; None for this process.
+        num_pending: Chunks that may wait for the consumer, so that a large catalogue is never in
             memory.
     """
     indices = _split_plan(config, split)[0]
@@ -208,22 +211,20 @@ def write_synthetic_catalogue(
     num_workers: int = 0,
     progress=lambda rows: rows,
 ) -> dict[str, Path]:
-    """Write ``train``, ``photos`` and ``products`` as Parquet; reuse what is there.
+    """Write ``train``, ``photos`` and ``products`` as Parquet; files that exist are kept.
 
     Args:
-        config: what to generate.
-        out_dir: folder; gets ``{split}.parquet`` and ``config.json``.
-        num_workers: rendering processes, 0 for this one.
-        progress: wraps the iterator of rows of each split, e.g. a progress bar.
+        config: What to generate.
+        out_dir: Folder for ``{split}.parquet`` and ``config.json``.
+        num_workers: Number of rendering processes, 0 for this one.
+        progress: Wraps the iterator of rows of each split, e.g. a progress bar.
 
     Returns:
-        Path of each split; without held-out products or photos that split is left out.
+        Path of each split; a split without products or photos is left out.
 
     Raises:
-        FileExistsError: the folder holds a catalogue of another config.
+        FileExistsError: The folder holds a catalogue of another config.
     """
-    from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
-
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     stamp, wanted = out_dir / 'config.json', json.dumps(vars(config), indent=2, sort_keys=True)
@@ -241,18 +242,16 @@ def write_synthetic_catalogue(
     missing = [split for split, path in paths.items() if not path.exists()]
     with _start_pool(num_workers if missing else 0) as pool:
         for split in missing:
-            part = paths[split].with_suffix('.part')
-            with ParquetCatalogueWriter(part) as writer:
+            with ParquetCatalogueWriter(paths[split]) as writer:
                 for row in progress(iter_rows(config, split, pool, 4 * num_workers)):
                     writer.write(row)
-            part.rename(paths[split])  # a split is there whole or not at all
     return paths
 
 
 def _start_pool(num_workers: int):
     if num_workers == 0:
         return nullcontext()
-    # an executor, not a Pool: where a worker cannot start or is killed it raises, a Pool hangs
+    # An executor raises if a worker cannot start or is killed; a Pool hangs.
     return ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context('spawn'),
@@ -261,7 +260,7 @@ def _start_pool(num_workers: int):
 
 
 def _end_with_parent() -> None:
-    """In a worker: end when the main process is gone, which a killed one cannot ask for."""
+    """In a worker: end with the main process, even if that is killed."""
 
     def wait():
         multiprocessing.parent_process().join()

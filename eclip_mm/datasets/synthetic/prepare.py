@@ -12,19 +12,19 @@ from eclip_mm.datasets.synthetic.generate import (
 
 
 def prepare_catalogue(cfg, num_workers: int = 2) -> dict[str, Path]:
-    """Generate the catalogue of a config where it is not there yet.
+    """Generate the catalogue of a config if it does not exist yet.
 
-    Beside the splits it gets ``queries.parquet``: the held-out photos as
-    queries for all the products in them (instance-level retrieval).
+    Besides the splits, ``queries.parquet`` is written: the held-out photos as queries for all the
+    products in them (instance-level retrieval).
 
     Args:
-        cfg: config with ``synthetic`` (:class:`SyntheticCatalogueConfig`'s arguments) and
+        cfg: Config with ``synthetic`` (the arguments of :class:`SyntheticCatalogueConfig`) and
             ``data_root``.
-        num_workers: rendering processes.
+        num_workers: Number of rendering processes.
 
     Returns:
-        Path of each split; none where the config has no ``synthetic``: its catalogue is the user's
-        own.
+        Path of each split; no paths if the config has no ``synthetic``, as its catalogue is the
+        user's own.
 
     Raises:
         FileExistsError: ``data_root`` holds a catalogue of another config.

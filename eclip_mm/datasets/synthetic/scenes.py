@@ -12,9 +12,9 @@ SOURCES = ('merchant', 'comment', 'video')
 
 _SUPERSAMPLE = 2
 _MARK_RADIUS = 0.3
-#: a product counts as visible, and gets a box, from this share of its pixels on
+#: A product counts as visible, and gets a box, if at least this fraction of its pixels shows.
 MIN_VISIBLE = 0.3
-#: the product that the picture belongs to shows at least this share
+#: At least this fraction of the product that the picture belongs to is visible.
 MIN_TARGET_VISIBLE = 0.6
 
 
@@ -28,7 +28,7 @@ class _Placed:
 
 
 def _render_product(canvas, owner, item: _Placed, index: int):
-    """Draw one product; ``owner`` (H, W) int keeps who is on top of each pixel."""
+    """Draw one product; ``owner`` (H, W) int says which product is on top at each pixel."""
     height, width = owner.shape
     cos, sin = polar(item.angle)
     reach = item.half * (abs(cos) + abs(sin))
@@ -52,7 +52,7 @@ def _render_product(canvas, owner, item: _Placed, index: int):
         mark = mark_mask(item.spec.mark, (u - mu) / _MARK_RADIUS, (v - mv) / _MARK_RADIUS)
         colour[mark] = COLOURS[item.spec.mark_colour]
 
-    # integer sums over the s x s samples of a pixel: exact, whatever the order
+    # integer sums over the s x s samples of a pixel are exact in any order
     def pool(array):
         h, w = y2 - y1, x2 - x1
         return array.reshape(h, _SUPERSAMPLE, w, _SUPERSAMPLE, -1).sum(axis=(1, 3))
@@ -84,7 +84,7 @@ def _background(rng, size, clean):
     elif kind == 2:  # floor tiles
         cells = np.floor(ramp * rng.integers(3, 8))
         canvas += ((cells[:, None] + cells[None, :]) % 2)[..., None] * 16
-    # bits and pieces that are no product: thin strips and grey rectangles
+    # clutter that is no product: thin strips and grey rectangles
     for _ in range(rng.integers(2, 7)):
         x, y = (rng.random(2) * size).astype(int)
         w, h = 1 + (rng.random(2) * size * 0.22).astype(int)
@@ -95,7 +95,7 @@ def _background(rng, size, clean):
 
 
 def _place(rng, size, specs, small, large):
-    """Non-crowded random places for products, drawn in random order."""
+    """Random places for products that are not too close together."""
     placed = []
     for spec in specs:
         best, best_gap = None, -1e9
@@ -106,7 +106,7 @@ def _place(rng, size, specs, small, large):
             item = _Placed(
                 spec, float(x), float(y), float(half), float((rng.random() - 0.5) * 1.4)
             )
-            # gap between the two circles, in units of their radii; negative overlaps
+            # gap between the two circles, in units of their radii; negative if they overlap
             gap = min(
                 (
                     max(abs(item.x - o.x), abs(item.y - o.y)) / (item.half + o.half) - 1
@@ -130,7 +130,7 @@ def _box_blur(canvas, passes):
 
 
 def _banner(rng, canvas, owner, index):
-    """A caption bar with blocks for letters, as shops lay over their videos."""
+    """A caption bar with blocks as letters, as shops put over their videos."""
     size = len(canvas)
     height = int(size * (0.08 + 0.08 * rng.random()))
     top = 0 if rng.random() < 0.5 else size - height
@@ -144,7 +144,7 @@ def _banner(rng, canvas, owner, index):
 
 
 def _draw(rng, target, others, source, size, scale):
-    """One attempt at a picture: uint8 canvas and the boxes of what is seen."""
+    """One attempt at a picture: uint8 canvas and the boxes of the visible products."""
     owner = np.full((size, size), -1, dtype=np.int64)
     canvas = _background(rng, size, clean=source == 'merchant')
     if source == 'merchant':
@@ -156,7 +156,7 @@ def _draw(rng, target, others, source, size, scale):
         placed = _place(rng, size, [specs[k] for k in rng.permutation(len(specs))], *scale)
     areas = [_render_product(canvas, owner, item, k) for k, item in enumerate(placed)]
 
-    if source == 'comment' and rng.random() < 0.4:  # a strap or a hand lies over the scene
+    if source == 'comment' and rng.random() < 0.4:  # a strap or a hand covers a part of the scene
         at, width = int(rng.random() * size), max(2, int(size * 0.06))
         strip = (slice(None), slice(at, at + width))
         if rng.random() < 0.5:
@@ -202,13 +202,13 @@ def render_picture(
     """A picture of ``target`` as ``source`` would take it.
 
     Args:
-        rng: every choice comes from it.
-        target: the product that the picture belongs to.
-        others: products that stand around it (not in merchant pictures).
-        source: one of :data:`SOURCES`.
-        size: side of the square picture in pixels.
-        object_scale: smallest and largest side of a product in a comment or video picture, as a
-            share of the picture's side.
+        rng: Source of every choice.
+        target: Product that the picture belongs to.
+        others: Products around it (not in merchant pictures).
+        source: One of :data:`SOURCES`.
+        size: Side of the square picture in pixels.
+        object_scale: Smallest and largest side of a product in a comment or video picture, as a
+            fraction of the picture's side.
 
     Returns:
         (size, size, 3) uint8 RGB pixels and the boxes ``{bbox, product_id}`` (xyxy pixels, exact

@@ -1,8 +1,8 @@
 """Silhouettes, patterns and brand marks as inequalities on coordinate grids.
 
-Only ``+ - * /``, comparisons and ``floor`` touch the pixels: they are exact
-in IEEE 754, so that a picture is the same on every machine. Trigonometry is
-done once per vertex in Python and rounded, see :func:`polar`.
+Only ``+ - * /``, comparisons and ``floor`` are applied to pixels: they are exact in IEEE 754, so
+that a picture is the same on every machine. Trigonometry is computed once per vertex in Python and
+rounded, see :func:`polar`.
 """
 
 import math
@@ -13,8 +13,7 @@ import numpy as np
 def polar(angle: float, radius: float = 1.0) -> tuple[float, float]:
     """(radius * cos, radius * sin) rounded to 6 decimals.
 
-    libm may differ by one unit in the last place between machines; the
-    rounding removes that.
+    libm may differ by one unit in the last place between machines; rounding removes that.
     """
     return round(radius * math.cos(angle), 6), round(radius * math.sin(angle), 6)
 

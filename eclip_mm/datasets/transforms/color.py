@@ -1,4 +1,4 @@
-"""Colour augmentation. Put it after cropping, where pictures are small."""
+"""Colour augmentation. It belongs after cropping, where pictures are small."""
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -11,15 +11,13 @@ from eclip_mm.registry import TRANSFORMS
 class ColorJitter:
     """Change brightness, contrast, saturation and hue of each picture.
 
-    A factor is drawn uniformly from [1 - v, 1 + v] for the first three and a
-    shift from [-v, v] for the hue; they are applied in random order.
+    A factor is drawn uniformly from [1 - v, 1 + v] for the first three, and a shift from [-v, v]
+    for the hue; they are applied in random order.
 
     Args:
-        brightness: In [0, 1].
-        contrast: In [0, 1].
-        saturation: In [0, 1].
-        hue: In [0, 0.5], as a share of the colour circle. Products are told apart by colour: keep
-            it small.
+        brightness, contrast, saturation: Strength v of each, in [0, 1].
+        hue: Strength v in [0, 0.5], as a fraction of the colour circle. Keep it small: products
+            differ by colour.
         prob: Probability that a picture is changed at all.
     """
 
@@ -73,7 +71,7 @@ _ENHANCERS = dict(
 
 
 def shift_hue(image: Image.Image, shift: float) -> Image.Image:
-    """Turn the hue of an RGB picture by a share of the colour circle."""
+    """Turn the hue of an RGB picture by a fraction of the colour circle."""
     hue, saturation, value = image.convert('HSV').split()
     step = round(shift * 256)
     hue = hue.point([(h + step) % 256 for h in range(256)])
@@ -82,7 +80,7 @@ def shift_hue(image: Image.Image, shift: float) -> Image.Image:
 
 @TRANSFORMS.register_module()
 class RandomGray:
-    """Take the colour out of each picture with a probability.
+    """Turn each picture grey with a probability.
 
     Args:
         prob: The probability.

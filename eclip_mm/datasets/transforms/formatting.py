@@ -1,4 +1,4 @@
-"""The end of every pipeline: tensors and a data sample."""
+"""The last transform of every pipeline: tensors and a data sample."""
 
 import numpy as np
 import torch
@@ -9,12 +9,11 @@ from eclip_mm.structures import ProductDataSample
 
 @TRANSFORMS.register_module()
 class PackProductInputs:
-    """Pack pictures and token ids to tensors, and the rest to a data sample.
+    """Pack pictures and token ids into tensors, and the rest into a data sample.
 
-    Gives ``inputs`` with ``images`` uint8 (V, 3, H, W) and ``input_ids`` long
-    (M,), and ``data_samples``, a ``ProductDataSample``. The boxes of the first
-    picture become ``gt_bboxes`` and ``object_bboxes`` where the dataset hands
-    out boxes (evaluation), and are left out otherwise.
+    The result has ``inputs`` with ``images`` uint8 (V, 3, H, W) and ``input_ids`` long (M,), and
+    ``data_samples``, a ``ProductDataSample``. If the dataset provides boxes (in evaluation), those
+    of the first picture become ``gt_bboxes`` and ``object_bboxes``.
     """
 
     def __call__(self, results: dict) -> dict:

@@ -1,7 +1,7 @@
 """Cropping, flipping and resizing; boxes follow the pictures.
 
-Every picture of a sample is transformed on its own. All random numbers come
-from ``results['rng']``.
+Every picture of a sample is transformed on its own. All random numbers come from
+``results['rng']``.
 """
 
 import math
@@ -55,8 +55,8 @@ class _Resizing:
             (self.width, self.height),
             _RESAMPLE[self.interpolation],
             box=region,
-            # Shrink by averaging first where there is much to shrink: faster,
-            # and no visible difference (PIL's own advice is 2 to 3).
+            # Much larger pictures are first shrunk by averaging: this is faster, without a visible
+            # difference (PIL recommends 2 to 3).
             reducing_gap=3.0,
         )
 
@@ -87,16 +87,15 @@ class Resize(_Resizing):
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(_Resizing):
-    """Cut a random region and resize it, with torchvision's way of drawing it.
+    """Cut out a random region, drawn as torchvision does, and resize it.
 
-    A share of the area and an aspect ratio (log-uniform) are drawn until the
-    region fits, ten times at most; then the largest central region of an
-    allowed ratio is taken. Boxes are clipped to the region and dropped when
-    nothing of them is left.
+    A fraction of the area and an aspect ratio (log-uniform) are drawn until the region fits, ten
+    times at most; then the largest central region of an allowed ratio is taken. Boxes are clipped
+    to the region and dropped if nothing of them is left.
 
     Args:
         size: Side in pixels, or (height, width).
-        scale: Bounds of the share of the area.
+        scale: Bounds of the area of the region, as a fraction of the picture's.
         ratio: Bounds of width / height of the region.
         interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
     """

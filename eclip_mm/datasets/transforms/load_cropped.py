@@ -10,9 +10,9 @@ from eclip_mm.datasets.transforms.geometry import RandomResizedCrop
 from eclip_mm.datasets.transforms.loading import LoadProductImages
 from eclip_mm.registry import TRANSFORMS
 
-# EXIF orientations from here on exchange width and height.
+# EXIF orientations from this one on exchange width and height.
 _FIRST_SIDEWAYS = 5
-# Those that torch has with the same filters as PIL, in vector instructions.
+# Interpolations that torch has with the same filters as PIL, in vector instructions.
 _TORCH_MODES = ('bilinear', 'bicubic')
 
 
@@ -20,26 +20,25 @@ _TORCH_MODES = ('bilinear', 'bicubic')
 class LoadCroppedImages(LoadProductImages):
     """``LoadProductImages`` and ``RandomResizedCrop`` in one, several times faster.
 
-    The region is drawn first, from the size in the header and with the random
-    numbers of the two. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size
-    where the region keeps ``size`` pixels, and resized by torch.
+    The region is drawn first, from the size in the header and with the random numbers that the two
+    transforms draw. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, as long as the region
+    keeps ``size`` pixels, and resized by torch.
 
-    The result is that of the two, but for this: the filter ends at the rim of
-    the region, as torchvision's does, and rounds a little differently. At scale
-    1/s the region begins and ends at whole pixels of the reduced picture, about
-    s/2 pixels of the stored one from where it was drawn, and the decoder has
-    averaged s x s pixels before the filter.
+    The result differs from that of the two transforms in these points: the filter ends at the edge
+    of the region, as in torchvision, and rounds a little differently. At scale 1/s the region
+    begins and ends at whole pixels of the reduced picture, up to about s/2 pixels of the stored
+    picture away from where it was drawn, and the decoder has averaged s x s pixels before the
+    filter.
 
-    ``images`` become uint8 arrays (height, width, 3), where torch has the
-    filter: PIL's pictures are slow to turn into arrays and back. The transforms
-    of this package take both.
+    ``images`` become uint8 arrays (height, width, 3) if torch has the filter, since converting PIL
+    images to arrays and back is slow. The transforms of this package take both.
 
     Args:
         size: Side in pixels, or (height, width).
-        scale: Bounds of the share of the area.
+        scale: Bounds of the area of the region, as a fraction of the picture's.
         ratio: Bounds of width / height of the region.
         interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'; the first and the last are
-            PIL's and slower.
+            done by PIL and are slower.
         max_pixels: As for ``LoadProductImages``.
 
     Raises:
@@ -89,8 +88,8 @@ def _reduced(
 ) -> tuple[int, int, int, int]:
     """A region in the nearest whole pixels of a picture reduced to ``size``.
 
-    A reduced pixel stands for ``factor`` x ``factor`` stored ones, the last one
-    of a row for fewer.
+    A reduced pixel stands for ``factor`` x ``factor`` stored ones, the last one of a row for
+    fewer.
     """
     x1, y1, x2, y2 = (round(value / factor) for value in region)
     x2, y2 = min(x2, size[0]), min(y2, size[1])
@@ -98,7 +97,7 @@ def _reduced(
 
 
 class _TorchCrop(RandomResizedCrop):
-    """Resizes with torch: PIL's filters in vector instructions."""
+    """Resizes with torch, which has PIL's filters in vector instructions."""
 
     def apply(self, results: dict, i: int, region: tuple[int, int, int, int]) -> None:
         self._resize(results, i, region)

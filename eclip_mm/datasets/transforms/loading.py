@@ -12,10 +12,10 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class ImageDecodeError(RuntimeError):
-    """A picture cannot be decoded; names its file, product and place in the row.
+    """A picture cannot be decoded; the message names its file, product and place in the row.
 
     Attributes:
-        image_index: Which of the sample's ``image_records`` it is.
+        image_index: Place of the picture in ``image_records`` of the sample.
     """
 
     def __init__(self, message: str, image_index: int = 0) -> None:
@@ -23,7 +23,7 @@ class ImageDecodeError(RuntimeError):
         self.image_index = image_index
 
     def __reduce__(self):
-        # So that the attribute survives the way out of a DataLoader worker.
+        # so that a DataLoader worker hands on the attribute as well
         return type(self), (str(self), self.image_index)
 
 
@@ -31,13 +31,11 @@ class ImageDecodeError(RuntimeError):
 class LoadProductImages:
     """Decode ``image_records`` to RGB pictures, with their boxes.
 
-    Transparent pictures are put on white. The EXIF orientation is applied, to
-    the boxes as well.
+    Transparent pictures are put on white. The EXIF orientation is applied to pictures and boxes.
 
-    Reads ``image_records``; adds ``images`` (list of V PIL RGB images),
-    ``boxes`` (list of V float32 arrays (K, 4), xyxy in pixels of the loaded
-    picture), ``box_product_ids`` (list of V lists of K str), ``ori_shape``
-    ((height, width) of the first picture as stored).
+    Reads ``image_records``; adds ``images`` (list of V PIL RGB images), ``boxes`` (list of V
+    float32 arrays (K, 4), xyxy in pixels of the loaded picture), ``box_product_ids`` (list of V
+    lists of K str), ``ori_shape`` ((height, width) of the first picture as stored).
 
     Args:
         draft_size: Let the JPEG decoder shrink a picture by 2, 4 or 8 as long as both sides stay
@@ -101,7 +99,7 @@ class LoadProductImages:
         return rgb, stored_size, xyxy
 
     def _draft(self, image: Image.Image, orientation: int, results: dict) -> None:
-        """Say at which scale a picture, of which the header is read, will be decoded."""
+        """Choose the scale at which a picture is decoded; only its header is read so far."""
         if self.draft_size is not None:
             image.draft('RGB', (self.draft_size, self.draft_size))
 
@@ -110,7 +108,7 @@ class LoadProductImages:
 
 
 def as_pil(image: Image.Image | np.ndarray) -> Image.Image:
-    """A picture that may be an array (``LoadCroppedImages``), as PIL's."""
+    """A picture as a PIL image; ``LoadCroppedImages`` makes arrays."""
     return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
 
@@ -137,7 +135,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             image = image.convert('RGBA')
             white = Image.new('RGBA', image.size, (255, 255, 255, 255))
             return Image.alpha_composite(white, image).convert('RGB')
-    if image.mode.startswith('I'):  # 16 bits a pixel, which PIL would clip at 255
+    if image.mode.startswith('I'):  # 16 bits per pixel, which PIL would clip at 255
         high = np.asarray(image).astype(np.int64)
         return Image.fromarray((high >> 8).clip(0, 255).astype(np.uint8)).convert('RGB')
     if image.mode == 'RGB':  # `convert` would copy it
@@ -159,7 +157,7 @@ _TRANSPOSITIONS = {
 
 
 def _orient_boxes(xyxy: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Boxes after the transposition of an EXIF orientation; sizes are before it."""
+    """Boxes after the transposition of an EXIF orientation; the sizes are those before it."""
     x1, y1, x2, y2 = xyxy.T
     left, right, top, bottom = width - x2, width - x1, height - y2, height - y1
     columns = {

@@ -11,14 +11,15 @@ class TokenizeText:
     Args:
         tokenizer: Config for :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a tokenizer
             that is ready.
-        max_length: Most tokens, [CLS] and [SEP] counted. Defaults to 55, the paper's.
+        max_length: Largest number of tokens, including [CLS] and [SEP]. Defaults to 55, as in the
+            paper.
     """
 
     def __init__(self, tokenizer, max_length: int = 55) -> None:
         if max_length < 3:
             raise ValueError(
-                f"TokenizeText: 'max_length' is {max_length}; give at least 3, "
-                'two of them are the special tokens'
+                f"TokenizeText: 'max_length' is {max_length}; give at least 3, since two tokens "
+                'are the special ones'
             )
         self.tokenizer = build_tokenizer(tokenizer)
         self.max_length = max_length
