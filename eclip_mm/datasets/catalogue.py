@@ -108,11 +108,9 @@ class Catalogue(Sequence):
             raise CatalogueError(f'{where}: {row}')
         validate_row(row, where)
         images = row['images']
-        kept = (
-            self._existing_images(images, file, where, strict)
-            if check_files
-            else list(range(len(images)))
-        )
+        kept = list(range(len(images)))
+        if check_files:
+            kept = self._existing_images(images, file, where, strict)
         checked = CheckedRow(row['product_id'], [images[i]['source'] for i in kept])
         return checked, kept if len(kept) < len(images) else None
 

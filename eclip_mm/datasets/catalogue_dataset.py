@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
 from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.picture_choice import check_sources
-from eclip_mm.datasets.samples import Attempts, ProductPictures, SampleBuilder
+from eclip_mm.datasets.samples import Attempts, SampleBuilder
 from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
@@ -21,7 +21,7 @@ class CatalogueDataset(Dataset):
     """Base of the datasets over a catalogue that is read at random.
 
     Subclasses say what their items are (:meth:`_index_items`) and which pictures one may be made
-    of (:meth:`_product`).
+    of (:meth:`_pictures`).
 
     Indices: item ``i`` is item ``i % len(self)`` of epoch ``i // len(self)``.
     :class:`ResumableSampler` counts on over epochs, so that a sample depends on (seed, epoch,
@@ -99,7 +99,8 @@ class CatalogueDataset(Dataset):
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         raise NotImplementedError
 
-    def _product(self, item: int) -> ProductPictures:
+    def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
+        """``pictures``, ``sources`` and ``load`` for :meth:`SampleBuilder.build`."""
         raise NotImplementedError
 
     @property
@@ -127,7 +128,7 @@ class CatalogueDataset(Dataset):
             attempts.key = (self.seed, epoch, item)
             try:
                 sample = self.builder.build(
-                    self._product(item), attempts, partial(self._note_bad_picture, item)
+                    *self._pictures(item), attempts, partial(self._note_bad_picture, item)
                 )
             except BrokenGroupError as error:
                 self._note_broken_group(item, error)

@@ -12,7 +12,7 @@ from eclip_mm.datasets.catalogue import Catalogue
 from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
 from eclip_mm.datasets.image_prompts import ImagePrompts, Prompt, choose_with_prompt
 from eclip_mm.datasets.picture_choice import check_choice, choose_all, choose_pictures
-from eclip_mm.datasets.samples import ProductPictures, SampleBuilder
+from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
@@ -99,12 +99,12 @@ class ProductDataset(CatalogueDataset):
                 level=logging.WARNING,
             )
 
-    def _product(self, item: int) -> ProductPictures:
+    def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         row = int(self._rows[item])
         start, end = self.catalogue.image_starts[row : row + 2]
         pictures = np.flatnonzero(self._used[start:end]).tolist()
         codes = self.catalogue.image_source_codes[start:end]
-        return ProductPictures(pictures, codes, partial(self._load, row, False))
+        return pictures, codes, partial(self._load, row, False)
 
 
 @DATASETS.register_module()
@@ -181,13 +181,13 @@ class ProductImageDataset(CatalogueDataset):
         self.full_init()
         return len(self._rows)
 
-    def _product(self, item: int) -> ProductPictures:
+    def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         row, image = int(self._rows[item]), int(self._images[item])
         load = partial(self._load, row, True)
         if self._prompts is None:
-            return ProductPictures([image], (), load)
+            return [image], (), load
         prompts = self._prompts.candidates(self.catalogue.product_ids[row], image)
-        return ProductPictures([image, *prompts], (), partial(self._prompts.load, load))
+        return [image, *prompts], (), partial(self._prompts.load, load)
 
     def _note_bad_picture(self, item: int, picture, error: ImageDecodeError) -> None:
         if isinstance(picture, Prompt) and not self.strict:

@@ -16,13 +16,13 @@ from eclip_mm.datasets.picture_choice import (
     choose_pictures,
     wanted_pictures,
 )
-from eclip_mm.datasets.samples import Attempts, ProductPictures, SampleBuilder, load_stored
+from eclip_mm.datasets.samples import Attempts, SampleBuilder, load_stored
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.stored_files import find_files
 from eclip_mm.datasets.stream_faults import StreamFaults
 from eclip_mm.datasets.stream_order import StreamOrder
-from eclip_mm.datasets.stream_window import StreamWindow, WindowRow, load_window
+from eclip_mm.datasets.stream_window import StreamWindow, load_window
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
 
@@ -130,18 +130,17 @@ class ProductStream(IterableDataset):
             self._warn_of_memory()
 
     def _warn_of_memory(self) -> None:
-        rows, num_bytes = self._groups.sizes, self._groups.num_bytes
+        num_bytes = self._groups.num_bytes
         # a window ends with the row group that reaches its size
-        window = self._window_rows * num_bytes.sum() / max(1, rows.sum()) + num_bytes.max(
-            initial=0
-        )
+        largest = num_bytes.max(initial=0)
+        window = self._window_rows * num_bytes.sum() / max(1, self._groups.num_rows) + largest
         windows = self.num_virtual_workers * self.num_shards // self.num_ranks
         held = 2 * min(windows * window, num_bytes.sum())
         if held > self.max_held:
             self.faults.warn(
                 f'the workers of a rank will hold up to {held / 2**30:.0f} GiB together: '
                 f'{windows} virtual workers with {self._window_rows} products each and a row '
-                f'group of up to {num_bytes.max() / 2**20:.0f} MiB, twice while they read ahead. '
+                f'group of up to {largest / 2**20:.0f} MiB, twice while they read ahead. '
                 'Lower shuffle_rows, num_virtual_workers or num_shards, or write smaller row '
                 'groups (tools/dataset_converters/jsonl_parquet.py SOURCE TARGET --group-mib 16)'
             )
@@ -149,7 +148,7 @@ class ProductStream(IterableDataset):
     def __len__(self) -> int:
         """Samples of this rank in an epoch; what fills no batch is left out."""
         self.full_init()
-        return int(self._groups.sizes.sum()) // self.num_ranks
+        return self._groups.num_rows // self.num_ranks
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration streams, from its beginning."""
@@ -174,7 +173,7 @@ class ProductStream(IterableDataset):
         """What the order of an epoch follows from, beside seed, epoch and global batch."""
         self.full_init()
         return dict(
-            rows=int(self._groups.sizes.sum()),
+            rows=self._groups.num_rows,
             row_groups=len(self._groups.sizes),
             files_checksum=self._groups.checksum,
             sources=self.sources and sorted(self.sources),
@@ -291,7 +290,11 @@ class ProductStream(IterableDataset):
             if found is not own:  # it may replace several, or be drawn itself
                 key = (*key, own.number)
             sample = self._builder.build(
-                self._product(found), Attempts(key), lambda _, error: note('pictures', error)
+                self._wanted(found.row),
+                [image['source'] for image in found.row['images']],
+                partial(load_stored, found.row, self._groups.file(found.group)),
+                Attempts(key),
+                lambda picture, error: note('pictures', error),
             )
             if sample is not None:
                 if found is not own:
@@ -310,8 +313,3 @@ class ProductStream(IterableDataset):
             'follow; see the faults reported before'
             f' (sources: {self.sources}, exclude_sources: {self.exclude_sources})'
         )
-
-    def _product(self, found: WindowRow) -> ProductPictures:
-        row, file = found.row, self._groups.file(found.group)
-        sources = [image['source'] for image in row['images']]
-        return ProductPictures(self._wanted(row), sources, partial(load_stored, row, file))

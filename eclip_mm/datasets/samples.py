@@ -1,7 +1,6 @@
 """From a product to a packed sample: the one path of map-style data, streams and embedding."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -11,22 +10,6 @@ from eclip_mm.datasets.storage.schema import set_fields
 from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
-
-
-@dataclass
-class ProductPictures:
-    """The pictures of a product, which a sample is made of.
-
-    Attributes:
-        pictures: Keys of the pictures that may be used.
-        sources: Source of each picture, by its key.
-        load: Takes the keys of chosen pictures and returns the row with these pictures, in this
-            order, as ``images``. Each has an ``image_id``.
-    """
-
-    pictures: Sequence
-    sources: Sequence
-    load: Callable[[Sequence], dict]
 
 
 class Attempts:
@@ -41,9 +24,7 @@ class Attempts:
     """
 
     def __init__(self, key: Sequence[int], limit: int | None = None) -> None:
-        self.key = key
-        self.number = 0
-        self.limit = limit
+        self.key, self.number, self.limit = key, 0, limit
         self.rng: np.random.Generator | None = None
 
     def __iter__(self) -> 'Attempts':
@@ -85,27 +66,32 @@ class SampleBuilder:
 
     def build(
         self,
-        product: ProductPictures,
+        pictures: Sequence,
+        sources: Sequence,
+        load: Callable[[Sequence], dict],
         attempts: Iterable[np.random.Generator],
         note: Callable[[object, ImageDecodeError], None],
     ) -> dict | None:
         """The sample of a product.
 
         Args:
-            product: What it is made of.
+            pictures: Keys of the pictures that may be used.
+            sources: Source of each picture, by its key.
+            load: Takes the keys of chosen pictures and returns the row with these pictures, in
+                this order, as ``images``. Each has an ``image_id``.
             attempts: A generator for each attempt.
             note: Called with the key of each picture that cannot be decoded, and the error.
 
         Returns:
-            What the pipeline returns; None where no picture can be decoded, or the attempts end.
+            What the pipeline returns; None if no picture can be decoded, or the attempts end.
         """
-        left = list(product.pictures)
+        left = list(pictures)
         for rng in attempts:
-            chosen = self.choose(left, product.sources, rng) if left else ()
+            chosen = self.choose(left, sources, rng) if left else ()
             if not chosen:
                 break
             try:
-                row = product.load(chosen)
+                row = load(chosen)
                 results = dict(
                     product_id=row['product_id'],
                     text=row['text'],
@@ -129,7 +115,7 @@ def load_stored(
     read_local: bool = True,
     faults: type[OSError] | tuple[type[OSError], ...] = OSError,
 ) -> dict:
-    """``ProductPictures.load`` of a row that is in memory.
+    """``load`` of :meth:`SampleBuilder.build` for a row that is in memory.
 
     Args:
         row: As it is stored.

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from eclip_mm.datasets.catalogue import open_file
 from eclip_mm.datasets.image_ids import image_number
 from eclip_mm.datasets.picture_choice import wanted_pictures
-from eclip_mm.datasets.samples import ProductPictures, SampleBuilder, load_stored
+from eclip_mm.datasets.samples import SampleBuilder, load_stored
 from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
 from eclip_mm.datasets.storage.stored_files import GONE, StoredFile
 from eclip_mm.embedding.row_ranges import RowRange
@@ -155,7 +155,9 @@ class ProductBlocks(IterableDataset):
         load = partial(load_stored, row, self.file, read_local=False, faults=GONE)
         faults = []
         packed = self._builder.build(
-            ProductPictures(pictures, (), load),
+            pictures,
+            (),
+            load,
             (np.random.default_rng(number) for _ in count()),
             lambda place, error: faults.append(Fault(number, str(error), product_id, place)),
         )

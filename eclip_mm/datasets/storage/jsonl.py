@@ -71,7 +71,7 @@ class JsonLinesFile:
         for row in rows:
             yield self.load(int(row), ()).get(name)
 
-    def divide(self, num_lines: int) -> tuple[int, list[tuple[int, int]]]:
+    def divide(self, num_lines: int) -> tuple[int, list[list[int]]]:
         """How many lines there are; where each part of ``num_lines`` begins and its rows.
 
         A part is found by the byte at which it begins; its rows are the lines that are not blank.
@@ -79,8 +79,8 @@ class JsonLinesFile:
         total, parts = 0, []
         for total, (begin, line) in enumerate(self._lines(), 1):
             if (total - 1) % num_lines == 0:
-                parts.append((begin, 0))
-            parts[-1] = (parts[-1][0], parts[-1][1] + bool(line.strip()))
+                parts.append([begin, 0])
+            parts[-1][1] += bool(line.strip())
         return total, parts
 
     def read_spans(

@@ -137,28 +137,18 @@ class ParquetCatalogueFile:
             else:
                 yield from (None for _ in wanted)
 
-    def divide(self, num_rows: int) -> tuple[int, list[tuple[int, int]]]:
-        """How many rows there are; where each part of ``num_rows`` begins and its rows.
-
-        A part of Parquet is found by its first row: the byte at which it begins is always 0.
-        """
+    def divide(self, num_rows: int) -> tuple[int, list[list[int]]]:
+        """As :meth:`JsonLinesFile.divide`; the first row suffices, so no byte is given but 0."""
         total = self.reader.num_rows
-        return total, [(0, min(num_rows, total - at)) for at in range(0, total, num_rows)]
+        return total, [[0, min(num_rows, total - at)] for at in range(0, total, num_rows)]
 
     def read_spans(
         self, spans: Iterable[tuple[int, int]], start: int = 0, offset: int = 0
     ) -> Iterator[list[tuple[int, dict | Exception]]]:
-        """Read rows from front to back, ``BATCH_ROWS`` of them in memory; nothing is checked.
+        """As :meth:`JsonLinesFile.read_spans`, without boxes; ``start`` and ``offset`` are unused.
 
-        A row group is decoded once, and up to the last row that is asked for.
-
-        Args:
-            spans: First row and the one after the last of each span, from 0 and ascending.
-            start, offset: Not needed here; see :meth:`JsonLinesFile.read_spans`.
-
-        Yields:
-            The rows of each span, without boxes: number from 1, and the row or the reason why it
-            cannot be read. There are none beyond the end of the file.
+        At most ``BATCH_ROWS`` rows are in memory. A row group is decoded once, and up to the last
+        row that is asked for.
 
         Raises:
             BrokenGroupError: The file system does not answer.

@@ -40,13 +40,14 @@ class RowGroupReader:
     pickled and used in forked workers; several threads may read where nothing is cached.
 
     Args:
-        files: The files in their order.
+        files: Files in their order.
         memory_map: Map local files to memory and keep them open.
         cache_bytes: Decoded row groups to keep, in bytes; one is kept in any case unless it is 0.
 
     Attributes:
         sizes: Rows of every group.
         num_bytes: Bytes of every group in memory.
+        num_rows: Rows of all files.
 
     Raises:
         CatalogueError: A file cannot be read, or is not a Parquet catalogue.
@@ -67,12 +68,11 @@ class RowGroupReader:
         self.memory_map = memory_map
         self.cache_bytes = cache_bytes
         self._forget()
-        with ThreadPoolExecutor(
-            8
-        ) as pool:  # reading the footer of a remote file is mostly waiting
+        with ThreadPoolExecutor(8) as pool:  # a footer of a remote file is mostly waiting
             found = list(pool.map(self._read_sizes, range(len(files))))
         self.sizes, self.num_bytes = np.concatenate(found).T
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)])
+        self.num_rows = int(self._starts[-1])
         self._first_group = np.concatenate([[0], np.cumsum([len(sizes) for sizes in found])])
 
     def _forget(self) -> None:
@@ -80,7 +80,7 @@ class RowGroupReader:
         self._footers: OrderedDict[int, pq.FileMetaData] = OrderedDict()
         self._cache: OrderedDict[tuple[int, bool], pa.Table] = OrderedDict()
         self._cached_bytes = 0
-        # a stream reads ahead in a thread, and rows that replace faulty ones in the main one
+        # a stream reads ahead in a thread while the main one may read rows to replace faulty ones
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
@@ -115,7 +115,7 @@ class RowGroupReader:
         """A file while it is read.
 
         Args:
-            index: Of the file.
+            index: Place of the file in ``files``.
             whole_groups: Fetch a group of a remote file in one request, and keep it meanwhile.
         """
         file = self.files[index]
@@ -149,13 +149,8 @@ class RowGroupReader:
                 self._footers.popitem(last=False)
 
     @property
-    def num_rows(self) -> int:
-        """Rows of all files."""
-        return int(self._starts[-1])
-
-    @property
     def checksum(self) -> str:
-        """Of the names of all files and the sizes of their groups; folders do not count."""
+        """Checksum of the names of all files, without folders, and of the sizes of groups."""
         names = '/'.join(posixpath.basename(file.path) for file in self.files)
         return f'{zlib.crc32(self.sizes.tobytes(), zlib.crc32(names.encode())):08x}'
 
