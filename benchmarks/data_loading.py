@@ -156,7 +156,8 @@ def ours(folder: Path, way: str) -> Callable[[], Iterator]:
     """Samples of our datasets in the order of the catalogue."""
     path = str(folder / 'ours.parquet')
     if way == 'stream':
-        stream = ProductStream(path, pipeline('cropped'), shuffle=False, num_lanes=1, batch_size=1)
+        options = dict(shuffle=False, num_virtual_workers=1, batch_size=1)
+        stream = ProductStream(path, pipeline('cropped'), **options)
         return lambda: iter(stream)
     dataset = ProductDataset(path, pipeline(way))
     return lambda: (dataset[i] for i in range(len(dataset)))

@@ -1,15 +1,16 @@
-"""Write the features of a catalogue to Parquet shards (docs/embedding.md has their columns).
+"""Write the features of a catalogue to Parquet shards (docs/embedding.md describes the columns).
 
     python tools/embed_catalog.py CONFIG CHECKPOINT my/catalogue.parquet my/features
 
-Interrupted, the same command goes on with the shards that are missing. On a cluster, through Ray
-Data (pip install -e '.[ray]'), with all paths seen by all machines:
+After an interruption, the same command continues with the shards that are missing. On a cluster,
+it runs through Ray Data (pip install -e '.[ray]') if all machines see all paths:
 
     python tools/embed_catalog.py CONFIG CHECKPOINT my/catalogue.parquet my/features \\
         --ray auto --models 32 --num-workers 8
 """
 
 import argparse
+import json
 
 from tqdm import tqdm
 
@@ -22,7 +23,11 @@ def parse_args():
     )
     parser.add_argument('config', help='config of the training, or one of configs/evaluation')
     parser.add_argument('checkpoint')
-    parser.add_argument('catalogue', nargs='+', help='files, or folders of .parquet files')
+    parser.add_argument(
+        'catalogue',
+        nargs='+',
+        help='files, folders of .parquet files, or patterns; paths, or addresses such as s3://...',
+    )
     parser.add_argument('out', help='folder of the shards')
     parser.add_argument('--features', nargs='+', choices=FEATURES, default=FEATURES)
     parser.add_argument(
@@ -30,25 +35,45 @@ def parse_args():
         nargs='+',
         choices=['product', 'picture'],
         default=['product'],
-        help='image and instance features of each product (the mean of its pictures), of each '
-        'picture, or both',
+        help='write image and instance features of each product (the mean of its pictures), of '
+        'each picture, or both',
     )
-    parser.add_argument('--sources', nargs='+', help='only pictures of these, such as merchant')
+    parser.add_argument(
+        '--sources', nargs='+', help='use only pictures of these sources, such as merchant'
+    )
     parser.add_argument('--rows-per-shard', type=int, default=EmbedOptions.rows_per_shard)
     parser.add_argument('--batch-size', type=int, default=EmbedOptions.batch_size)
     parser.add_argument('--num-workers', type=int, default=0, help='decoding processes per model')
-    parser.add_argument('--device', help='such as cuda or cpu; default: a GPU where there is one')
-    parser.add_argument('--amp', action='store_true', help='bf16 autocast')
+    parser.add_argument(
+        '--device', help='device of the model, such as cuda or cpu; default: a GPU if there is one'
+    )
+    parser.add_argument('--amp', action='store_true', help='compute in bf16 (autocast)')
+    parser.add_argument(
+        '--storage-options',
+        type=json_object,
+        metavar='JSON',
+        help='options of the file system of the catalogue, such as \'{"anon": true}\'',
+    )
     parser.add_argument(
         '--ray',
         nargs='?',
         const='local',
         metavar='ADDRESS',
-        help='through Ray Data: on the cluster at ADDRESS (auto: the one this machine is in), '
-        'without it on one started here',
+        help='run through Ray Data on the cluster at ADDRESS (auto: the one of this machine); '
+        'without ADDRESS, on a cluster started here',
     )
-    parser.add_argument('--models', type=int, default=1, help='workers with a model, with --ray')
+    parser.add_argument(
+        '--models', type=int, default=1, help='number of workers with a model, with --ray'
+    )
     return parser.parse_args()
+
+
+def json_object(text):
+    """A JSON object as a dict."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError('not an object')
+    return value
 
 
 def main():
@@ -63,7 +88,7 @@ def main():
     summary = embed_catalogue(EmbedOptions(**args), run, show_progress)
     print(', '.join(f'{value} {key.replace("_", " ")}' for key, value in summary.items()))
     if summary['skipped'] or summary['skipped_pictures']:
-        print(f'what was skipped, and why: {args["out"]}/_skipped-*.jsonl')
+        print(f'{args["out"]}/_skipped-*.jsonl names what was skipped, and why')
 
 
 def show_progress(counts, total, done):

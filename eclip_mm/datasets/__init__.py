@@ -1,11 +1,12 @@
 """Catalogues, datasets, transforms, tokenizers and samplers."""
 
-from eclip_mm.datasets.catalogue import Catalogue, CatalogueReport, read_catalogue
+from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
 from eclip_mm.datasets.checkpoint_tokenizer import CheckpointTokenizer
 from eclip_mm.datasets.collate import collate_products
 from eclip_mm.datasets.product_dataset import ProductDataset, ProductImageDataset
 from eclip_mm.datasets.product_stream import ProductStream
 from eclip_mm.datasets.samplers import ResumableSampler
+from eclip_mm.datasets.storage.report import CatalogueReport
 from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
 from eclip_mm.datasets.tokenizers import AutoTokenizer, CatalogueWordPiece, build_tokenizer

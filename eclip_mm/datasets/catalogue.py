@@ -4,13 +4,14 @@ A row is the dict ``{product_id: str, text: str, category: str | None, images:
 [{path: str or bytes: bytes, source: str, boxes: optional [{bbox: [x1, y1, x2,
 y2], product_id: str}]}]}``; boxes are xyxy in pixels of the stored picture.
 
-- JSON Lines (``.jsonl``, ``.json``): one row a line, ``path`` relative to the
-  file. Written by hand.
-- Parquet (``.parquet``, or a folder of ``.parquet`` shards): the same nested
-  columns, pictures usually as ``bytes``. Any size.
+- JSON Lines (``.jsonl``, ``.json``), for catalogues that are written by hand: one row a line,
+  ``path`` relative to the file.
+- Parquet (``.parquet``, or a folder of ``.parquet`` files), for catalogues of any size: the same
+  nested columns, pictures usually as ``bytes``.
 """
 
 import os
+import posixpath
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,67 +19,62 @@ from pathlib import Path
 import numpy as np
 
 from eclip_mm.datasets.storage.jsonl import JsonLinesFile
-from eclip_mm.datasets.storage.parquet_reader import ParquetShard
+from eclip_mm.datasets.storage.parquet_file import ParquetCatalogueFile
 from eclip_mm.datasets.storage.report import CatalogueReport
 from eclip_mm.datasets.storage.schema import CatalogueError, CheckedRow, validate_row
-from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
-
-__all__ = [
-    'Catalogue',
-    'CatalogueReport',
-    'ParquetCatalogueWriter',
-    'read_catalogue',
-    'write_jsonl',
-]
+from eclip_mm.datasets.storage.stored_files import StoredFile, find_files
 
 JSONL_SUFFIXES = ('.jsonl', '.json')
 PARQUET_SUFFIX = '.parquet'
+
+CatalogueFile = JsonLinesFile | ParquetCatalogueFile
 
 
 class Catalogue(Sequence):
     """The usable rows of one or several catalogue files; see :func:`read_catalogue`.
 
-    Rows are decoded when asked for: in memory are only the ids, the place of
-    each row and the source of each picture. An instance may be pickled and
-    used in forked or spawned workers.
+    Rows are decoded when they are asked for: only the ids, the place of each row and the source of
+    each picture are in memory. An instance may be pickled and used in forked or spawned workers.
 
     Args:
-        shards: Opened carriers, one per file.
+        files: Its files, opened.
         strict: Raise at the first problem.
         check_files: Leave out pictures whose file does not exist.
     """
 
-    def __init__(self, shards: list, strict: bool = False, check_files: bool = True) -> None:
+    def __init__(
+        self, files: list[CatalogueFile], strict: bool = False, check_files: bool = True
+    ) -> None:
         self.report = CatalogueReport()
         self.product_ids: list[str] = []
         self.source_names: list[str] = []
-        self._shards = shards
-        # Flat typed arrays, not lists of tuples: a million products stay small,
-        # and forked workers do not copy them by touching reference counts.
-        self._shard_of, self._row_of = array('i'), array('q')
+        self._files = files
+        # Flat typed arrays, not lists of tuples: a million products stay small, and forked workers
+        # do not copy them by touching reference counts.
+        self._file_of, self._row_of = array('i'), array('q')
         self._image_start, self._image_source = array('q', [0]), array('h')
         self._kept_images: dict[int, list[int]] = {}
         self._scan(strict, check_files)
-        self._shard_of, self._row_of, self._image_start, self._image_source = (
+        self._file_of, self._row_of, self._image_start, self._image_source = (
             np.asarray(a)
-            for a in (self._shard_of, self._row_of, self._image_start, self._image_source)
+            for a in (self._file_of, self._row_of, self._image_start, self._image_source)
         )
 
     def _scan(self, strict: bool, check_files: bool) -> None:
         seen: dict[str, int] = {}
         codes: dict[str, int] = {}
-        for shard_index, shard in enumerate(self._shards):
-            for row_index, number, row in shard.scan():
+        for file_index, opened in enumerate(self._files):
+            for row_index, number, row in opened.scan():
                 self.report.num_rows += 1
                 kept = None
                 try:
                     if not isinstance(row, CheckedRow):
-                        where = f'{shard.path}, row {number}'
-                        row, kept = self._check(row, shard, where, strict, check_files)
+                        where = f'{opened.file}, row {number}'
+                        row, kept = self._check(row, opened.file, where, strict, check_files)
                     if row.product_id in seen:
-                        first = self._shards[self._shard_of[seen[row.product_id]]].path
+                        first = self._files[self._file_of[seen[row.product_id]]].file
                         raise CatalogueError(
-                            f"{shard.path}, row {number}: field 'product_id' {row.product_id!r} "
+                            f"{opened.file}, row {number}: field 'product_id' {row.product_id!r} "
                             f'was already used in {first}; ids are unique: put all pictures of '
                             'a product in one row'
                         )
@@ -91,7 +87,7 @@ class Catalogue(Sequence):
                 index = len(self.product_ids)
                 seen[row.product_id] = index
                 self.product_ids.append(row.product_id)
-                self._shard_of.append(shard_index)
+                self._file_of.append(file_index)
                 self._row_of.append(row_index)
                 if kept is not None:
                     self._kept_images[index] = kept
@@ -101,35 +97,35 @@ class Catalogue(Sequence):
         self.source_names = list(codes)
         self.report.num_used = len(self.product_ids)
         if not self.product_ids:
-            names = ', '.join(str(shard.path) for shard in self._shards[:3])
+            names = ', '.join(str(opened.file) for opened in self._files[:3])
             raise CatalogueError(f'{names}: no row can be used\n{self.report}')
 
     def _check(
-        self, row: dict | Exception, shard, where: str, strict: bool, check_files: bool
+        self, row: dict | Exception, file: StoredFile, where: str, strict: bool, check_files: bool
     ) -> tuple[CheckedRow, list[int] | None]:
-        """Validate a row; also the pictures to keep, None for all."""
+        """The checked row, and the pictures to keep; None for all."""
         if isinstance(row, Exception):
             raise CatalogueError(f'{where}: {row}')
         validate_row(row, where)
         images = row['images']
-        kept = (
-            self._existing_images(images, shard, where, strict)
-            if check_files
-            else list(range(len(images)))
-        )
+        kept = list(range(len(images)))
+        if check_files:
+            kept = self._existing_images(images, file, where, strict)
         checked = CheckedRow(row['product_id'], [images[i]['source'] for i in kept])
         return checked, kept if len(kept) < len(images) else None
 
-    def _existing_images(self, images: list, shard, where: str, strict: bool) -> list[int]:
+    def _existing_images(
+        self, images: list, file: StoredFile, where: str, strict: bool
+    ) -> list[int]:
         kept, missing = [], []
         for i, image in enumerate(images):
             path = image.get('path')
-            if path is None or os.path.exists(shard.folder / path):
+            if path is None or os.path.exists(file.beside(path)):
                 kept.append(i)
             else:
                 missing.append(
                     f"{where}: field 'images[{i}].path': there is no file "
-                    f"'{shard.folder / path}'; paths are relative to the catalogue file"
+                    f"'{file.beside(path)}'; paths are relative to the catalogue file"
                 )
         if missing and (strict or not kept):
             raise CatalogueError(missing[0])
@@ -149,27 +145,26 @@ class Catalogue(Sequence):
 
         Args:
             index: Which of the usable rows.
-            images: Which of its usable pictures to
-                hand out, in this order. Defaults to all.
+            images: Which of its usable pictures to return, in this order. Defaults to all.
             boxes: Read the boxes; without them it is faster.
 
         Returns:
-            The row. Image paths are absolute; of ``path``, ``bytes`` and
-            ``boxes`` an image has only those that are set.
+            The row. Image paths are absolute; an image has only those of ``path``, ``bytes`` and
+            ``boxes`` that are set.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f'row {index} of a catalogue of {len(self)}')
         index %= len(self)
         if images is None:
             images = range(self.num_images(index))
-        shard = self._shards[self._shard_of[index]]
-        row = shard.load(
+        opened = self._files[self._file_of[index]]
+        row = opened.load(
             int(self._row_of[index]), [self.image_number(index, i) for i in images], boxes
         )
         row.setdefault('category', None)
         for image in row['images']:
             if 'path' in image:
-                image['path'] = str(shard.folder / image['path'])
+                image['path'] = opened.file.beside(image['path'])
         return row
 
     @property
@@ -205,9 +200,9 @@ class Catalogue(Sequence):
         return self._column('category')
 
     def _column(self, name: str) -> Iterator:
-        for shard_index, shard in enumerate(self._shards):
-            rows = self._row_of[self._shard_of == shard_index]
-            yield from shard.column(name, rows)
+        for file_index, opened in enumerate(self._files):
+            rows = self._row_of[self._file_of == file_index]
+            yield from opened.column(name, rows)
 
 
 def read_catalogue(
@@ -216,48 +211,55 @@ def read_catalogue(
     """Open a catalogue and check every row of it.
 
     Args:
-        path: A ``.jsonl``/``.json`` file, a
-            ``.parquet`` file, a folder of ``.parquet`` shards, or several.
-        strict: Raise at the first row that cannot be used. Otherwise it
-            is skipped, counted and named in ``Catalogue.report``.
-        check_files: Check that picture files exist. Switch off where
-            that is slow (a remote file system).
+        path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` files, a
+            pattern with ``*``, or several of these.
+        strict: Raise at the first row that cannot be used. Otherwise such rows are skipped,
+            counted and named in ``Catalogue.report``.
+        check_files: Check that picture files exist. Switch it off where that is slow (a network
+            file system).
 
     Returns:
         The usable rows.
 
     Raises:
-        CatalogueError: A file does not exist or is not a catalogue, no row can
-            be used, or ``strict`` and one cannot.
+        CatalogueError: A file does not exist, is not local or is not a catalogue; no row can be
+            used; with ``strict``, also if one row cannot.
     """
-    paths = [path] if isinstance(path, (str, Path)) else list(path)
-    shards = [shard for p in paths for shard in open_carriers(Path(p))]
-    if not shards:
-        raise CatalogueError('no catalogue was given; give at least one path')
-    return Catalogue(shards, strict=strict, check_files=check_files)
+    files = find_files(path)
+    for file in files:
+        if not file.is_local:
+            raise CatalogueError(
+                f'{file}: a catalogue that is read at random lies on a local file system; use '
+                'ProductStream, which reads any, or copy the file'
+            )
+    return Catalogue(open_files(files), strict=strict, check_files=check_files)
 
 
-def open_carriers(path: Path) -> list[JsonLinesFile | ParquetShard]:
-    """The files of a catalogue in their order, opened and not yet read.
+def open_files(files: Sequence[StoredFile]) -> list[CatalogueFile]:
+    """Open the files of a catalogue, and warn of those with large row groups.
 
     Raises:
-        CatalogueError: There is no such file, or it is not a catalogue.
+        CatalogueError: A file is not a catalogue.
     """
-    if path.is_dir():
-        files = sorted(path.glob(f'*{PARQUET_SUFFIX}'))
-        if not files:
-            raise CatalogueError(f'{path}: the folder holds no {PARQUET_SUFFIX} file')
-        return [ParquetShard(file) for file in files]
-    if not path.is_file():
-        raise CatalogueError(
-            f'{path}: there is no such catalogue; check the path, or make one '
-            'with the programs in tools/dataset_converters'
-        )
-    if path.suffix in JSONL_SUFFIXES:
-        return [JsonLinesFile(path)]
-    if path.suffix == PARQUET_SUFFIX:
-        return [ParquetShard(path)]
+    opened = [open_file(file) for file in files]
+    for file in opened:
+        if isinstance(file, ParquetCatalogueFile):
+            file.warn_if_coarse()
+    return opened
+
+
+def open_file(file: StoredFile) -> CatalogueFile:
+    """Open a file of a catalogue, whose suffix says of which kind it is.
+
+    Raises:
+        CatalogueError: It is not a catalogue.
+    """
+    suffix = posixpath.splitext(file.path)[1]
+    if suffix in JSONL_SUFFIXES:
+        return JsonLinesFile(file)
+    if suffix == PARQUET_SUFFIX:
+        return ParquetCatalogueFile(file)
     raise CatalogueError(
-        f'{path}: the suffix {path.suffix!r} is not one of a catalogue; '
+        f'{file}: the suffix {suffix!r} is not one of a catalogue; '
         f'use {", ".join(JSONL_SUFFIXES)} or {PARQUET_SUFFIX}'
     )

@@ -1,52 +1,41 @@
-"""What the datasets over a catalogue share."""
+"""The common part of the datasets over a catalogue."""
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
+from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.picture_choice import check_sources
+from eclip_mm.datasets.samples import Attempts, SampleBuilder
 from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
-from eclip_mm.registry import TRANSFORMS
-
-
-def build_pipeline(pipeline: Sequence[dict | Callable] | Callable) -> Callable:
-    """Build transforms from configs, looking them up in our registry first.
-
-    Args:
-        pipeline: Configs of TRANSFORMS
-            and callables, or a pipeline that is ready.
-    """
-    if callable(pipeline):
-        return pipeline
-    return Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline])
 
 
 class CatalogueDataset(Dataset):
-    """Base of the datasets: lazy reading, filtering by source, bad pictures.
+    """Base of the datasets over a catalogue that is read at random.
 
-    Subclasses say what their items are (:meth:`_index_items`) and make the
-    ``results`` dict of one (:meth:`_prepare`).
+    Subclasses say what their items are (:meth:`_index_items`) and which pictures one may be made
+    of (:meth:`_pictures`).
 
     Indices: item ``i`` is item ``i % len(self)`` of epoch ``i // len(self)``.
-    :class:`ResumableSampler` counts on, so that a sample depends on (seed,
-    epoch, index) alone, and never on the worker or on what was drawn before.
+    :class:`ResumableSampler` counts on over epochs, so that a sample depends on (seed, epoch,
+    index) alone, and never on the worker or on what was drawn before.
     """
 
-    # Give up after this many items in a row without one readable picture: the
-    # folder of pictures is gone, and trying a million of them helps nobody.
-    max_fallbacks = 100
+    # Give up after so many attempts without one readable picture: the folder of pictures is gone,
+    # and trying a million of them helps nobody.
+    max_attempts = 100
 
     def __init__(
         self,
         catalogue,
-        pipeline,
+        builder: SampleBuilder,
         seed: int,
         strict: bool,
         sources: Sequence[str] | None,
@@ -54,7 +43,7 @@ class CatalogueDataset(Dataset):
     ) -> None:
         check_sources(type(self).__name__, sources, exclude_sources)
         self.catalogue_path = catalogue
-        self.pipeline = build_pipeline(pipeline)
+        self.builder = builder
         self.seed = seed
         self.strict = strict
         self.sources = sources
@@ -85,14 +74,12 @@ class CatalogueDataset(Dataset):
         if not isinstance(catalogue, Catalogue):
             catalogue = read_catalogue(catalogue, strict=self.strict)
         if catalogue.report:
-            print_log(
-                f'{self._name()}: {catalogue.report}', logger='current', level=logging.WARNING
-            )
+            self._warn(str(catalogue.report))
         used = self._used_images(catalogue)
         self._catalogue = catalogue
         self._index_items(catalogue, used)
-        # One bit a picture, in memory that workers share: each bad picture is
-        # logged once, whichever worker meets it and however often.
+        # One bit for each picture, in memory that workers share: each bad picture is logged once,
+        # even if several workers meet it several times.
         self._bad_images = torch.zeros(len(catalogue), dtype=torch.int64).share_memory_()
 
     def _used_images(self, catalogue: Catalogue) -> np.ndarray:
@@ -112,8 +99,14 @@ class CatalogueDataset(Dataset):
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         raise NotImplementedError
 
-    def _prepare(self, index: int, rng: np.random.Generator, bad: set) -> dict | None:
+    def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
+        """``pictures``, ``sources`` and ``load`` for :meth:`SampleBuilder.build`."""
         raise NotImplementedError
+
+    @property
+    def pipeline(self) -> Callable:
+        """The transforms."""
+        return self.builder.pipeline
 
     def _name(self) -> str:
         return f'{type(self).__name__}({self.catalogue_path})'
@@ -125,87 +118,57 @@ class CatalogueDataset(Dataset):
             index: ``epoch * len(self) + item``.
 
         Raises:
-            ImageDecodeError: A picture cannot be decoded and ``strict``, or no
-                picture of many items in a row can.
+            ImageDecodeError: A picture cannot be decoded and ``strict``, or no picture of many
+                items in a row can.
             BrokenGroupError: A row group cannot be read and ``strict``.
         """
         epoch, item = divmod(int(index), len(self))
-        bad: set[int] = set()
-        for attempt in range(self.max_fallbacks):
-            rng = np.random.default_rng((self.seed, epoch, item, attempt))
+        attempts = Attempts((self.seed, epoch, item), self.max_attempts)
+        while attempts.number < self.max_attempts:
+            attempts.key = (self.seed, epoch, item)
             try:
-                results = self._prepare(item, rng, bad)
+                sample = self.builder.build(
+                    *self._pictures(item), attempts, partial(self._note_bad_picture, item)
+                )
             except BrokenGroupError as error:
-                if self.strict:
-                    raise
                 self._note_broken_group(item, error)
                 # not the next item, which is of the same group
-                item, bad = int(rng.integers(len(self))), set()
+                item = int(attempts.rng.integers(len(self)))
                 continue
-            if results is None:  # every picture of it is bad: the next item stands in
-                item, bad = (item + 1) % len(self), set()
-                continue
-            try:
-                return self.pipeline(results)
-            except ImageDecodeError as error:
-                if self.strict:
-                    raise
-                bad.add(self._note_bad_image(results, error))
+            if sample is not None:
+                return sample
+            item = (item + 1) % len(self)  # the next item replaces one without a readable picture
         raise ImageDecodeError(
-            f'{self._name()}: no readable picture in {self.max_fallbacks} attempts, the last at '
+            f'{self._name()}: no readable picture in {self.max_attempts} attempts, the last near '
             f'item {item}; check that the pictures are where the catalogue says'
         )
 
     def _note_broken_group(self, item: int, error: BrokenGroupError) -> None:
+        if self.strict:
+            raise error
         row = int(self._rows[item])
-        if not int(self._bad_images[row]):  # told once a row, and counted
+        if not int(self._bad_images[row]):  # logged once a row, and counted
             self._bad_images[row] = 1
-            print_log(
-                f'{self._name()}: {error}; another product stands in for '
-                f'{self.catalogue.product_ids[row]!r}',
-                logger='current',
-                level=logging.WARNING,
-            )
+            self._warn(f'{error}; another product replaces {self.catalogue.product_ids[row]!r}')
 
-    def _note_bad_image(self, results: dict, error: ImageDecodeError) -> int:
-        record = results['image_records'][error.image_index]
-        row, number = results['row_index'], int(record['image_id'].rpartition('#')[2])
-        bit = 1 << min(number, 62)
+    def _note_bad_picture(self, item: int, picture, error: ImageDecodeError) -> None:
+        if self.strict:
+            raise error
+        row = int(self._rows[item])
+        bit = 1 << min(self.catalogue.image_number(row, picture), 62)
         if not int(self._bad_images[row]) & bit:
             self._bad_images[row] |= bit
-            print_log(
-                f'{self._name()}: {error}; another picture stands in for it',
-                logger='current',
-                level=logging.WARNING,
-            )
-        return results['image_indices'][error.image_index]
+            self._warn(f'{error}; another picture replaces it')
 
-    def _results(
-        self,
-        row_index: int,
-        image_indices: Sequence[int],
-        with_boxes: bool,
-        rng: np.random.Generator,
-        split: str,
-    ) -> dict:
-        """Start the ``results`` dict that the pipeline works on."""
-        distinct = sorted(set(image_indices))
-        row = self.catalogue.load(row_index, distinct, boxes=with_boxes)
-        records = []
-        for i in image_indices:
-            record = dict(row['images'][distinct.index(i)])
+    def _warn(self, message: str) -> None:
+        print_log(f'{self._name()}: {message}', logger='current', level=logging.WARNING)
+
+    def _load(self, row_index: int, boxes: bool, chosen: Sequence[int]) -> dict:
+        """A row of the catalogue with the chosen of its usable pictures."""
+        row = self.catalogue.load(row_index, chosen, boxes)
+        for image, i in zip(row['images'], chosen, strict=True):
             number = self.catalogue.image_number(row_index, i)
-            record['image_id'] = f'{row["product_id"]}#{number}'
-            if with_boxes:
-                record.setdefault('boxes', [])
-            records.append(record)
-        return dict(
-            product_id=row['product_id'],
-            text=row['text'],
-            category=row['category'],
-            split=split,
-            image_records=records,
-            rng=rng,
-            row_index=row_index,
-            image_indices=list(image_indices),
-        )
+            image['image_id'] = make_image_id(row['product_id'], number)
+            if boxes:
+                image.setdefault('boxes', [])
+        return row

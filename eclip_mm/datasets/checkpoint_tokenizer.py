@@ -1,4 +1,4 @@
-"""The tokenizer in a checkpoint: written with it, read back, compared with a config's."""
+"""The tokenizer in a checkpoint: storing it, reading it, comparing it with that of a config."""
 
 from eclip_mm.checkpoint.metadata import find_tokenizers, read_meta
 from eclip_mm.datasets.tokenizers import JsonTokenizer, build_tokenizer, vocabulary_fingerprint
@@ -6,13 +6,12 @@ from eclip_mm.registry import TASK_UTILS
 
 
 def tokenizer_state(cfg: dict) -> dict | None:
-    """The tokenizer of a training's config as plain data.
+    """The tokenizer of a training config as plain data.
 
     Returns:
-        ``fingerprint`` of the vocabulary, ``pad_token_id``, and ``json``,
-        all of it; None in the place of ``json`` for a tokenizer in Python.
-        None for a config without a tokenizer, with several, or with one that
-        does not tell its vocabulary.
+        ``fingerprint`` of the vocabulary, ``pad_token_id``, and ``json``, the whole tokenizer;
+        ``json`` is None for a tokenizer in Python. None for a config without a tokenizer, with
+        several, or with one that does not reveal its vocabulary.
     """
     built = {id(t): t for t in map(build_tokenizer, _configs(cfg.get('train_dataloader')))}
     if len(built) != 1:
@@ -33,7 +32,7 @@ def check_tokenizer(cfg, meta: dict) -> None:
     """Compare the tokenizers of a config with that of a checkpoint.
 
     Raises:
-        ValueError: Another vocabulary: every token id would mean another word.
+        ValueError: The vocabularies differ: every token id would mean another word.
     """
     saved = meta.get('tokenizer')
     for config in _configs(cfg) if saved else ():
@@ -52,10 +51,10 @@ class CheckpointTokenizer(JsonTokenizer):
     """The tokenizer that a checkpoint was trained with; its catalogue is not needed.
 
     Args:
-        checkpoint: file.
+        checkpoint: Path of the checkpoint.
 
     Raises:
-        ValueError: The checkpoint holds none.
+        ValueError: The checkpoint holds no tokenizer.
     """
 
     def __init__(self, checkpoint: str) -> None:

@@ -8,22 +8,22 @@ from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from eclip_mm.registry import FUNCTIONS
 
 
-# mmengine's Runner asks its root registry for the collate function, without
-# regard to the default scope: it has to be known there as well.
+# mmengine's Runner searches its root registry for the collate function, regardless of the default
+# scope: it must be registered there as well.
 @MMENGINE_FUNCTIONS.register_module()
 @FUNCTIONS.register_module()
 def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
     """Collate the output of ``PackProductInputs``.
 
     Args:
-        samples: B samples, each ``inputs`` (``images`` uint8
-            (V, 3, H, W), ``input_ids`` long (M_b,)) and ``data_samples``.
-        pad_token_id: What fills short texts. Defaults to 0, BERT's.
+        samples: B samples, each ``inputs`` (``images`` uint8 (V, 3, H, W), ``input_ids`` long
+            (M_b,)) and ``data_samples``.
+        pad_token_id: Id that fills short texts. Defaults to 0, the id of BERT.
 
     Returns:
-        ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids``
-        long (B, M) padded to the longest text, ``attention_mask`` long (B, M),
-        1 at real tokens; ``data_samples``, a list of B.
+        ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids`` long (B, M) padded to the
+        longest text, ``attention_mask`` long (B, M), 1 at real tokens; ``data_samples``, a list of
+        B.
 
     Raises:
         ValueError: The pictures differ in number or size.

@@ -1,6 +1,6 @@
 """COCO boxes of products for mmdet: classes from the file, faults named and counted.
 
-Imports mmdet; a config asks for it with
+This module imports mmdet; a config imports it with
 ``custom_imports = dict(imports=['eclip_mm.datasets.detection'])``.
 """
 
@@ -19,18 +19,17 @@ from eclip_mm.registry import DATASETS
 class CocoProducts(CocoDataset):
     """mmdet's CocoDataset for any categories.
 
-    Where the config names no classes, they are those of the file, in its
-    order; mmdet would look for COCO's own 80 and find no box, silently. What
-    is broken is logged, see :attr:`faults`.
+    If the config names no classes, they are those of the file, in its order; mmdet would look for
+    COCO's own 80 classes and silently find no box. Faults are logged and kept in :attr:`faults`.
 
     Args:
-        strict: raise at faults instead of leaving them out.
-        check_files: whether to look for every picture's file.
-        args, kwargs: see mmdet's ``CocoDataset``.
+        strict: Raise at faults instead of leaving out what they are in.
+        check_files: Whether to check that the file of every picture exists.
+        args, kwargs: See mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError: with ``strict``, naming and counting every kind of fault;
-            without, where nothing usable is left.
+        ValueError: With ``strict``, at any fault, naming and counting every kind; without it, if
+            nothing usable is left.
     """
 
     METAINFO: dict = {}
@@ -51,7 +50,7 @@ class CocoProducts(CocoDataset):
         super().__init__(*args, ann_file=ann_file, metainfo=metainfo, **kwargs)
 
     def _join_prefix(self):
-        """mmdet's; the path of the file is known from here on, also with ``lazy_init``."""
+        """As in mmdet; from here on the path of the file is known, also with ``lazy_init``."""
         super()._join_prefix()
         if self.classes_from_file and self.ann_file:
             self._metainfo['classes'] = read_classes(self.ann_file)
@@ -61,7 +60,7 @@ class CocoProducts(CocoDataset):
         if self.faults is None or not self.faults.faults:
             return data_list
         if self.strict:
-            raise ValueError(f'{self.faults}\n(strict=False leaves them out)')
+            raise ValueError(f'{self.faults}\n(strict=False leaves out what is broken)')
         print_log(str(self.faults), logger='current', level=30)
         kept = [info for info in data_list if info['img_id'] not in self.faults.bad_images]
         if not kept:
@@ -81,13 +80,13 @@ class CocoProducts(CocoDataset):
 
 
 def read_classes(ann_file: str) -> tuple[str, ...]:
-    """Names of a COCO file's categories, in its order.
+    """Names of the categories of a COCO file, in its order.
 
     Raises:
-        ValueError: two categories share a name.
+        ValueError: Two categories have the same name.
     """
     names: Sequence[str] = [c['name'] for c in json.loads(get_text(ann_file))['categories']]
     if len(set(names)) < len(names):
         double = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f'{ann_file}: categories share the names {double}; rename them')
+        raise ValueError(f'{ann_file}: several categories have the names {double}; rename them')
     return tuple(names)

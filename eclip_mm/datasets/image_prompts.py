@@ -1,18 +1,41 @@
-"""The second picture of an evaluation sample: another one of the product, as a prompt."""
+"""Image prompts: the second picture of an evaluation sample, another one of the product."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
+from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.storage.schema import CatalogueError
 
 
+class Prompt(NamedTuple):
+    """The ``index``-th usable picture of a product as a prompt; None if there is no prompt."""
+
+    index: int | None
+
+
+def choose_with_prompt(left: Sequence, sources: Sequence, rng: np.random.Generator) -> Sequence:
+    """The picture of a sample and its prompt; nothing is random.
+
+    Args:
+        left: The picture, as its place among the pictures of the product in the catalogue,
+            whatever their sources, then its prompts: place k takes prompt k modulo their number.
+        sources, rng: Not needed here.
+    """
+    image, *prompts = left
+    if isinstance(image, Prompt):  # the picture itself cannot be decoded
+        return ()
+    return image, prompts[image % len(prompts)] if prompts else Prompt(None)
+
+
 class ImagePrompts:
-    """Chooses the image prompt of a sample; nothing about it is random.
+    """Finds and loads the image prompts of samples.
 
     Args:
         sources: Pictures of these sources may be prompts.
-        catalogue: Where they
-            are; None for the catalogue of the samples.
+        catalogue: Where they are; None for the catalogue of the samples.
     """
 
     def __init__(self, sources: Sequence[str], catalogue=None) -> None:
@@ -28,7 +51,7 @@ class ImagePrompts:
         """Read the prompts' catalogue.
 
         Args:
-            catalogue: That of the samples.
+            catalogue: Catalogue of the samples.
 
         Raises:
             CatalogueError: It has no picture of these sources.
@@ -45,33 +68,32 @@ class ImagePrompts:
         self._catalogue = chosen
         self._row_of = {product: row for row, product in enumerate(chosen.product_ids)}
 
-    def add_to(self, results: dict, image: int, bad: set) -> None:
-        """Append the prompt to a sample's pictures; without one, the picture itself.
+    def candidates(self, product_id: str, image: int) -> list[Prompt]:
+        """The pictures of a product that may be prompts of its picture ``image``."""
+        row = self._row_of.get(product_id)
+        if row is None:
+            return []
+        return [
+            Prompt(i)
+            for i, source in enumerate(self._catalogue.image_sources(row))
+            if source in self.sources and not (self._own and i == image)
+        ]
+
+    def load(self, load_image: Callable[[Sequence], dict], chosen: Sequence) -> dict:
+        """The row of a picture with its prompt as the second one of its ``images``.
 
         Args:
-            results: Of one picture; changed in place.
-            image: Its place among the product's pictures in the
-                catalogue, from 0 and whatever sources the samples are of: place
-                k takes prompt k modulo their number.
-            bad: Pictures that could not be decoded; a prompt is in it as
-                ``('prompt', index)``.
+            load_image: Loads the row with the picture alone.
+            chosen: The picture and its prompt, see :func:`choose_with_prompt`.
         """
-        row = self._row_of.get(results['product_id'])
-        candidates = []
-        if row is not None:
-            candidates = [
-                i
-                for i, source in enumerate(self._catalogue.image_sources(row))
-                if source in self.sources
-                and ('prompt', i) not in bad
-                and not (self._own and i == image)
-            ]
-        if candidates:
-            chosen = candidates[image % len(candidates)]
-            record = self._catalogue.load(row, [chosen], boxes=False)['images'][0]
-            number = self._catalogue.image_number(row, chosen)
-            record['image_id'] = f'{results["product_id"]}#{number}'
+        image, prompt = chosen
+        row = load_image([image])
+        if prompt.index is None:
+            row['images'].append(dict(row['images'][0], image_id=None))
         else:
-            chosen, record = None, dict(results['image_records'][0], image_id=None)
-        results['image_records'].append(record)
-        results['image_indices'].append(('prompt', chosen))
+            index = self._row_of[row['product_id']]
+            (record,) = self._catalogue.load(index, [prompt.index], boxes=False)['images']
+            number = self._catalogue.image_number(index, prompt.index)
+            record['image_id'] = make_image_id(row['product_id'], number)
+            row['images'].append(record)
+        return row

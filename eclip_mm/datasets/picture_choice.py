@@ -8,10 +8,10 @@ FIRST_PICTURE = ('source', 'picture')
 
 
 def check_choice(name: str, num_images: int, first_picture: str) -> None:
-    """Check how pictures are to be chosen; ``name`` is the class, for messages.
+    """Check how pictures are to be chosen; messages begin with ``name``, the class.
 
     Raises:
-        ValueError: No picture is asked for, or the word is unknown.
+        ValueError: ``num_images`` is less than 1, or ``first_picture`` is unknown.
     """
     if num_images < 1:
         raise ValueError(f"{name}: 'num_images' is {num_images}, give at least 1")
@@ -24,10 +24,10 @@ def check_choice(name: str, num_images: int, first_picture: str) -> None:
 def check_sources(
     name: str, sources: Sequence[str] | None, exclude_sources: Sequence[str] | None
 ) -> None:
-    """Check which sources are asked for; ``name`` is the class, for messages.
+    """Check which sources are asked for; messages begin with ``name``, the class.
 
     Raises:
-        ValueError: Both are given, or a word in the place of a list.
+        ValueError: Both are given, or one is a word instead of a list.
     """
     if sources is not None and exclude_sources is not None:
         raise ValueError(f"{name}: give 'sources' or 'exclude_sources', not both")
@@ -36,26 +36,42 @@ def check_sources(
             raise ValueError(f"{name}: '{key}' is a list, write [{value!r}]")
 
 
+def wanted_pictures(
+    row: dict, sources: Sequence[str] | None, exclude_sources: Sequence[str] | None
+) -> list[int]:
+    """Places of the pictures of a row that are of ``sources``, or not of ``exclude_sources``."""
+    named = sources if sources is not None else exclude_sources
+    return [
+        i
+        for i, image in enumerate(row['images'])
+        if named is None or (image['source'] in named) == (sources is not None)
+    ]
+
+
+def choose_all(candidates: Sequence, sources: Sequence, rng: np.random.Generator) -> Sequence:
+    """All pictures, in their order."""
+    return candidates
+
+
 def choose_pictures(
     candidates: Sequence[int],
     sources: Sequence,
+    rng: np.random.Generator,
     num_images: int,
     first_picture: str,
-    rng: np.random.Generator,
 ) -> list[int]:
-    """Draw the pictures of a sample.
+    """Draw the pictures of a training sample.
 
     Args:
         candidates: Indices of the pictures to draw from.
         sources: Source of every picture, indexed by candidate.
+        rng: Source of the choice.
         num_images: How many to draw.
-        first_picture: ``source`` gives each source the same share of
-            first pictures, ``picture`` each picture.
-        rng: Where the choice comes from.
+        first_picture: ``source`` makes each source equally likely for the first picture,
+            ``picture`` each picture.
 
     Returns:
-        ``num_images`` of the candidates, of different sources as
-        far as there are.
+        ``num_images`` of the candidates, of different sources as far as the product has them.
     """
     if first_picture == 'source':
         return choose_images(candidates, sources, num_images, rng)
@@ -76,9 +92,9 @@ def choose_images(
     Args:
         candidates: Indices of the pictures to draw from.
         sources: Source of every picture, indexed by candidate.
-        num_images: How many to draw. One picture is drawn twice only
-            when all have been drawn once.
-        rng: Where the choice comes from.
+        num_images: How many to draw. One picture is drawn twice only when all have been drawn
+            once.
+        rng: Source of the choice.
 
     Returns:
         ``num_images`` of the candidates in random order.

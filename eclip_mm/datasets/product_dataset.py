@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from mmengine.logging import print_log
 
 from eclip_mm.datasets.catalogue import Catalogue
 from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
-from eclip_mm.datasets.image_prompts import ImagePrompts
-from eclip_mm.datasets.picture_choice import check_choice, choose_pictures
+from eclip_mm.datasets.image_prompts import ImagePrompts, Prompt, choose_with_prompt
+from eclip_mm.datasets.picture_choice import check_choice, choose_all, choose_pictures
+from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
@@ -20,28 +22,24 @@ from eclip_mm.registry import DATASETS
 class ProductDataset(CatalogueDataset):
     """Products for pretraining: a text and ``num_images`` pictures of one product.
 
-    The pictures come from different sources where the product has two; a
-    product with a single picture gives it ``num_images`` times, to be augmented
-    differently, and how many products do so is logged at the start of every
-    epoch. Boxes are never read.
+    The pictures come from different sources if the product has several. A product with a single
+    picture gives it ``num_images`` times, to be augmented differently; the number of such products
+    is logged at the start of every epoch. Boxes are never read.
 
     Args:
-        catalogue: Path of a catalogue,
-            several, or one that is open; see
+        catalogue: Path of a catalogue, several paths, or a catalogue that is open; see
             :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
         pipeline: Transforms.
         num_images: Pictures per sample. Defaults to 2.
         seed: Seed of every random choice. Defaults to 0.
-        strict: Raise where a row or a picture cannot be used. Otherwise
-            rows are skipped and reported, and a picture that cannot be decoded
-            is replaced by another one of the product, or else by the next
-            product; it is logged once.
+        strict: Raise if a row or a picture cannot be used. Otherwise such rows are skipped and
+            reported, and a picture that cannot be decoded is logged once and replaced by another
+            one of the product; if there is none, the next product replaces the product.
         sources: Use only pictures of these sources.
         exclude_sources: Use no picture of these.
-        first_picture: How the first picture, which the trained encoder
-            sees, is drawn: ``source`` gives each source the same share,
-            ``picture`` each picture. With one merchant picture and thirty
-            photos a product, ``source`` would spend half of the training on
+        first_picture: How the first picture, which the trained encoder sees, is drawn: with
+            ``source`` all sources are equally likely, with ``picture`` all pictures. If products
+            have one merchant picture and thirty photos, ``source`` spends half of the training on
             the merchant's.
     """
 
@@ -57,9 +55,10 @@ class ProductDataset(CatalogueDataset):
         first_picture: str = 'source',
     ) -> None:
         check_choice('ProductDataset', num_images, first_picture)
-        super().__init__(catalogue, pipeline, seed, strict, sources, exclude_sources)
+        choose = partial(choose_pictures, num_images=num_images, first_picture=first_picture)
+        builder = SampleBuilder(pipeline, choose)
+        super().__init__(catalogue, builder, seed, strict, sources, exclude_sources)
         self.num_images = num_images
-        self.first_picture = first_picture
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         self._used = used
@@ -100,15 +99,12 @@ class ProductDataset(CatalogueDataset):
                 level=logging.WARNING,
             )
 
-    def _prepare(self, index: int, rng: np.random.Generator, bad: set) -> dict | None:
-        row = int(self._rows[index])
+    def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
+        row = int(self._rows[item])
         start, end = self.catalogue.image_starts[row : row + 2]
-        candidates = [int(i) for i in np.flatnonzero(self._used[start:end]) if int(i) not in bad]
-        if not candidates:
-            return None
+        pictures = np.flatnonzero(self._used[start:end]).tolist()
         codes = self.catalogue.image_source_codes[start:end]
-        chosen = choose_pictures(candidates, codes, self.num_images, self.first_picture, rng)
-        return self._results(row, chosen, with_boxes=False, rng=rng, split='')
+        return pictures, codes, partial(self._load, row, False)
 
 
 @DATASETS.register_module()
@@ -116,25 +112,21 @@ class ProductImageDataset(CatalogueDataset):
     """Every picture of a catalogue with its product's text, for evaluation.
 
     Args:
-        catalogue: As for
-            :class:`ProductDataset`.
-        pipeline: Transforms; sees one picture.
+        catalogue: As for :class:`ProductDataset`.
+        pipeline: Transforms of one picture, or of two with ``prompt_sources``.
         split: Name that metrics select samples by.
         sources: Use only pictures of these sources.
-        max_images_per_product: Use the first so many pictures
-            of each product.
-        strict: As for :class:`ProductDataset`; a picture that cannot be
-            decoded is replaced by the next one.
+        max_images_per_product: Use at most so many pictures of each product, the first ones.
+        strict: As for :class:`ProductDataset`; a picture that cannot be decoded is replaced by the
+            next one.
         seed: Seed of random transforms, if the pipeline has any.
-        prompt_sources: Add a second picture to every
-            sample, the image prompt: another picture of the product, of one
-            of these sources. The picture at place k of the product in the
-            catalogue, counted from 0 and with pictures of all sources, takes
-            prompt k modulo their number, itself not among them. Where there is
-            none, the picture itself stands in and its entry in ``image_ids`` is
-            None: ``ProductGrounding`` leaves the sample out and counts it.
-        prompt_catalogue: Where
-            the prompts come from, by product_id. Defaults to ``catalogue``.
+        prompt_sources: Add a second picture to every sample, the image prompt: another picture of
+            the product, of one of these sources. If the picture is at place k of the product in
+            the catalogue (from 0, pictures of all sources counted), it takes prompt k modulo the
+            number of its prompts. A picture without a prompt is its own prompt, and the prompt's
+            entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and counts
+            it.
+        prompt_catalogue: Where the prompts come from, by product_id. Defaults to ``catalogue``.
     """
 
     def __init__(
@@ -149,7 +141,6 @@ class ProductImageDataset(CatalogueDataset):
         prompt_sources: Sequence[str] | None = None,
         prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
     ) -> None:
-        super().__init__(catalogue, pipeline, seed, strict, sources, None)
         if prompt_sources is None and prompt_catalogue is not None:
             raise ValueError(
                 "ProductImageDataset: 'prompt_catalogue' needs 'prompt_sources', the sources of "
@@ -158,12 +149,14 @@ class ProductImageDataset(CatalogueDataset):
         self._prompts = None
         if prompt_sources is not None:
             self._prompts = ImagePrompts(prompt_sources, prompt_catalogue)
+        choose = choose_all if self._prompts is None else choose_with_prompt
+        builder = SampleBuilder(pipeline, choose, split)
+        super().__init__(catalogue, builder, seed, strict, sources, None)
         if max_images_per_product is not None and max_images_per_product < 1:
             raise ValueError(
                 "ProductImageDataset: 'max_images_per_product' is "
                 f'{max_images_per_product}, give at least 1 or None'
             )
-        self.split = split
         self.max_images_per_product = max_images_per_product
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
@@ -188,19 +181,16 @@ class ProductImageDataset(CatalogueDataset):
         self.full_init()
         return len(self._rows)
 
-    def _prepare(self, index: int, rng: np.random.Generator, bad: set) -> dict | None:
-        image = int(self._images[index])
-        if image in bad:
-            return None
-        results = self._results(
-            int(self._rows[index]), [image], with_boxes=True, rng=rng, split=self.split
-        )
-        if self._prompts is not None:
-            self._prompts.add_to(results, image, bad)
-        return results
+    def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
+        row, image = int(self._rows[item]), int(self._images[item])
+        load = partial(self._load, row, True)
+        if self._prompts is None:
+            return [image], (), load
+        prompts = self._prompts.candidates(self.catalogue.product_ids[row], image)
+        return [image, *prompts], (), partial(self._prompts.load, load)
 
-    def _note_bad_image(self, results: dict, error: ImageDecodeError) -> int | tuple:
-        if error.image_index == 0:
-            return super()._note_bad_image(results, error)
-        print_log(f'{self._name()}: prompt: {error}', logger='current', level=logging.WARNING)
-        return results['image_indices'][1]
+    def _note_bad_picture(self, item: int, picture, error: ImageDecodeError) -> None:
+        if isinstance(picture, Prompt) and not self.strict:
+            self._warn(f'prompt: {error}')
+        else:
+            super()._note_bad_picture(item, picture, error)

@@ -13,24 +13,22 @@ from eclip_mm.registry import DATA_SAMPLERS
 class ResumableSampler(Sampler):
     """Deals a permutation of (seed, epoch) to the ranks like cards.
 
-    Rank r of W takes the places r, r + W, r + 2W, ... of the permutation. The
-    k-th global batch of B samples is therefore the same set on every number of
-    ranks that divides B. What does not divide by W is dropped at the end.
+    Rank r of W takes the places r, r + W, r + 2W, ... of the permutation. The k-th global batch of
+    B samples is therefore the same set for every number of ranks that divides B. A remainder that
+    W does not divide is dropped at the end.
 
-    An index is ``pass * dataset.epoch_stride + place``, so that the dataset
-    knows the pass without being told; datasets without ``epoch_stride`` get
-    the plain place. Iterating calls ``dataset.on_epoch_start(epoch)``, where
-    there is one, in the main process.
+    An index is ``pass * dataset.epoch_stride + place``, from which the dataset knows the pass;
+    datasets without ``epoch_stride`` get the plain place. Iterating calls
+    ``dataset.on_epoch_start(epoch)``, if the dataset has it, in the main process.
 
     Args:
         dataset: The dataset.
-        shuffle: Draw a permutation; otherwise keep the order.
-        seed: Seed of the permutations, the same on all ranks.
-            Defaults to one that the ranks agree upon.
-        num_passes: Passes over the dataset that make one epoch, each in
-            an order of its own. Small datasets are used up in a few batches;
-            what happens once an epoch (validation, starting workers) would
-            then take longer than the training.
+        shuffle: Draw a permutation; otherwise keep the order of the dataset.
+        seed: Seed of the permutations, the same on all ranks. Defaults to one that the ranks agree
+            upon.
+        num_passes: Passes over the dataset that make one epoch, each in an order of its own. A
+            small dataset ends after a few batches; what happens once an epoch (validation,
+            starting workers) would then take longer than the training.
     """
 
     def __init__(
@@ -76,21 +74,20 @@ class ResumableSampler(Sampler):
         return offset + torch.randperm(len(self.dataset), generator=generator)
 
     def __len__(self) -> int:
-        """Samples of this rank in a whole epoch, wherever this one begins."""
+        """Samples of this rank in a whole epoch, even if the next one begins in the middle."""
         return self.num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration deals."""
+        """Choose the epoch of the next iteration."""
         self.epoch = epoch
 
     def set_start(self, num_samples_this_rank: int) -> None:
         """Begin the next iteration after samples that were already used.
 
-        The iteration after that begins at the beginning again.
+        The iteration after that starts at the beginning again.
 
         Args:
-            num_samples_this_rank: Samples of the epoch that this rank
-                has used.
+            num_samples_this_rank: Samples of the epoch that this rank has used.
 
         Raises:
             ValueError: It is not in [0, ``len(self)``].

@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 
 KINDS = ('row groups', 'rows', 'pictures')
 
-#: no faults: products without a picture of the sources asked for; samples of a product that
-#: stood in for another
+#: Counted, but no faults: products without a picture of the sources asked for; samples of a
+#: product that replaced another one.
 OTHERS = ('unwanted', 'stand-ins')
 
 
@@ -19,21 +19,23 @@ class StreamFaults:
     """Faults of an epoch, in memory that workers share.
 
     Args:
-        num_lanes: Lanes; only the worker that owns one counts its faults,
-            so that none is lost.
-        name: Of the stream, for messages.
+        num_virtual_workers: Virtual workers; only the worker that owns one counts its faults, so
+            that none is lost.
+        name: Name of the stream, for messages.
         strict: Raise instead of counting.
-        max_logged: How many of a lane and kind are logged in an epoch: a
-            stream keeps no list of what it has told.
+        max_logged: How many faults of a virtual worker and kind are logged in an epoch: a stream
+            keeps no list of what it has logged.
     """
 
-    def __init__(self, num_lanes: int, name: str, strict: bool, max_logged: int = 10) -> None:
+    def __init__(
+        self, num_virtual_workers: int, name: str, strict: bool, max_logged: int = 10
+    ) -> None:
         self.name, self.strict, self.max_logged = name, strict, max_logged
-        columns = len(KINDS) + len(OTHERS)
-        self._counts = torch.zeros(num_lanes, columns, dtype=torch.int64).share_memory_()
+        shape = num_virtual_workers, len(KINDS) + len(OTHERS)
+        self._counts = torch.zeros(shape, dtype=torch.int64).share_memory_()
 
-    def note(self, lane: int, kind: str, error: Exception | None) -> None:
-        """Count something; log a fault if it is one of the first of its lane.
+    def note(self, virtual_worker: int, kind: str, error: Exception | None) -> None:
+        """Count something; log a fault if it is one of the first of its virtual worker.
 
         Raises:
             Exception: The fault, where ``strict``.
@@ -41,23 +43,23 @@ class StreamFaults:
         if self.strict and error is not None:
             raise error
         column = (*KINDS, *OTHERS).index(kind)
-        self._counts[lane, column] += 1
-        if error is not None and int(self._counts[lane, column]) <= self.max_logged:
-            self.tell(str(error))
+        self._counts[virtual_worker, column] += 1
+        if error is not None and int(self._counts[virtual_worker, column]) <= self.max_logged:
+            self.warn(str(error))
 
-    def tell(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """Log a warning on any rank: mmengine's logger hides those of every rank but the first."""
         if get_rank() == 0:
             print_log(f'{self.name}: {message}', logger='current', level=logging.WARNING)
         else:
             print(f'rank {get_rank()}: {self.name}: {message}', file=sys.stderr, flush=True)
 
-    def of_lane(self, lane: int) -> partial:
+    def of(self, virtual_worker: int) -> partial:
         """:meth:`note` without its first argument."""
-        return partial(self.note, lane)
+        return partial(self.note, virtual_worker)
 
     def counts(self) -> dict[str, int]:
-        """{kind: how many} of this rank, for :data:`KINDS` and :data:`OTHERS`."""
+        """{kind: number} of this rank, for :data:`KINDS` and :data:`OTHERS`."""
         return dict(zip((*KINDS, *OTHERS), self._counts.sum(dim=0).tolist(), strict=True))
 
     def reset(self) -> None:
@@ -65,19 +67,19 @@ class StreamFaults:
         self._counts.zero_()
 
     def log(self, part: str) -> None:
-        """Log the counts of all ranks, if there are any; every rank calls it.
+        """Log the counts of all ranks, if there are any; every rank must call it.
 
         Args:
-            part: What was counted in, such as ``epoch 3``.
+            part: Where it was counted, such as ``epoch 3``.
         """
         total = self._counts.sum(dim=0)
         all_reduce(total)
         *faults, unwanted, stand_ins = total.tolist()
         if get_rank() or not total.any():
             return
-        told = ', '.join(f'{n} {kind}' for n, kind in zip(faults, KINDS, strict=True))
+        text = ', '.join(f'{n} {kind}' for n, kind in zip(faults, KINDS, strict=True))
         if unwanted:
-            told += f', {unwanted} products without a picture of the sources asked for'
-        self.tell(
-            f'{part}: {told} could not be used; in {stand_ins} samples another product stands in'
+            text += f', {unwanted} products without a picture of the sources asked for'
+        self.warn(
+            f'{part}: {text} could not be used; in {stand_ins} samples another product stands in'
         )

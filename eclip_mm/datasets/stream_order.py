@@ -1,18 +1,18 @@
 """The order of an epoch over row groups: arithmetic on row counts, nothing is read.
 
-The row groups, in an order drawn for the epoch, lie one behind the other on a
-line. The line is cut into ``num_shares * num_lanes`` lanes of whole batches:
-share ``a`` belongs to rank ``a mod ranks``, and its lane ``c`` fills the batches
-``c``, ``c + num_lanes``, ... of that rank. Where the workers divide the lanes, a
-worker, which makes every ``num_workers``-th batch, owns whole lanes. So the
-order is the same for every such number of workers (and of ranks that divide
-the shares), and only a row group that the end of a lane cuts through is read
-by more than one: by two, unless it is larger than a lane.
+The row groups, in an order drawn for the epoch, are laid end to end on a line. The line is cut
+into ``num_shards * num_virtual_workers`` parts of whole batches, one for each virtual worker of
+each shard. Shard ``a`` belongs to rank ``a mod ranks``, and its virtual worker ``c`` fills the
+batches ``c``, ``c + num_virtual_workers``, ... of that rank. The number of the loader's workers
+divides that of the virtual ones: a worker, which makes every ``num_workers``-th batch, owns whole
+virtual workers. So the order is the same for every such number of workers (and of ranks that
+divide the shards), and only a row group that the end of a part cuts through is read by more than
+one worker: by two, unless it is larger than a part.
 
-Within a lane, windows of consecutive row groups are shuffled: random groups,
-then random rows of the groups in memory, as in CorgiPile (Xu et al., SIGMOD
-2022). Unlike a buffer that refills row by row, the state at any place follows
-from the place alone, and nothing before its window is needed again.
+Within a part, windows of consecutive row groups are shuffled: random groups, then random rows of
+the groups in memory, as in CorgiPile (Xu et al., SIGMOD 2022). Unlike a buffer that refills row by
+row, the state at any place follows from the place alone, and nothing before its window is needed
+again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ import numpy as np
 from eclip_mm.utils.seeding import derive_seed
 
 
-class Piece(NamedTuple):
+class GroupRange(NamedTuple):
     """Rows ``start`` to ``stop`` of row group ``group``, counted within the group."""
 
     group: int
@@ -37,27 +37,25 @@ class StreamOrder:
     Args:
         group_sizes: Rows of every row group.
         batch_size: Samples of a batch, those of all ranks together.
-        num_shares: Parts of every batch; divides ``batch_size``.
-        num_lanes: Lanes of a share.
-        window_rows: Rows to shuffle among; a window ends with the row
-            group that reaches it.
-        seed: Seed.
-        epoch: Epoch.
-        shuffle: Otherwise the groups, and the rows of a lane, keep their
-            order.
+        num_shards: Parts of every batch; divides ``batch_size``.
+        num_virtual_workers: Virtual workers of a shard.
+        window_rows: Rows to shuffle among; a window ends with the row group that reaches it.
+        seed: Seed of the order.
+        epoch: Number of the epoch.
+        shuffle: If False, the groups and the rows of a virtual worker keep their order.
 
     Attributes:
-        num_batches: Whole batches of the epoch; rows that fill none are
-            left out, others in every epoch.
-        lane_batch: Samples that a lane gives to one of its batches.
+        num_batches: Whole batches of the epoch; rows that fill none are left out, others in every
+            epoch.
+        shard_batch_size: Samples that a shard gives to one batch; they are one virtual worker's.
     """
 
     def __init__(
         self,
         group_sizes: Sequence[int],
         batch_size: int,
-        num_shares: int,
-        num_lanes: int,
+        num_shards: int,
+        num_virtual_workers: int,
         window_rows: int,
         seed: int,
         epoch: int,
@@ -65,8 +63,8 @@ class StreamOrder:
     ) -> None:
         sizes = np.asarray(group_sizes, dtype=np.int64)
         self.num_batches = int(sizes.sum()) // batch_size
-        self.lane_batch = batch_size // num_shares
-        self.num_lanes = num_lanes
+        self.shard_batch_size = batch_size // num_shards
+        self.num_virtual_workers = num_virtual_workers
         self.window_rows = window_rows
         self.epoch = epoch
         self._seed = seed
@@ -79,42 +77,42 @@ class StreamOrder:
     def _generator(self, *parts: int | str) -> np.random.Generator:
         return np.random.default_rng(derive_seed(self._seed, self.epoch, *parts))
 
-    def batches_before(self, lane: int, batch: int) -> int:
-        """How many of the batches before ``batch`` a lane fills."""
-        return len(range(lane, batch, self.num_lanes))
+    def batches_before(self, virtual_worker: int, batch: int) -> int:
+        """How many of the batches before ``batch`` a virtual worker fills."""
+        return len(range(virtual_worker, batch, self.num_virtual_workers))
 
-    def windows(self, share: int, lane: int) -> list[list[Piece]]:
-        """The pieces of each window of a lane."""
-        batches = share * self.num_batches
-        batches += sum(self.batches_before(c, self.num_batches) for c in range(lane))
-        start = batches * self.lane_batch
-        stop = start + self.batches_before(lane, self.num_batches) * self.lane_batch
+    def windows(self, shard: int, virtual_worker: int) -> list[list[GroupRange]]:
+        """The row ranges of each window of a virtual worker."""
+        batches = shard * self.num_batches
+        batches += sum(self.batches_before(c, self.num_batches) for c in range(virtual_worker))
+        own = self.batches_before(virtual_worker, self.num_batches)
+        start = batches * self.shard_batch_size
         windows, rows = [], self.window_rows
-        for piece in self._pieces(start, stop):
+        for row_range in self._row_ranges(start, start + own * self.shard_batch_size):
             if rows >= self.window_rows:
                 windows.append([])
                 rows = 0
-            windows[-1].append(piece)
-            rows += piece.stop - piece.start
+            windows[-1].append(row_range)
+            rows += row_range.stop - row_range.start
         return windows
 
-    def _pieces(self, start: int, stop: int) -> Iterator[Piece]:
+    def _row_ranges(self, start: int, stop: int) -> Iterator[GroupRange]:
         """Rows ``start`` to ``stop`` of the line."""
         at = int(np.searchsorted(self._ends, start, side='right'))
         while start < stop:
             first = int(self._ends[at - 1]) if at else 0
             end = min(stop, int(self._ends[at]))
             if end > start:  # not a group without rows
-                yield Piece(int(self._groups[at]), start - first, end - first)
+                yield GroupRange(int(self._groups[at]), start - first, end - first)
             start, at = end, at + 1
 
-    def shuffled(self, share: int, lane: int, window: int, num_rows: int) -> np.ndarray:
+    def shuffled(self, shard: int, virtual_worker: int, window: int, num_rows: int) -> np.ndarray:
         """(num_rows,) the order in which the rows of a window are handed out."""
         if not self._shuffle:
             return np.arange(num_rows)
-        return self._generator('rows', share, lane, window).permutation(num_rows)
+        return self._generator('rows', shard, virtual_worker, window).permutation(num_rows)
 
     def groups_after(self, group: int) -> Iterator[int]:
-        """The other groups as they follow on the line, round to its beginning; then itself."""
+        """The other groups in the order of the line, which continues at its beginning."""
         at = int(np.flatnonzero(self._groups == group)[0])
         yield from np.roll(self._groups, -at - 1).tolist()

@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import NamedTuple
 
-from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
-from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
-from eclip_mm.datasets.stream_order import Piece, StreamOrder
+from eclip_mm.datasets.storage.row_groups import RowGroupReader
+from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError, validate_row
+from eclip_mm.datasets.stream_order import GroupRange, StreamOrder
 
-# Row groups beyond a window that are looked through for a product that stands in, and how many
-# of their products are tried.
+# Row groups beyond a window that are searched for a product to replace one of the window, and how
+# many of their products are tried.
 _MAX_GROUPS = 100
 _MAX_SPARES = 100
 
 
-class Slot(NamedTuple):
+class WindowRow(NamedTuple):
     """A row of the catalogue: its row group, its number, its content or None."""
 
     group: int
@@ -28,37 +28,35 @@ class StreamWindow:
     """Rows in the order in which they are handed out.
 
     Attributes:
-        slots: All rows; without content where a row cannot be used.
-        sources: Of all its pictures, those of unwanted rows as well.
-        further: Rows of the row groups behind the window that
-            can be used, read when they are asked for.
-        hopeless: Numbers of rows none of whose pictures can be used;
-            they are not tried again.
+        rows: All rows; without content where a row cannot be used.
+        sources: Sources of all its pictures, including those of unwanted rows.
+        further: Usable rows of the row groups after the window, read when they are asked for.
+        hopeless: Numbers of rows none of whose pictures can be used; they are not tried again.
     """
 
-    slots: list[Slot]
+    rows: list[WindowRow]
     sources: set[str]
-    further: Iterator[list[Slot]]
+    further: Iterator[list[WindowRow]]
     hopeless: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._usable = [slot for slot in self.slots if slot.row is not None]
-        self._spares: list[list[Slot]] = []
+        self._usable = [row for row in self.rows if row.row is not None]
+        self._spares: list[list[WindowRow]] = []
 
-    def candidates(self, place: int) -> Iterator[Slot]:
-        """The row at a place if it can be used, then what may stand in for it, each once.
+    def candidates(self, place: int) -> Iterator[WindowRow]:
+        """The row at a place if it can be used, then those that may replace it, each once.
 
-        First the rows of the window, then those of further row groups. What comes does not
+        The rows of the window come first, then those of further row groups. The result does not
         depend on what was asked for before.
         """
-        own = self.slots[place]
-        others = (slot for slot in _from(self._usable, place + 1) if slot is not own)
+        own = self.rows[place]
+        others = (row for row in _from(self._usable, place + 1) if row is not own)
         if own.row is not None and own.number not in self.hopeless:
             yield own
-        for slots in (others, islice(self._spare_slots(place), _MAX_SPARES)):
-            yield from (slot for slot in slots if slot.number not in self.hopeless)
+        for rows in (others, islice(self._spare_rows(place), _MAX_SPARES)):
+            yield from (row for row in rows if row.number not in self.hopeless)
 
-    def _spare_slots(self, place: int) -> Iterator[Slot]:
+    def _spare_rows(self, place: int) -> Iterator[WindowRow]:
         for i in count():
             if i == len(self._spares):
                 group = next(self.further, None)
@@ -68,29 +66,28 @@ class StreamWindow:
             yield from _from(self._spares[i], place)
 
 
-def _from(slots: Sequence[Slot], start: int) -> Iterator[Slot]:
-    """All slots, from one on and round."""
-    return (slots[(start + i) % len(slots)] for i in range(len(slots)))
+def _from(rows: Sequence[WindowRow], start: int) -> Iterator[WindowRow]:
+    """All rows, beginning with one and continuing at the first."""
+    return (rows[(start + i) % len(rows)] for i in range(len(rows)))
 
 
 def load_window(
-    groups: ParquetGroups,
+    reader: RowGroupReader,
     order: StreamOrder,
-    pieces: Sequence[Piece],
+    row_ranges: Sequence[GroupRange],
     shuffled: Sequence[int],
     wanted: Callable[[dict], bool],
-    note: Callable[[str, CatalogueError], None],
+    note: Callable[[str, CatalogueError | None], None],
 ) -> StreamWindow:
     """Read a window.
 
     Args:
-        groups: Where from.
+        reader: Reads the row groups.
         order: Says which groups follow.
-        pieces: Its rows as they are read.
+        row_ranges: Rows of the window as they are read.
         shuffled: Places among these, as they are handed out.
         wanted: Whether a row is to be used.
-        note: Called with 'row groups', 'rows' or 'unwanted' and the
-            fault.
+        note: Called with 'row groups', 'rows' or 'unwanted' and the fault.
     """
     sources = set()
 
@@ -98,32 +95,36 @@ def load_window(
         sources.update(image['source'] for image in row['images'])
         return wanted(row)
 
-    slots = [slot for piece in pieces for slot in _read(groups, piece, wanted_here, note)]
+    rows = [row for part in row_ranges for row in _read(reader, part, wanted_here, note)]
 
-    def further() -> Iterator[list[Slot]]:
-        for group in islice(order.groups_after(pieces[-1].group), _MAX_GROUPS):
-            # the lanes that have its rows tell of its faults
-            whole = Piece(group, 0, int(groups.sizes[group]))
-            others = _read(groups, whole, wanted, lambda *fault: None)
-            yield [slot for slot in others if slot.row is not None]
+    def further() -> Iterator[list[WindowRow]]:
+        for group in islice(order.groups_after(row_ranges[-1].group), _MAX_GROUPS):
+            # its faults are reported by the virtual workers that have its rows
+            whole = GroupRange(group, 0, int(reader.sizes[group]))
+            others = _read(reader, whole, wanted, lambda *fault: None)
+            yield [row for row in others if row.row is not None]
 
-    return StreamWindow([slots[i] for i in shuffled], sources, further())
+    return StreamWindow([rows[i] for i in shuffled], sources, further())
 
 
-def _read(groups: ParquetGroups, piece: Piece, wanted, note) -> list[Slot]:
+def _read(reader: RowGroupReader, part: GroupRange, wanted, note) -> list[WindowRow]:
     try:
-        rows = groups.read(*piece)
+        rows = reader.read_rows(*part)
     except BrokenGroupError as error:
-        if piece.start == 0:  # otherwise the lane that has its beginning tells
+        if part.start == 0:  # otherwise the virtual worker that has its beginning reports it
             note('row groups', error)
-        rows = [None] * (piece.stop - piece.start)
-    slots = []
-    for number, row in enumerate(rows, groups.first_row(piece.group) + piece.start):
-        if isinstance(row, CatalogueError):
-            note('rows', row)
-            row = None
-        elif row is not None and not wanted(row):
-            note('unwanted', None)
-            row = None
-        slots.append(Slot(piece.group, number, row))
-    return slots
+        rows = [None] * (part.stop - part.start)
+    file, number_in_file = reader.file(part.group), reader.row_in_file(part.group) + part.start
+    found = []
+    for i, row in enumerate(rows):
+        if row is not None:
+            try:
+                validate_row(row, f'{file}, row {number_in_file + i + 1}')
+                if not wanted(row):
+                    note('unwanted', None)
+                    row = None
+            except CatalogueError as error:
+                note('rows', error)
+                row = None
+        found.append(WindowRow(part.group, reader.first_row(part.group) + part.start + i, row))
+    return found

@@ -24,13 +24,13 @@ def build_tokenizer(cfg: dict | Callable) -> Callable:
     """Build a tokenizer, once per process and config.
 
     Args:
-        cfg: ``dict(type='AutoTokenizer', name_or_path=...)``,
-            ``dict(type='CatalogueWordPiece', catalogue=...)``, another type of
-            the TASK_UTILS registry, or a tokenizer that is ready.
+        cfg: ``dict(type='AutoTokenizer', name_or_path=...)``, ``dict(type='CatalogueWordPiece',
+            catalogue=...)``, another type of the TASK_UTILS registry, or a tokenizer that is
+            ready.
 
     Returns:
-        ``tokenizer(text, max_length=None) -> list[int]``, special
-        tokens included, with ``vocab_size`` and ``pad_token_id``.
+        ``tokenizer(text, max_length=None) -> list[int]``, special tokens included, with
+        ``vocab_size`` and ``pad_token_id``.
     """
     if not isinstance(cfg, dict):
         return cfg
@@ -42,14 +42,14 @@ def build_tokenizer(cfg: dict | Callable) -> Callable:
 
 @TASK_UTILS.register_module()
 class AutoTokenizer:
-    """A tokenizer of ``transformers``, from this machine.
+    """A tokenizer of ``transformers`` that is stored on this machine.
 
     Args:
         name_or_path: A folder, or a name that is in the local cache.
         allow_download: Let ``transformers`` fetch what is missing.
 
     Raises:
-        FileNotFoundError: It is not on this machine.
+        FileNotFoundError: The tokenizer is not on this machine.
     """
 
     def __init__(self, name_or_path: str, allow_download: bool = False) -> None:
@@ -62,13 +62,13 @@ class AutoTokenizer:
         except (OSError, ValueError) as error:
             if Path(name_or_path).is_dir():
                 raise FileNotFoundError(
-                    f"'{name_or_path}' is a folder, but not one of a tokenizer; it needs "
+                    f"'{name_or_path}' is a folder without a tokenizer; it needs "
                     'tokenizer.json, or vocab.txt and config.json, as `hf download` or '
                     f'`save_pretrained` leave them. (transformers says: {error})'
                 ) from error
             raise FileNotFoundError(
                 f"the tokenizer '{name_or_path}' is not on this machine, and nothing is "
-                'downloaded unasked. Fetch it with\n'
+                'downloaded unless the config allows it. Fetch it with\n'
                 f'    hf download {name_or_path} --local-dir models/{Path(name_or_path).name}\n'
                 f"and write name_or_path='models/{Path(name_or_path).name}', or set "
                 f'allow_download=True. (transformers says: {error})'
@@ -77,12 +77,12 @@ class AutoTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, added tokens counted."""
+        """Number of ids, including added tokens."""
         return len(self._tokenizer)
 
     @property
     def pad_token_id(self) -> int:
-        """Id that fills short texts; give it to ``collate_products`` where it is not 0."""
+        """Id that fills short texts; pass it to ``collate_products`` if it is not 0."""
         return self._tokenizer.pad_token_id
 
     def __call__(self, text: str, max_length: int | None = None) -> list[int]:
@@ -91,11 +91,11 @@ class AutoTokenizer:
         ]
 
     def get_vocab(self) -> dict[str, int]:
-        """Word -> id, added tokens counted."""
+        """Word -> id, including added tokens."""
         return self._tokenizer.get_vocab()
 
     def to_json(self) -> str | None:
-        """All of it as :class:`JsonTokenizer` reads it; None of a tokenizer in Python."""
+        """The whole tokenizer for :class:`JsonTokenizer`; None for a tokenizer in Python."""
         backend = getattr(self._tokenizer, 'backend_tokenizer', None)
         return backend.to_str() if isinstance(backend, tokenizers.Tokenizer) else None
 
@@ -107,20 +107,18 @@ class AutoTokenizer:
 class CatalogueWordPiece:
     """WordPiece with a vocabulary trained on the texts of a catalogue.
 
-    The vocabulary file is written once and used from then on; delete it to
-    train again after the catalogue has changed. Words are lower-cased and
-    Chinese characters are words, as in BERT; [PAD] is 0.
+    The vocabulary file is written once and used from then on; delete it to train again after the
+    catalogue has changed. As in BERT, words are lower-cased, and each Chinese character is a word.
+    The id of [PAD] is 0.
 
     Args:
-        catalogue: Catalogue to train on, the
-            training split. Not needed where ``vocab_file`` exists.
-        vocab_size: Most words of the vocabulary; small catalogues give
-            fewer.
-        vocab_file: Where the vocabulary is kept. Defaults to
-            ``{stem}.vocab{vocab_size}.txt`` beside the (first) catalogue.
+        catalogue: Catalogue to train on: the training split. Not needed if ``vocab_file`` exists.
+        vocab_size: Largest number of words; a small catalogue gives fewer.
+        vocab_file: Where the vocabulary is kept. Defaults to ``{stem}.vocab{vocab_size}.txt``
+            beside the (first) catalogue.
 
     Raises:
-        ValueError: Neither is given.
+        ValueError: Neither ``catalogue`` nor ``vocab_file`` is given.
         CatalogueError: The catalogue cannot be read.
     """
 
@@ -154,7 +152,7 @@ class CatalogueWordPiece:
                 'delete it to train one, or use AutoTokenizer for a vocabulary of another kind'
             )
         self._tokenizer = _wordpiece(words)
-        # for `to_json` only: a call puts them in by itself, cheaper
+        # for `to_json` only: `__call__` adds these tokens itself, which is faster
         self._tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
             single='[CLS] $A [SEP]',
             special_tokens=[(word, words.index(word)) for word in ('[CLS]', '[SEP]')],
@@ -181,7 +179,7 @@ class CatalogueWordPiece:
         return self._tokenizer.get_vocab()
 
     def to_json(self) -> str:
-        """All of it as :class:`JsonTokenizer` reads it."""
+        """The whole tokenizer for :class:`JsonTokenizer`."""
         return self._tokenizer.to_str()
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -197,7 +195,7 @@ class JsonTokenizer:
     """A tokenizer from the JSON text of the ``tokenizers`` library.
 
     Args:
-        text: What ``to_json`` of another tokenizer here gave.
+        text: Result of ``to_json`` of another tokenizer of this module.
         pad_token_id: Id that fills short texts.
     """
 
@@ -210,7 +208,7 @@ class JsonTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, added tokens counted."""
+        """Number of ids, including added tokens."""
         return self._tokenizer.get_vocab_size()
 
     def __call__(self, text: str, max_length: int | None = None) -> list[int]:
@@ -223,16 +221,16 @@ class JsonTokenizer:
         return self._tokenizer.encode(text).ids
 
     def get_vocab(self) -> dict[str, int]:
-        """Word -> id, added tokens counted."""
+        """Word -> id, including added tokens."""
         return self._tokenizer.get_vocab()
 
     def to_json(self) -> str:
-        """What it was made from."""
+        """The text that it was made from."""
         return self._tokenizer.to_str()
 
 
 def vocabulary_fingerprint(tokenizer) -> str | None:
-    """SHA-256 of all words and their ids; None of a tokenizer without ``get_vocab``."""
+    """SHA-256 of all words and their ids; None for a tokenizer without ``get_vocab``."""
     if not hasattr(tokenizer, 'get_vocab'):
         return None
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
@@ -243,13 +241,13 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
     """Train a WordPiece vocabulary; the same texts give the same list.
 
     Args:
-        texts: What to train on.
-        vocab_size: Most words, special tokens and characters counted.
+        texts: Texts to train on.
+        vocab_size: Largest number of words, including special tokens and characters.
 
     Returns:
         The vocabulary in the order of the ids.
     """
-    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')  # forks follow
+    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')  # workers are forked later
     tokenizer = _wordpiece(SPECIAL_TOKENS)
     counts: dict[str, int] = {}
     for text in texts:
@@ -258,9 +256,9 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
             counts[word] = counts.get(word, 0) + 1
     characters = sorted({c for word in counts for c in word})
     inner = sorted({f'##{c}' for word in counts for c in word[1:]})
-    # The library numbers characters in the order of a hash map, which differs
-    # from run to run and breaks ties between merges. Named beforehand, as
-    # special tokens, they always have the same numbers.
+    # The library numbers characters in the order of a hash map, which differs from run to run and
+    # breaks ties between merges. Characters that are named beforehand, as special tokens, always
+    # get the same numbers.
     fixed = [*SPECIAL_TOKENS, *characters, *inner]
     if len(fixed) > vocab_size:
         raise ValueError(
@@ -288,9 +286,9 @@ def _wordpiece(words: Sequence[str]) -> tokenizers.Tokenizer:
 def _write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole_text(path, text)  # ranks may do it at once: all write the same
+        write_whole_text(path, text)  # several ranks may do so at once: all write the same
     except OSError as error:
         raise OSError(
             f"CatalogueWordPiece: cannot write the vocabulary '{path}' "
-            f"({error.strerror}); give 'vocab_file' a place that can be written"
+            f"({error.strerror}); set 'vocab_file' to a path that can be written"
         ) from error

@@ -2,8 +2,8 @@
 
 from eclip_mm.embedding.features import FEATURES, BlockFeatures, ProductEmbedder, mean_of_pictures
 from eclip_mm.embedding.job import EmbedOptions, ShardEmbedder, embed_catalogue, run_here
-from eclip_mm.embedding.products import Block, Fault, Product, SliceProducts
-from eclip_mm.embedding.rows import read_rows
+from eclip_mm.embedding.products import Block, Fault, Product, ProductBlocks
+from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
 from eclip_mm.embedding.shards import (
     ShardWriter,
     read_counts,
@@ -11,7 +11,6 @@ from eclip_mm.embedding.shards import (
     shard_schema,
     skipped_name,
 )
-from eclip_mm.embedding.slices import Slice, plan_slices
 
 __all__ = [
     'FEATURES',
@@ -20,16 +19,15 @@ __all__ = [
     'EmbedOptions',
     'Fault',
     'Product',
+    'ProductBlocks',
     'ProductEmbedder',
+    'RowRange',
     'ShardEmbedder',
     'ShardWriter',
-    'Slice',
-    'SliceProducts',
     'embed_catalogue',
     'mean_of_pictures',
-    'plan_slices',
+    'plan_row_ranges',
     'read_counts',
-    'read_rows',
     'run_here',
     'shard_name',
     'shard_schema',

@@ -1,35 +1,34 @@
-"""Embedding on a cluster: Ray Data hands out slices, and any machine writes their shards."""
+"""Embedding on a cluster: Ray Data hands out row ranges, and any machine writes their shards."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from eclip_mm.embedding.job import EmbedOptions, ShardEmbedder
-from eclip_mm.embedding.slices import Slice
+from eclip_mm.embedding.row_ranges import RowRange
 from eclip_mm.utils.env_check import check_ray
 
 
 class RayShardEmbedder:
-    """A worker of Ray Data; arguments as :class:`ShardEmbedder`."""
+    """A worker of Ray Data; its arguments are those of :class:`ShardEmbedder`."""
 
     def __init__(self, options: EmbedOptions, num_shards: int) -> None:
         self.embedder = ShardEmbedder(options, num_shards)
 
     def __call__(self, row: dict) -> dict:
-        return self.embedder(Slice(**row))
+        return self.embedder(RowRange(**row))
 
 
 class RayRun:
-    """Embeds slices on a Ray cluster; what :func:`~eclip_mm.embedding.embed_catalogue` runs.
+    """Embeds row ranges on a Ray cluster: a ``run`` of ``embed_catalogue``.
 
-    A task is a slice: what travels is its numbers, the machines read the
-    catalogue and write the shards themselves. Both, and config and checkpoint,
-    must have the same paths on all of them. A task whose machine died is
-    repeated by Ray.
+    A task is a row range: only its numbers travel, and the machines read the catalogue and write
+    the shards themselves. Catalogue, output folder, config and checkpoint must have the same paths
+    on all of them. Ray repeats a task whose machine died.
 
     Args:
-        address: Of a running cluster, ``auto`` for the one of this
-            machine; None starts one here.
-        num_models: Workers with a model each; on GPUs one a GPU.
+        address: Address of a running cluster, ``auto`` for the one of this machine; None starts
+            one here.
+        num_models: Number of workers, each with a model; on GPUs, one for each GPU.
     """
 
     def __init__(self, address: str | None = None, num_models: int = 1) -> None:
@@ -38,18 +37,18 @@ class RayRun:
         self.started = False
 
     def device(self) -> str:
-        """``cuda`` where the cluster has GPUs, whatever this machine has, otherwise ``cpu``."""
+        """``cuda`` if the cluster has GPUs, whatever this machine has, otherwise ``cpu``."""
         return 'cuda' if 'GPU' in self._ray().cluster_resources() else 'cpu'
 
     def __call__(
-        self, options: EmbedOptions, num_shards: int, missing: list[Slice]
+        self, options: EmbedOptions, num_shards: int, missing: list[RowRange]
     ) -> Iterator[dict]:
-        """Yields the counts of slices as they are done; arguments as for ``run_here``."""
+        """Yield the counts of row ranges as they are done; arguments as for ``run_here``."""
         ray = self._ray()
         try:
             on_gpu = 'GPU' in ray.cluster_resources() and options.device == 'cuda'
             rows = ray.data.from_items(
-                [asdict(part) for part in missing], override_num_blocks=len(missing)
+                [asdict(rows) for rows in missing], override_num_blocks=len(missing)
             )
             made = rows.map(
                 RayShardEmbedder,

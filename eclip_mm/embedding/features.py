@@ -1,4 +1,4 @@
-"""Features of products: what an evaluation extracts, each text encoded once."""
+"""Features of products as an evaluation extracts them; each text is encoded once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,9 +18,8 @@ class BlockFeatures:
     """Features of B products with P pictures in all; float32 on the CPU, L2-normalised.
 
     Attributes:
-        text: (B, D).
-        image, instance: (P, D), pictures in the order of the products.
-            What was not asked for is None, here and above.
+        text: (B, D) text features, or None if they were not asked for.
+        image, instance: (P, D) features of pictures in the order of the products, or None.
     """
 
     text: Tensor | None = None
@@ -36,12 +35,11 @@ class ProductEmbedder:
     product_id.
 
     Args:
-        model: an ``ECLIP`` in evaluation mode.
-        features: which of :data:`FEATURES`; what none of them needs is not
-            computed.
-        batch_size: pictures, and texts, at a time.
-        amp: bf16 autocast. Without it convolutions are float32 also where the
-            process allows TF32 in them.
+        model: An ``ECLIP`` in evaluation mode.
+        features: Some of :data:`FEATURES`; what none of them needs is not computed.
+        batch_size: Number of pictures, and of texts, at a time.
+        amp: bf16 autocast. Without it, convolutions are float32 even if the process allows TF32 in
+            them.
     """
 
     def __init__(
@@ -96,10 +94,10 @@ class ProductEmbedder:
 
 @contextmanager
 def convolutions_in_float32() -> Iterator[None]:
-    """No TF32 in cuDNN, torch's default there; products of matrices have it only by request.
+    """Switch off TF32 in cuDNN, where it is torch's default, unlike in products of matrices.
 
-    The patch embedding is a convolution: TF32's 10 bits of mantissa would make
-    all features depend on the batch and the GPU.
+    The patch embedding is a convolution: with the 10 bits of TF32's mantissa, all features would
+    depend on the batch and the GPU.
     """
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -110,6 +108,6 @@ def convolutions_in_float32() -> Iterator[None]:
 
 
 def mean_of_pictures(feats: Tensor, counts: Sequence[int]) -> Tensor:
-    """(P, D) features of pictures -> (B, D), the normalised mean of each product's."""
+    """(P, D) features of pictures -> (B, D), the normalised mean for each product."""
     means = torch.stack([part.mean(dim=0) for part in feats.split(list(counts))])
     return F.normalize(means, dim=-1)

@@ -1,4 +1,4 @@
-"""Embedding a catalogue: here, or on a cluster by Ray Data."""
+"""Embedding a catalogue, in this process or on a cluster through Ray Data."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -11,14 +11,15 @@ from torch.utils.data import DataLoader
 
 from eclip_mm.apis import load_config_and_model
 from eclip_mm.config.from_checkpoint import saved_pipeline
-from eclip_mm.datasets.catalogue_dataset import build_pipeline
+from eclip_mm.datasets.picture_choice import choose_all
+from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.embedding.features import ProductEmbedder
-from eclip_mm.embedding.products import SliceProducts
+from eclip_mm.embedding.products import ProductBlocks
+from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
 from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
-from eclip_mm.embedding.slices import Slice, plan_slices
 from eclip_mm.utils.files import write_whole_text
 
-# tools that read a folder of Parquet files pass over names with an underscore
+# Programs that read a folder of Parquet files skip names that begin with an underscore.
 MANIFEST, SUMMARY = '_embedding.json', '_summary.json'
 
 
@@ -27,19 +28,21 @@ class EmbedOptions:
     """What decides the features and how they are made; the same on every machine.
 
     Attributes:
-        config, checkpoint: Config of the training, or one of
-            configs/evaluation, and the weights.
-        catalogue: Files or folders.
-        out: Folder of the shards.
+        config, checkpoint: Config of the training, or one of configs/evaluation, and the weights.
+        catalogue: Files, folders or patterns; paths, or addresses of a file system that ``fsspec``
+            knows (``s3://...``).
+        out: Local folder of the shards.
         features, per: See :func:`shard_schema`.
         sources: Use only pictures of these; None for all.
         rows_per_shard: Rows of the catalogue that make a shard.
         batch_size: Pictures at a time.
-        num_workers: Processes that decode pictures, per model; 0 decodes
-            beside the model.
-        device: Of the model; None for a GPU where there is one. All
-            features of a folder are made on one kind, such as ``cuda``.
+        num_workers: Processes that decode pictures, per model; 0 decodes in the process of the
+            model.
+        device: Device of the model; None for a GPU where there is one. All features of a folder
+            are made on one kind, such as ``cuda``.
         amp: bf16 autocast.
+        storage_options: Passed to the file system of the catalogue; they may hold credentials and
+            are not stored.
     """
 
     config: str
@@ -54,26 +57,27 @@ class EmbedOptions:
     num_workers: int = 0
     device: str | None = None
     amp: bool = False
+    storage_options: dict | None = None
 
     def identity(self) -> dict:
-        """The options that an interrupted run must go on with."""
-        # catalogue and checkpoint are known by their content; of the rest no feature depends
-        free = ('catalogue', 'checkpoint', 'out', 'num_workers')
+        """The options that must not change when an interrupted run is continued."""
+        # catalogue and checkpoint are known by their content; no feature depends on the others
+        free = ('catalogue', 'checkpoint', 'out', 'num_workers', 'storage_options')
         content = {key: value for key, value in asdict(self).items() if key not in free}
         return dict(content, device=torch.device(self.device or local_device()).type)
 
 
 def local_device() -> str:
-    """``cuda`` where this machine has a GPU for it, otherwise ``cpu``."""
+    """``cuda`` if this machine has a GPU, otherwise ``cpu``."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 class ShardEmbedder:
-    """Loads the model once and embeds slice after slice.
+    """Loads the model once and embeds one row range after the other.
 
     Args:
         options: What to make.
-        num_shards: In all.
+        num_shards: Number of all shards.
     """
 
     def __init__(self, options: EmbedOptions, num_shards: int) -> None:
@@ -82,11 +86,11 @@ class ShardEmbedder:
         device = options.device or local_device()
         cfg, model = load_config_and_model(options.config, options.checkpoint, device=device)
         pipeline = saved_pipeline(cfg, options.config, options.checkpoint)
-        self.pipeline = build_pipeline(pipeline)
+        self.builder = SampleBuilder(pipeline, choose_all)
         self.embed = ProductEmbedder(model, options.features, options.batch_size, options.amp)
         self.schema = shard_schema(options.features, options.per, model.network.embed_dims)
 
-    def __call__(self, part: Slice) -> dict:
+    def __call__(self, rows: RowRange) -> dict:
         """Write one shard; returns its counts, see :meth:`ShardWriter.finish`.
 
         Raises:
@@ -94,19 +98,22 @@ class ShardEmbedder:
         """
         options = self.options
         writer = ShardWriter(
-            Path(options.out), part.shard, self.num_shards, part.path, self.schema
+            Path(options.out), rows.shard, self.num_shards, rows.path, self.schema
+        )
+        products = ProductBlocks(
+            rows, self.builder, options.batch_size, options.sources, options.storage_options
         )
         blocks = DataLoader(
-            SliceProducts(part, self.pipeline, options.batch_size, options.sources),
+            products,
             batch_size=None,  # an item is a block already
             num_workers=options.num_workers,
         )
         for block in blocks:
             writer.add(block, self.embed)
-        if writer.num_rows != part.num_rows:
+        if writer.num_rows != rows.num_rows:
             raise RuntimeError(
-                f'{part.path}: {writer.num_rows} rows were read between row {part.start + 1} and '
-                f'{part.stop}, and there were {part.num_rows} when the run was planned; the file '
+                f'{rows.path}: {writer.num_rows} rows were read between row {rows.start + 1} and '
+                f'{rows.stop}, and there were {rows.num_rows} when the run was planned; the file '
                 'was changed since, or this machine has another one under its name'
             )
         return writer.finish()
@@ -114,45 +121,46 @@ class ShardEmbedder:
 
 def embed_catalogue(
     options: EmbedOptions,
-    run: Callable[[EmbedOptions, int, list[Slice]], Iterable[dict]] | None = None,
+    run: Callable[[EmbedOptions, int, list[RowRange]], Iterable[dict]] | None = None,
     progress: Callable[[Iterable, int, int], Iterable] = lambda counts, total, done: counts,
 ) -> dict:
-    """Write what is missing of the features of a catalogue.
+    """Write those shards of the features of a catalogue that are missing.
 
     Args:
         options: What to make.
-        run: Embeds slices and yields the counts of each, in any
-            order: :func:`run_here` (the default) or a
-            :class:`~eclip_mm.embedding.cluster.RayRun`. The options that it
-            gets name a device; what ``run.device()`` says, where it has that
-            method, is the default.
-        progress: Wraps the counts; gets the number of shards and
-            how many were there.
+        run: Embeds row ranges and yields the counts of each, in any order: :func:`run_here` (the
+            default) or a :class:`~eclip_mm.embedding.cluster.RayRun`. The options that it gets
+            name a device. The default device is what ``run.device()`` returns, if it has that
+            method.
+        progress: Wraps the counts; gets the number of all shards and of those that were there
+            before.
 
     Returns:
-        Sums over all shards, see :meth:`ShardWriter.finish`, and how
-        many ``shards`` there are; also in ``_summary.json``.
+        Sums over all shards, see :meth:`ShardWriter.finish`, and the number of ``shards``; also in
+        ``_summary.json``.
 
     Raises:
-        ValueError: The folder holds features that were made otherwise.
-        RuntimeError: A catalogue file changed meanwhile, a row was lost, or a
-            shard is missing in the end.
+        ValueError: The folder holds features that were made with other options.
+        RuntimeError: A catalogue file changed meanwhile, a row was lost, or a shard is missing at
+            the end.
     """
     out = Path(options.out)
-    slices, files = plan_slices(options.catalogue, options.rows_per_shard)
+    ranges, files = plan_row_ranges(
+        options.catalogue, options.rows_per_shard, options.storage_options
+    )
     if options.device is None:  # decided once, not by each machine of a cluster
         options = replace(options, device=getattr(run, 'device', local_device)())
     _check_manifest(out, options, files)
-    paths = [out / shard_name(part.shard, len(slices)) for part in slices]
-    missing = [part for part, path in zip(slices, paths, strict=True) if not read_counts(path)]
+    paths = [out / shard_name(part.shard, len(ranges)) for part in ranges]
+    missing = [part for part, path in zip(ranges, paths, strict=True) if not read_counts(path)]
     if missing:
-        made = (run or run_here)(options, len(slices), missing)
-        for _ in progress(made, len(slices), len(slices) - len(missing)):
+        made = (run or run_here)(options, len(ranges), missing)
+        for _ in progress(made, len(ranges), len(ranges) - len(missing)):
             pass
-    for part in out.glob('.*.part'):  # of processes that were killed
+    for part in out.glob('.*.part'):  # left by processes that were killed
         part.unlink(missing_ok=True)
     summary = dict(rows=0, written=0, skipped=0, skipped_pictures=0)
-    for part, path in zip(slices, paths, strict=True):
+    for part, path in zip(ranges, paths, strict=True):
         counts = read_counts(path)
         if counts is None or not (
             part.num_rows == counts['rows'] == counts['written'] + counts['skipped']
@@ -162,26 +170,24 @@ def embed_catalogue(
                 f'of {part.path}; remove it and run again'
             )
         summary = {key: value + counts[key] for key, value in summary.items()}
-    summary['shards'] = len(slices)
+    summary['shards'] = len(ranges)
     _write_json(out / SUMMARY, summary)
     return summary
 
 
-def run_here(options: EmbedOptions, num_shards: int, missing: list[Slice]) -> Iterator[dict]:
-    """Embed slices in this process."""
-    embedder = ShardEmbedder(options, num_shards)
-    for part in missing:
-        yield embedder(part)
+def run_here(options: EmbedOptions, num_shards: int, missing: list[RowRange]) -> Iterator[dict]:
+    """Embed row ranges in this process."""
+    yield from map(ShardEmbedder(options, num_shards), missing)
 
 
 def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None:
-    """Write what the features are made of, or compare with what is there."""
+    """Store what the features are made of, or compare it with what the folder says."""
     with open(options.checkpoint, 'rb') as file:
         digest = sha256()
         while chunk := file.read(2**24):
             digest.update(chunk)
     manifest = dict(options.identity(), checkpoint_sha256=digest.hexdigest(), files=files)
-    manifest = json.loads(json.dumps(manifest))  # as it comes back from the file
+    manifest = json.loads(json.dumps(manifest))  # as it is read from a file
     path = out / MANIFEST
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +198,7 @@ def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None
         if manifest.get(key) != there.get(key):
             raise ValueError(
                 f'{path}: the features there were made with {key}={there.get(key)!r}, now it is '
-                f'{manifest.get(key)!r}; name another folder, or remove this one'
+                f'{manifest.get(key)!r}; use another folder, or remove this one'
             )
 
 

@@ -1,18 +1,22 @@
-"""Products of a slice on their way to the model, and what cannot go there."""
+"""Products of a row range on their way to the model, and the rows that cannot be embedded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
+from eclip_mm.datasets.catalogue import open_file
+from eclip_mm.datasets.image_ids import image_number
+from eclip_mm.datasets.picture_choice import wanted_pictures
+from eclip_mm.datasets.samples import SampleBuilder, load_stored
 from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
-from eclip_mm.datasets.transforms.loading import ImageDecodeError
-from eclip_mm.embedding.rows import Row, read_rows
-from eclip_mm.embedding.slices import Slice
+from eclip_mm.datasets.storage.stored_files import GONE, StoredFile
+from eclip_mm.embedding.row_ranges import RowRange
 
 
 @dataclass
@@ -21,8 +25,8 @@ class Fault:
 
     Attributes:
         row: Row number from 1.
-        reason: What is wrong with it.
-        product_id: Where it is known.
+        reason: Description of the fault.
+        product_id: Id of the product, where it is known.
         picture: Place in the row, from 0; None for the whole row.
     """
 
@@ -38,8 +42,8 @@ class Product:
 
     Attributes:
         row: Row number from 1.
-        product_id, category: Of the row.
-        pictures: Its V readable pictures, as places in the row, from 0.
+        product_id, category: As in the row.
+        pictures: Its V readable pictures, as places in the row from 0.
         sources: Source of each of them.
     """
 
@@ -55,9 +59,9 @@ class Block:
     """B products with P pictures in all.
 
     Attributes:
-        num_rows: Rows that were read for it.
+        num_rows: Number of rows that were read for it.
         products: Those that can be embedded, in order.
-        faults: The other rows, and pictures without use.
+        faults: The other rows, and pictures that cannot be used.
         images: (P, 3, H, W) uint8, product by product.
         input_ids, attention_mask: (B, M) the texts.
     """
@@ -70,42 +74,45 @@ class Block:
     attention_mask: torch.Tensor | None = None
 
 
-class SliceProducts(IterableDataset):
-    """The rows of a slice in blocks, ready for the model.
+class ProductBlocks(IterableDataset):
+    """The rows of a row range in blocks, ready for the model.
 
-    Workers of a loader have every so many-th block each. The loader takes one
-    of each worker in turn, so the blocks come in their order.
+    Each worker of a loader makes every so many-th block. The loader takes one of each worker in
+    turn, so the blocks come in their order.
 
     Args:
-        part: Which rows.
-        pipeline: Of an evaluation; see
-            :func:`~eclip_mm.datasets.catalogue_dataset.build_pipeline`.
+        row_range: Which rows.
+        builder: Runs the pipeline of an evaluation on all pictures of a product.
         block_rows: Rows of an item.
         sources: Use only pictures of these sources.
+        storage_options: Passed to the file system of the catalogue.
     """
 
     def __init__(
         self,
-        part: Slice,
-        pipeline: Callable,
+        row_range: RowRange,
+        builder: SampleBuilder,
         block_rows: int = 64,
         sources: Sequence[str] | None = None,
+        storage_options: dict | None = None,
     ) -> None:
-        self.part = part
-        self.pipeline = pipeline
+        self.row_range = row_range
         self.block_rows = block_rows
         self.sources = sources
+        self.file = StoredFile(row_range.path, storage_options)
+        self._builder = builder
 
     def __iter__(self) -> Iterator[Block]:
         info = get_worker_info()
         worker, num_workers = (info.id, info.num_workers) if info else (0, 1)
-        starts = range(self.part.start, self.part.stop, self.block_rows)[worker::num_workers]
-        spans = ((start, min(start + self.block_rows, self.part.stop)) for start in starts)
-        for rows in read_rows(self.part, spans):
+        start, stop = self.row_range.start, self.row_range.stop
+        starts = range(start, stop, self.block_rows)[worker::num_workers]
+        spans = ((first, min(first + self.block_rows, stop)) for first in starts)
+        for rows in open_file(self.file).read_spans(spans, start, self.row_range.offset):
             yield self.make_block(rows)
 
-    def make_block(self, rows: Sequence[tuple[int, Row]]) -> Block:
-        """A block of rows with their numbers, see :func:`read_rows`."""
+    def make_block(self, rows: Sequence[tuple[int, dict | Exception]]) -> Block:
+        """A block of rows with their numbers, as ``read_spans`` yields them."""
         block, inputs = Block(len(rows), [], []), []
         for number, row in rows:
             product, faults, of_product = self.prepare(number, row)
@@ -120,14 +127,16 @@ class SliceProducts(IterableDataset):
             block.attention_mask = pad_sequence([torch.ones_like(i) for i in ids], True)
         return block
 
-    def prepare(self, number: int, row: Row) -> tuple[Product | None, list[Fault], dict | None]:
+    def prepare(
+        self, number: int, row: dict | Exception
+    ) -> tuple[Product | None, list[Fault], dict | None]:
         """Check a row and decode its pictures; a broken one does not spoil the others.
 
         Returns:
-            The product, None where nothing can be embedded; what is wrong with
-            the row or its pictures; ``images`` and ``input_ids`` of the product.
+            The product, None if nothing can be embedded; the faults of the row and its pictures;
+            ``images`` and ``input_ids`` of the product.
         """
-        where = f'{self.part.path}, row {number}'
+        where = f'{self.file}, row {number}'
         if isinstance(row, Exception):
             return None, [Fault(number, str(row))], None
         product_id = row.get('product_id') if isinstance(row, dict) else None
@@ -137,49 +146,25 @@ class SliceProducts(IterableDataset):
         except CatalogueError as error:
             reason = str(error).removeprefix(f'{where}: ')
             return None, [Fault(number, reason, product_id)], None
-        records = [
-            self._record(image, f'{product_id}#{i}')
-            for i, image in enumerate(row['images'])
-            if self.sources is None or image['source'] in self.sources
-        ]
-        if not records:
+        pictures = wanted_pictures(row, self.sources, None)
+        if not pictures:
             reason = f'no picture has one of the sources {", ".join(self.sources)}'
             return None, [Fault(number, reason, product_id)], None
+        # A row is embedded without the pictures that are broken, but not without those that a
+        # file system fails to deliver: such errors end the run, which can be continued.
+        load = partial(load_stored, row, self.file, read_local=False, faults=GONE)
         faults = []
-        while records:
-            try:
-                packed = self.pipeline(self._results(row, records, number))
-            except ImageDecodeError as error:
-                record = records.pop(error.image_index)
-                faults.append(Fault(number, str(error), product_id, _place(record['image_id'])))
-                continue
-            sample = packed['data_samples']
-            places = [_place(image_id) for image_id in sample.image_ids]
-            category = row.get('category')
-            product = Product(number, product_id, category, places, list(sample.sources))
-            return product, faults, packed['inputs']
-        reason = f'no picture can be decoded; the first: {faults[0].reason}'
-        return None, [*faults, Fault(number, reason, product_id)], None
-
-    def _record(self, image: dict, image_id: str) -> dict:
-        record = {key: value for key, value in image.items() if value is not None}
-        record.pop('boxes', None)  # of no use here
-        if 'path' in record:
-            record['path'] = str(Path(self.part.path).absolute().parent / record['path'])
-        return dict(record, image_id=image_id)
-
-    @staticmethod
-    def _results(row: dict, records: list[dict], number: int) -> dict:
-        """What the pipeline works on, as ``CatalogueDataset`` begins it."""
-        return dict(
-            product_id=row['product_id'],
-            text=row['text'],
-            category=row.get('category'),
-            split='',
-            image_records=[dict(record) for record in records],
-            rng=np.random.default_rng(number),
+        packed = self._builder.build(
+            pictures,
+            (),
+            load,
+            (np.random.default_rng(number) for _ in count()),
+            lambda place, error: faults.append(Fault(number, str(error), product_id, place)),
         )
-
-
-def _place(image_id: str) -> int:
-    return int(image_id.rpartition('#')[2])
+        if packed is None:
+            reason = f'no picture can be decoded; the first: {faults[0].reason}'
+            return None, [*faults, Fault(number, reason, product_id)], None
+        sample = packed['data_samples']
+        places = [image_number(image_id) for image_id in sample.image_ids]
+        product = Product(number, product_id, row.get('category'), places, list(sample.sources))
+        return product, faults, packed['inputs']

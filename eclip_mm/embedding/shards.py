@@ -1,4 +1,4 @@
-"""Shards of features: their schema, and files that are there whole or not at all."""
+"""Shards of features: their schema, and files that exist whole or not at all."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,28 +13,28 @@ from eclip_mm.embedding.features import BlockFeatures, mean_of_pictures
 from eclip_mm.embedding.products import Block, Fault, Product
 from eclip_mm.utils.files import whole_file
 
-#: key of a shard's counts in the metadata of its file
+#: Key of a shard's counts in the metadata of its file.
 COUNTS = b'eclip_mm'
 
 
 def shard_name(shard: int, num_shards: int) -> str:
-    """File of a shard; sorted names are in the order of the catalogue."""
+    """File name of a shard; sorted names are in the order of the catalogue."""
     return f'features-{shard:06d}-of-{num_shards:06d}.parquet'
 
 
 def skipped_name(shard: int, num_shards: int) -> str:
-    """Report of a shard."""
+    """File name of the report of a shard."""
     return f'_skipped-{shard:06d}-of-{num_shards:06d}.jsonl'
 
 
 def shard_schema(features: Sequence[str], per: Sequence[str], dims: int) -> pa.Schema:
-    """Columns of a shard (docs/embedding.md has their meaning).
+    """Columns of a shard (docs/embedding.md describes them).
 
     Args:
         features: Some of ``image``, ``text``, ``instance``.
-        per: ``product`` for one image and instance feature per
-            product, ``picture`` for one per picture, or both.
-        dims: Width D.
+        per: ``product`` for one image and instance feature per product, ``picture`` for one per
+            picture, or both.
+        dims: Width D of the features.
     """
     feature = pa.list_(pa.float32(), dims)
     visual = [pa.field(f'{name}_feat', feature) for name in features if name != 'text']
@@ -60,10 +60,10 @@ def block_table(
     """The rows of a block of products.
 
     Args:
-        products: B of them, P pictures in all.
-        feats: Theirs.
-        file: What the column ``file`` says.
-        schema: Of :func:`shard_schema`.
+        products: B products with P pictures in all.
+        feats: Features of these products.
+        file: Content of the column ``file``.
+        schema: Result of :func:`shard_schema`.
     """
     counts = [len(product.pictures) for product in products]
     columns = dict(
@@ -105,15 +105,14 @@ def _vectors(feats, kind: pa.DataType) -> pa.Array:
 class ShardWriter:
     """Writes the features and the report of one shard, the features last.
 
-    Whoever sees the file of features can rely on both: each is written under
-    another name and renamed when it is complete. Two processes that write the
-    same shard write the same.
+    If the file of features exists, both are complete: each is written under another name and then
+    renamed. Two processes that write the same shard write the same content.
 
     Args:
-        folder: Where they go.
-        shard, num_shards: Its number, and how many there are.
-        file: The catalogue file that the rows are of.
-        schema: Of the features.
+        folder: Folder of the shards.
+        shard, num_shards: Number of the shard, and of all shards.
+        file: Catalogue file of the rows.
+        schema: Schema of the features.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class ShardWriter:
         self.num_rows = 0
 
     def add(self, block: Block, embed: Callable[[Block], BlockFeatures]) -> None:
-        """Embed the products of a block and keep them, and what is wrong with the other rows."""
+        """Embed the products of a block; keep their features and the faults of the other rows."""
         self.num_rows += block.num_rows
         self.faults += block.faults
         if block.products:
@@ -139,8 +138,8 @@ class ShardWriter:
         """Write both files.
 
         Returns:
-            Counts of ``rows`` read, rows ``written`` and ``skipped``,
-            and single pictures ``skipped_pictures``.
+            Numbers of ``rows`` read, of rows ``written`` and ``skipped``, and of single
+            ``skipped_pictures``.
         """
         table = pa.concat_tables([self.schema.empty_table(), *self.tables])
         skipped = sum(fault.picture is None for fault in self.faults)
@@ -166,7 +165,7 @@ class ShardWriter:
 
 
 def read_counts(path: Path) -> dict | None:
-    """Counts of a finished shard; None where it is missing or not whole."""
+    """Counts of a finished shard; None if it is missing or not whole."""
     try:
         return json.loads(pq.read_metadata(path).metadata[COUNTS])
     except (OSError, KeyError, TypeError, pa.ArrowException):

@@ -1,4 +1,4 @@
-"""Does a training that goes on make the same steps as the one that was stopped?"""
+"""Whether a resumed training makes the same steps as the one that was stopped."""
 
 import logging
 
@@ -6,13 +6,16 @@ from mmengine.logging import print_log
 
 from eclip_mm.engine.train_loop import ResumableTrainLoop
 
+# names of stream options in checkpoints of older versions -> their names now
+_RENAMED = dict(num_shares='num_shards', num_lanes='num_virtual_workers')
+
 
 def training_state(runner) -> dict | None:
-    """What the number of a step means, to be stored: None for loops of other kinds.
+    """What the number of a step means, to be stored in a checkpoint; None for other loops.
 
     Returns:
-        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``,
-        ``stream``: what the order of a ``ProductStream`` follows from, else None.
+        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``, and ``stream``: what the
+        order of a ``ProductStream`` follows from, None for other data.
     """
     if not isinstance(runner.train_loop, ResumableTrainLoop):
         return None
@@ -28,14 +31,13 @@ def training_state(runner) -> dict | None:
 def check_resumable(runner, saved: dict | None) -> None:
     """Compare a training with the one that wrote a checkpoint.
 
-    The place in the epoch is a number of steps: with another global batch, or
-    another number of products, it would be another place, and some products
-    would be read twice or never. Another number of ranks with the same global
-    batch reads the same batches.
+    The place in the epoch is a number of steps: with another global batch, or another number of
+    products, it would be another place, and some products would be read twice or never. Another
+    number of ranks with the same global batch reads the same batches.
 
     Args:
-        runner: of the training that goes on.
-        saved: :func:`training_state` of the other; None where it left none.
+        runner: Runner of the training that is resumed.
+        saved: :func:`training_state` of the other training; None if it stored none.
 
     Raises:
         ValueError: Global batch, steps per epoch or the order of a stream differ.
@@ -48,7 +50,7 @@ def check_resumable(runner, saved: dict | None) -> None:
         raise ValueError(
             f'the checkpoint was trained with batches of {theirs} ({saved["batch_size"]} on each '
             f'of {saved["world_size"]} ranks), this training has {ours} ({now["batch_size"]} on '
-            f'each of {now["world_size"]}): it cannot go on at the same place. Set '
+            f'each of {now["world_size"]}): it cannot continue at the same place. Set '
             f'train_dataloader.batch_size so that the product is {theirs}, or start a training '
             'from these weights with load_from and without --resume'
         )
@@ -59,29 +61,30 @@ def check_resumable(runner, saved: dict | None) -> None:
             'Bring them back, or start a training from these weights with load_from and without '
             '--resume'
         )
-    stream, old_stream = now['stream'] or {}, saved.get('stream') or {}
-    # of two streams what both tell: an older version told less
+    stream = now['stream'] or {}
+    old_stream = {_RENAMED.get(k, k): v for k, v in (saved.get('stream') or {}).items()}
+    # an older version stored less of a stream: compare what both know
     keys = stream.keys() & old_stream.keys() if stream and old_stream else stream | old_stream
     changed = sorted(key for key in keys if stream.get(key) != old_stream.get(key))
     if changed:
-        told = ', '.join(
+        values = ', '.join(
             f'{key} {old_stream.get(key)} and now {stream.get(key)}' for key in changed
         )
         advice = 'Set train_dataloader.dataset as it was'
-        if changed == ['num_shares']:  # which nobody may have set
+        if changed == ['num_shards']:  # which the user may never have set
             advice = (
-                'By default there is one share for each rank: set '
-                f'train_dataloader.dataset.num_shares={old_stream["num_shares"]}'
+                'By default there is one shard for each rank: set '
+                f'train_dataloader.dataset.num_shards={old_stream["num_shards"]}'
             )
         raise ValueError(
-            f'the checkpoint was trained on a stream with {told}: its products would come in '
+            f'the checkpoint was trained on a stream with {values}: its products would come in '
             f'another order. {advice}, or start a training from these weights with load_from '
             'and without --resume'
         )
     if now['world_size'] != saved['world_size']:
         print_log(
             f'{saved["world_size"]} ranks have become {now["world_size"]}: the batches are the '
-            'same, what each rank draws (dropout) is not',
+            'same, but what each rank draws (dropout) is not',
             logger='current',
             level=logging.WARNING,
         )

@@ -140,7 +140,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """Save the completed steps if one rank can do so; returns advice for the user."""
         advice = (
             'Often the system had no memory left and killed it: lower num_workers (of a '
-            'ProductStream num_lanes and shuffle_rows, or write smaller row groups).'
+            'ProductStream num_virtual_workers and shuffle_rows, or write smaller row groups).'
         )
         # Between two steps all ranks have the same state, and the others wait for this one in the
         # next step. A single rank cannot write weights that are sharded over all of them.

@@ -1,7 +1,21 @@
 import logging
 
+import fsspec
 import pytest
 from mmengine.logging import MMLogger
+
+from eclip_mm.datasets.storage import stored_files
+from test_datasets.helpers import RemoteFileSystem
+
+
+@pytest.fixture
+def remote(monkeypatch):
+    """``remote://`` names local files as if they were remote; waiting for it is quick."""
+    fsspec.register_implementation('remote', RemoteFileSystem, clobber=True)
+    monkeypatch.setattr(stored_files, 'FIRST_WAIT', 0.001)
+    for name, value in dict(failures=0, failed=0, fetched=[], opened=[]).items():
+        monkeypatch.setattr(RemoteFileSystem, name, value)
+    return RemoteFileSystem
 
 
 @pytest.fixture

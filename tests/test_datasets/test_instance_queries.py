@@ -57,6 +57,8 @@ def test_tool(photos, tmp_path):
     done = subprocess.run(
         [*command, '--sources', 'merchant'], check=True, capture_output=True, text=True
     )
-    assert done.stdout.strip().endswith('q.parquet: 1 photos, 1 with fewer products left out')
+    assert done.stdout.strip().endswith(
+        'q.parquet: 1 photos written, 1 with fewer products left out'
+    )
     failed = subprocess.run(command, capture_output=True, text=True)
     assert failed.returncode == 1 and failed.stderr.splitlines()[-1].startswith('error: ')

@@ -2,20 +2,17 @@
 
 import os
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import pytest
 import torch
-from fsspec.implementations.local import LocalFileSystem
-from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError, ProductDataset, ProductStream, collate_products
 from eclip_mm.datasets import product_stream as stream_module
-from eclip_mm.datasets.storage import parquet_groups as groups_module
+from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.registry import DATASETS
 from test_datasets.helpers import make_rows, pipeline, write_rows
 
@@ -33,7 +30,7 @@ def folder(tmp_path_factory):
 
 
 def make_stream(path, train=False, epoch=0, **options):
-    settings = dict(seed=3, shuffle_rows=48, num_lanes=4, batch_size=BATCH, **options)
+    settings = dict(seed=3, shuffle_rows=48, num_virtual_workers=4, batch_size=BATCH, **options)
     stream = ProductStream(str(path), pipeline(train), **settings)
     stream.set_epoch(epoch)
     return stream
@@ -65,42 +62,14 @@ def expected(folder):
 def reads(monkeypatch):
     """Row groups that are read, in this process."""
     read = []
-    inner = groups_module.ParquetGroups.read
+    inner = RowGroupReader.read_rows
 
     def spy(self, group, start, stop):
         read.append(group)
         return inner(self, group, start, stop)
 
-    monkeypatch.setattr(groups_module.ParquetGroups, 'read', spy)
+    monkeypatch.setattr(RowGroupReader, 'read_rows', spy)
     return read
-
-
-class RemoteFileSystem(AbstractFileSystem):
-    """Local files, read in ranges and with read-ahead, as fsspec reads remote ones."""
-
-    protocol = 'remote'
-    fetched, opened = [], []
-
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.local = LocalFileSystem()
-
-    def ls(self, path, detail=True, **options):
-        return self.local.ls(self._strip_protocol(path), detail=detail)
-
-    def info(self, path, **options):
-        return self.local.info(self._strip_protocol(path))
-
-    def _open(self, path, mode='rb', **options):
-        options.pop('autocommit', None)
-        self.opened.append(RemoteFile(self, path, mode, **options))
-        return self.opened[-1]
-
-
-class RemoteFile(AbstractBufferedFile):
-    def _fetch_range(self, start, end):
-        RemoteFileSystem.fetched.append(end - start)
-        return self.fs.local.cat_file(self.path, start, end)
 
 
 class TestOrder:
@@ -122,7 +91,7 @@ class TestOrder:
             assert torch.equal(ours['inputs']['images'], theirs['inputs']['images'])
             assert torch.equal(ours['inputs']['input_ids'], theirs['inputs']['input_ids'])
 
-    def test_workers_that_live_on_are_told_the_epoch_and_the_place(self, folder):
+    def test_persistent_workers_get_the_epoch_and_the_place(self, folder):
         stream = make_stream(folder)
         loader = load(stream, 2, persistent_workers=True)
         for epoch, start in ((0, 0), (1, 0), (1, 5), (2, 0)):
@@ -142,24 +111,24 @@ class TestOrder:
             assert ids(load(stream, num_workers)) == expected[start:]
 
     def test_what_was_consumed_is_not_read_again(self, folder, expected, reads):
-        """After 14 of 16 batches at most the windows in which the lanes stand are read."""
+        """After 14 of 16 batches, only the current windows of virtual workers are read."""
         ids(load(make_stream(folder)))
         whole = len(reads)
-        assert whole <= 34 + 3  # each group once; three ends of lanes cut through one
+        assert whole <= 34 + 3  # each group once, and three that two workers share
         reads.clear()
         stream = make_stream(folder)
         stream.set_start(14 * BATCH)
         ids(load(stream))
-        # two lanes have a batch left; each is in its second window of 12 rows, at most 5 groups
+        # two virtual workers have a batch left, in their second window: at most 5 groups
         assert 0 < len(reads) <= 2 * 5
 
     @pytest.mark.parametrize('num_ranks', [2, 3])
-    def test_shares_make_the_order_independent_of_ranks(self, folder, monkeypatch, num_ranks):
-        (one,) = (ids(load(make_stream(folder, num_shares=6))),)
+    def test_shards_make_the_order_independent_of_ranks(self, folder, monkeypatch, num_ranks):
+        one = ids(load(make_stream(folder, num_shards=6)))
         dealt = []
         for rank in range(num_ranks):
             monkeypatch.setattr(stream_module, 'get_dist_info', lambda r=rank: (r, num_ranks))
-            stream = make_stream(folder, num_shares=6)
+            stream = make_stream(folder, num_shards=6)
             stream.batch_size = BATCH // num_ranks
             dealt.append(ids(load(stream)))
         for number, batch in enumerate(one):  # row k of rank r is row k * ranks + r, as gathered
@@ -202,23 +171,24 @@ class TestSamples:
             pipeline(False),
             seed=3,
             shuffle_rows=48,
-            num_lanes=4,
+            num_virtual_workers=4,
             batch_size=BATCH,
         )
         assert ids(load(remote)) == ids(load(stream))
 
-    def test_a_remote_file_is_read_group_by_group_and_nothing_is_kept(self, folder, expected):
-        fsspec.register_implementation('remote', RemoteFileSystem, clobber=True)
+    def test_a_remote_file_is_read_group_by_group_and_nothing_is_kept(
+        self, folder, expected, remote
+    ):
         stream = make_stream(f'remote://{folder}/*.parquet')
         stream.full_init()
-        RemoteFileSystem.fetched.clear()
+        remote.fetched.clear()
         assert ids(load(stream)) == expected
-        assert RemoteFileSystem.opened
-        assert all(file.closed for file in RemoteFileSystem.opened)  # and its cache gone
-        # 34 groups and three that ends of lanes cut through; two footers
-        assert len(RemoteFileSystem.fetched) <= 37 + 2
+        assert remote.opened
+        assert all(file.closed for file in remote.opened)  # and its cache gone
+        # 34 groups, three of them twice, and two footers
+        assert len(remote.fetched) <= 37 + 2
         size = sum(file.stat().st_size for file in folder.iterdir())
-        assert sum(RemoteFileSystem.fetched[2:]) < 1.2 * size
+        assert sum(remote.fetched[2:]) < 1.2 * size
 
     def test_files_are_open_only_while_they_are_read(self, tmp_path):
         for i, row in enumerate(make_rows(24)):
@@ -230,7 +200,7 @@ class TestSamples:
             assert len(os.listdir('/proc/self/fd')) <= before + 2  # the listing itself; a reader
 
     def test_footers_that_are_kept_are_bounded(self, tmp_path, monkeypatch, expected, folder):
-        monkeypatch.setattr(groups_module.ParquetGroups, 'max_kept_groups', 10)
+        monkeypatch.setattr(RowGroupReader, 'max_kept_groups', 10)
         stream = make_stream(folder)
         assert ids(load(stream)) == expected
         assert len(stream._groups._footers) == 1
@@ -242,17 +212,17 @@ class TestSamples:
 
 
 class TestMistakes:
-    def test_workers_that_do_not_divide_the_lanes(self, folder):
-        with pytest.raises(ValueError, match='3 workers do not divide 4 lanes; use 1, 2, 4'):
+    def test_workers_that_do_not_divide_the_virtual_ones(self, folder):
+        with pytest.raises(ValueError, match='do not divide 4 virtual workers; use 1, 2, 4'):
             ids(load(make_stream(folder), 3))
 
     def test_options(self, folder):
-        with pytest.raises(ValueError, match="'num_lanes' is 0"):
-            ProductStream(folder, [], num_lanes=0)
+        with pytest.raises(ValueError, match="'num_virtual_workers' is 0"):
+            ProductStream(folder, [], num_virtual_workers=0)
         with pytest.raises(ValueError, match="'batch_size' is not set"):
             next(iter(ProductStream(str(folder), [])))
-        with pytest.raises(ValueError, match="'num_shares' is 4, which does not divide"):
-            next(iter(make_stream(folder, num_shares=4)))
+        with pytest.raises(ValueError, match="'num_shards' is 4, which does not divide"):
+            next(iter(make_stream(folder, num_shards=4)))
         with pytest.raises(TypeError, match='num_image'):
             DATASETS.build(dict(type='ProductStream', catalogue='', pipeline=[], num_image=2))
 
@@ -260,8 +230,8 @@ class TestMistakes:
         make_stream(folder).full_init()
         assert 'GiB' not in log()
         monkeypatch.setattr(ProductStream, 'max_held', 2**10)
-        make_stream(folder, num_shares=6).full_init()
-        assert '24 lanes with 12 products each and a row group of up to' in log()
+        make_stream(folder, num_shards=6).full_init()
+        assert '24 virtual workers with 12 products each and a row group of up to' in log()
 
     def test_what_the_order_follows_from_is_in_the_layout(self, folder, tmp_path):
         stream = make_stream(folder)
@@ -273,12 +243,12 @@ class TestMistakes:
         for options in (
             dict(sources=['comment']),
             dict(first_picture='picture'),
-            dict(num_shares=2),
+            dict(num_shards=2),
         ):
             assert make_stream(folder, **options).layout != stream.layout
 
     def test_catalogues(self, tmp_path):
-        with pytest.raises(CatalogueError, match='nowhere.*no .parquet file'):
+        with pytest.raises(CatalogueError, match='nowhere: there is no such catalogue'):
             len(ProductStream(tmp_path / 'nowhere', []))
         write_rows(make_rows(2), tmp_path / 'c.jsonl')
         with pytest.raises(CatalogueError, match='c.jsonl: is not a readable Parquet file'):
@@ -300,20 +270,10 @@ def test_built_by_the_runner_from_a_config(folder, expected):
                 pipeline=pipeline(False),
                 seed=3,
                 shuffle_rows=48,
-                num_lanes=4,
+                num_virtual_workers=4,
                 batch_size=BATCH,
             ),
         ),
         seed=0,
     )
     assert ids(loader) == expected
-
-
-def test_two_threads_read_at_once(folder, monkeypatch):
-    """One reads ahead, the other what stands in for faults; footers come and go."""
-    monkeypatch.setattr(groups_module.ParquetGroups, 'max_kept_groups', 1)
-    groups = groups_module.ParquetGroups(str(folder))
-    numbers = [*range(len(groups.sizes))] * 20
-    with ThreadPoolExecutor(4) as pool:
-        read = list(pool.map(lambda i: groups.read(i, 0, 1)[0]['product_id'], numbers))
-    assert read == [groups.read(i, 0, 1)[0]['product_id'] for i in numbers]

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError, ImageDecodeError, ProductStream, collate_products
 from eclip_mm.datasets import stream_faults as faults_module
-from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
+from eclip_mm.datasets.storage import stored_files
+from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA
 from test_datasets.helpers import (
     break_group,
@@ -39,7 +40,7 @@ def write_unchecked(rows, path, group_rows=3):
 
 def stream(path, num_workers=0, start=0, **options):
     """(product_ids of an epoch, the stream)."""
-    settings = dict(shuffle_rows=12, num_lanes=2, batch_size=2) | options
+    settings = dict(shuffle_rows=12, num_virtual_workers=2, batch_size=2) | options
     dataset = ProductStream(str(path), pipeline(False), **settings)
     dataset.set_epoch(0)
     dataset.set_start(start * 2)
@@ -138,7 +139,7 @@ def test_what_stands_in_may_come_from_beyond_the_window(tmp_path, bad):
     for i in bad:
         spoil(rows[i])
     path = write_unchecked(rows, tmp_path / 'c.parquet')
-    options = dict(shuffle=False, shuffle_rows=9, num_lanes=1)
+    options = dict(shuffle=False, shuffle_rows=9, num_virtual_workers=1)
     whole, dataset = stream(path, **options)
     assert len(whole) == 10
     for i, product_id in enumerate(whole):
@@ -154,7 +155,7 @@ def test_what_stands_in_may_come_from_the_rest_of_the_row_group(tmp_path):
     rows = make_rows(6)
     rows[0]['text'] = rows[1]['text'] = ''
     path = write_unchecked(rows, tmp_path / 'c.parquet', group_rows=6)
-    ids, _ = stream(path, shuffle=False, num_lanes=3, shuffle_rows=3)
+    ids, _ = stream(path, shuffle=False, num_virtual_workers=3, shuffle_rows=3)
     assert ids[2:] == ['p2', 'p3', 'p4', 'p5']
     assert set(ids[:2]) <= set(ids[2:])
 
@@ -194,35 +195,28 @@ def test_sources_that_are_rare_or_misspelt(tmp_path, log):
 def test_a_file_that_is_out_of_reach_for_a_while(tmp_path, monkeypatch, log):
     path = write_rows(make_rows(12), tmp_path / 'c.parquet')
     expected, _ = stream(path)
-    inner, failures = ParquetGroups._open, []
+    inner, opened = RowGroupReader._open, []
 
-    def refuse(self, file, footer=None):
-        if len(failures) < self.refusals and footer is not None:
-            failures.append(file)
+    def refuse(self, index, whole_groups=True):
+        opened.append(index)
+        if len(opened) in refused:
             raise OSError(errno.EMFILE, 'Too many open files')
-        return inner(self, file, footer)
+        return inner(self, index, whole_groups)
 
-    monkeypatch.setattr(ParquetGroups, '_open', refuse)
-    monkeypatch.setattr(ParquetGroups, 'first_wait', 0.001)
-    monkeypatch.setattr(ParquetGroups, 'refusals', 3, raising=False)
+    monkeypatch.setattr(RowGroupReader, '_open', refuse)
+    monkeypatch.setattr(stored_files, 'FIRST_WAIT', 0.001)
+    refused = range(2, 5)  # after the footer, at the start
     ids, dataset = stream(path)
-    assert len(failures) == 3
+    assert len(opened) == 1 + 3 + 4  # three tries in vain, four row groups
     assert ids == expected
     assert not any(dataset.faults.counts().values())
-    inner_first, starts = ParquetGroups._open, []
-
-    def refuse_first(self, file, footer=None):
-        starts.append(file)
-        if len(starts) == 1:
-            raise TimeoutError('the read took too long')
-        return inner_first(self, file, footer)
-
-    monkeypatch.setattr(ParquetGroups, '_open', refuse_first)
+    opened.clear()
+    refused = [1]
     assert stream(path)[0] == expected
-    monkeypatch.setattr(ParquetGroups, '_open', refuse)
-    monkeypatch.setattr(ParquetGroups, 'refusals', 7)  # all tries of another group
+    opened.clear()
+    refused = range(2, 6)  # all tries of one group
     assert stream(path)[1].faults.counts()['row groups'] == 1
-    assert 'Too many open files); look whether the file is there' in log()
+    assert 'Too many open files); check that the file is there' in log()
 
 
 def test_other_ranks_tell_their_faults_and_the_first_tells_the_sum(

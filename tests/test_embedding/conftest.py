@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_datasets.conftest import remote  # noqa: F401 (a fixture)
 from test_datasets.helpers import make_rows, plain_png, write_rows
 
 from eclip_mm.embedding import EmbedOptions

@@ -12,12 +12,12 @@ from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.apis import load_config_and_model, predict_items
 from eclip_mm.config.from_checkpoint import saved_pipeline
-from eclip_mm.datasets import CatalogueError, ProductImageDataset
+from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.embedding import (
     ShardEmbedder,
     embed_catalogue,
     mean_of_pictures,
-    plan_slices,
+    plan_row_ranges,
     shard_schema,
 )
 
@@ -63,8 +63,8 @@ def test_features_are_those_of_an_evaluation(options):
 def test_no_tf32_unless_amp(options, monkeypatch, amp):
     """A process that allows it in convolutions, as torch does by default, gets it back."""
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
-    slices, _ = plan_slices(options.catalogue, 4)
-    embedder = ShardEmbedder(replace(options, amp=amp), len(slices))
+    ranges, _ = plan_row_ranges(options.catalogue, 4)
+    embedder = ShardEmbedder(replace(options, amp=amp), len(ranges))
     network = embedder.embed.model.network
     encode, allowed = network.encode_image, []
 
@@ -74,7 +74,7 @@ def test_no_tf32_unless_amp(options, monkeypatch, amp):
 
     monkeypatch.setattr(network, 'encode_image', watched)
     Path(options.out).mkdir()
-    embedder(slices[0])
+    embedder(ranges[0])
     assert set(allowed) == {amp}
     assert torch.backends.cudnn.allow_tf32
 
@@ -136,21 +136,3 @@ def test_only_what_is_asked_for(options):
     pictures = [picture for row in table.to_pylist() for picture in row['pictures']]
     assert {picture['picture'] for picture in pictures} == {1}
     assert set(pictures[0]) == {'picture', 'source', 'image_feat'}
-
-
-def test_slices_cover_each_row_once(place):
-    catalogue = [place / 'good.parquet', place / 'faulty.jsonl']
-    slices, files = plan_slices(catalogue, 4)
-    assert [(Path(s.path).name, s.start, s.stop) for s in slices] == [
-        ('good.parquet', 0, 4),
-        ('good.parquet', 4, 8),
-        ('good.parquet', 8, 11),
-        ('faulty.jsonl', 0, 4),
-        ('faulty.jsonl', 4, 7),
-    ]
-    assert [part.shard for part in slices] == [0, 1, 2, 3, 4]
-    lines = (place / 'faulty.jsonl').read_bytes().splitlines(keepends=True)
-    assert slices[4].offset == sum(map(len, lines[:4]))
-    assert [file['rows'] for file in files] == [11, 7]
-    with pytest.raises(CatalogueError, match='there is no such catalogue'):
-        plan_slices(place / 'nothing.parquet', 4)

@@ -153,7 +153,9 @@ def test_a_cluster_names_its_device(options, monkeypatch):
 
 def test_the_tool_and_its_progress(both, place):
     command = [sys.executable, Path(__file__).parents[2] / 'tools/embed_catalog.py']
-    command += [both.config, both.checkpoint, *both.catalogue, both.out, '--features', 'text']
+    good, faulty = both.catalogue
+    command += [both.config, both.checkpoint, f'file://{good}', faulty, both.out]
+    command += ['--features', 'text', '--storage-options', '{"auto_mkdir": false}']
     done = subprocess.run(
         [*map(str, command), '--rows-per-shard', '9', '--device', 'cpu'],
         capture_output=True,

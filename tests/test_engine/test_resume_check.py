@@ -53,14 +53,27 @@ def test_the_global_batch_may_be_dealt_to_other_ranks(tmp_path, monkeypatch):
 def test_a_stream_in_another_order_is_refused(tmp_path):
     runner = make_runner(tmp_path)
     state = training_state(runner)
-    runner.train_loop.dataloader.dataset.layout = dict(num_lanes=4, rows=16)
-    check_resumable(runner, dict(state, stream=dict(num_lanes=4, rows=16)))
-    check_resumable(runner, dict(state, stream=dict(num_lanes=4)))  # an older version told less
-    with pytest.raises(ValueError, match='a stream with num_lanes 8 and now 4: '):
-        check_resumable(runner, dict(state, stream=dict(num_lanes=8, rows=16)))
-    runner.train_loop.dataloader.dataset.layout = dict(num_shares=2)
-    with pytest.raises(ValueError, match=r'num_shares 4 and now 2: .*dataset.num_shares=4,'):
-        check_resumable(runner, dict(state, stream=dict(num_shares=4)))
-    runner.train_loop.dataloader.dataset.layout = dict(num_lanes=4, rows=16)
-    with pytest.raises(ValueError, match='num_lanes None and now 4'):  # was map-style
+    dataset = runner.train_loop.dataloader.dataset
+    dataset.layout = dict(num_virtual_workers=4, rows=16)
+    check_resumable(runner, dict(state, stream=dict(num_virtual_workers=4, rows=16)))
+    check_resumable(runner, dict(state, stream=dict(num_virtual_workers=4)))  # stored less
+    with pytest.raises(ValueError, match='a stream with num_virtual_workers 8 and now 4: '):
+        check_resumable(runner, dict(state, stream=dict(num_virtual_workers=8, rows=16)))
+    dataset.layout = dict(num_shards=2)
+    with pytest.raises(ValueError, match=r'num_shards 4 and now 2: .*dataset.num_shards=4,'):
+        check_resumable(runner, dict(state, stream=dict(num_shards=4)))
+    dataset.layout = dict(num_virtual_workers=4, rows=16)
+    with pytest.raises(ValueError, match='num_virtual_workers None and now 4'):  # was map-style
         check_resumable(runner, state)
+
+
+def test_a_stream_whose_options_had_other_names(tmp_path):
+    """Checkpoints of older versions have num_lanes and num_shares."""
+    runner = make_runner(tmp_path)
+    runner.train_loop.dataloader.dataset.layout = dict(num_virtual_workers=8, num_shards=2)
+    state = training_state(runner)
+    check_resumable(runner, dict(state, stream=dict(num_lanes=8, num_shares=2)))
+    with pytest.raises(ValueError, match='num_virtual_workers 4 and now 8: '):
+        check_resumable(runner, dict(state, stream=dict(num_lanes=4, num_shares=2)))
+    with pytest.raises(ValueError, match=r'num_shards 1 and now 2: .*dataset.num_shards=1,'):
+        check_resumable(runner, dict(state, stream=dict(num_lanes=8, num_shares=1)))

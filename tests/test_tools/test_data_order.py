@@ -38,8 +38,8 @@ train_cfg = dict(val_begin=3)  # validation is not looked at
 train_dataloader = dict(num_workers={num_workers}, persistent_workers={num_workers} > 0, {data})
 """
 STREAM = """sampler=None, dataset=dict(
-    _delete_=True, type='ProductStream', catalogue={path!r}, num_lanes=4, shuffle_rows=40,
-    pipeline={{{{_base_.train_pipeline}}}})"""
+    _delete_=True, type='ProductStream', catalogue={path!r},
+    num_virtual_workers=4, shuffle_rows=40, pipeline={{{{_base_.train_pipeline}}}})"""
 
 
 @pytest.fixture(scope='module')

@@ -18,7 +18,7 @@ def main() -> None:
         '--classes',
         choices=['product', 'category', 'object'],
         default='product',
-        help='what a COCO category is (default: product)',
+        help='what becomes a COCO category (default: product)',
     )
     parser.add_argument(
         '--products',

@@ -1,4 +1,4 @@
-"""Convert COCO boxes and product names to a catalogue, one product per category."""
+"""Convert COCO boxes and product names to a catalogue with a product for each category."""
 
 import argparse
 import sys
@@ -22,12 +22,12 @@ def main() -> None:
     parser.add_argument(
         '--text', default='{name}', help="template of the product text (default: '{name}')"
     )
-    parser.add_argument('--source', default='video', help='where the pictures come from')
+    parser.add_argument('--source', default='video', help='source of the pictures')
     parser.add_argument(
         '--pictures',
         choices=['frames', 'crops', 'both'],
         default='frames',
-        help='store whole frames, a cut-out per box, or both (default: frames)',
+        help='store whole frames, a cut-out for each box, or both (default: frames)',
     )
     parser.add_argument(
         '--min-crop', type=int, default=16, help='shortest side of a cut-out (default: 16)'
@@ -43,7 +43,7 @@ def main() -> None:
         '--min-products',
         type=int,
         default=1,
-        help='with --rows frames: leave out frames of fewer products (default: 1)',
+        help='with --rows frames: leave out frames with fewer products (default: 1)',
     )
     parser.add_argument(
         '--max-size',

@@ -12,7 +12,7 @@ from eclip_mm.datasets.converters import convert_grocery_store
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='folder GroceryStoreDataset (or its folder dataset)')
-    parser.add_argument('out_dir', help='where the .parquet files go')
+    parser.add_argument('out_dir', help='folder for the .parquet files')
     parser.add_argument(
         '--max-size',
         type=int,

@@ -18,11 +18,11 @@ def main() -> None:
     parser.add_argument('catalogue', help='catalogue whose photos have boxes')
     parser.add_argument('target', help='.parquet to write')
     parser.add_argument(
-        '--texts-from', nargs='*', default=(), help='catalogues with further products of the boxes'
+        '--texts-from', nargs='*', default=(), help='further catalogues with products of the boxes'
     )
-    parser.add_argument('--sources', nargs='+', help='only photos of these sources')
+    parser.add_argument('--sources', nargs='+', help='use only photos of these sources')
     parser.add_argument(
-        '--min-products', type=int, default=2, help='different products in a photo'
+        '--min-products', type=int, default=2, help='leave out photos with fewer products'
     )
     args = parser.parse_args()
     try:
@@ -31,7 +31,7 @@ def main() -> None:
         )
     except CatalogueError as error:
         sys.exit(f'error: {error}')
-    print(f'{args.target}: {written} photos, {left_out} with fewer products left out')
+    print(f'{args.target}: {written} photos written, {left_out} with fewer products left out')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Convert a catalogue between JSON Lines and Parquet; the suffixes say which way."""
+"""Convert a catalogue between JSON Lines and Parquet, as the suffixes say."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument('target', help='.jsonl or .parquet file to write')
     parser.add_argument(
         '--image-dir',
-        help='where pictures go when the target is JSON Lines (default: {stem}_images beside it)',
+        help='folder for pictures if the target is JSON Lines (default: {stem}_images beside it)',
     )
     parser.add_argument(
         '--strict', action='store_true', help='stop at the first row that cannot be used'
@@ -25,7 +25,7 @@ def main() -> None:
         type=float,
         default=1,
         help='size of the row groups of a Parquet target (default: 1, for reading at random; '
-        'take 4 to 64 for ProductStream)',
+        'use 4 to 64 for ProductStream)',
     )
     args = parser.parse_args()
     try:

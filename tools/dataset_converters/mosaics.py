@@ -1,4 +1,4 @@
-"""Put photos of one product each together, with a box of each: grounding without annotation.
+"""Put photos of one product each together, with a box for each: grounding without annotation.
 
 python tools/dataset_converters/mosaics.py data/grocery/val.parquet data/grocery/mosaics.parquet
 """
@@ -16,10 +16,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('catalogue', help='catalogue whose photos show one product each')
     parser.add_argument('target', help='.parquet to write')
-    parser.add_argument('--sources', nargs='+', help='only photos of these sources')
+    parser.add_argument('--sources', nargs='+', help='use only photos of these sources')
     parser.add_argument('--grid', type=int, default=2, help='cells per side (default: 2)')
-    parser.add_argument('--cell-size', type=int, default=72, help='in pixels (default: 72)')
-    parser.add_argument('--seed', type=int, default=0, help='of places and others (default: 0)')
+    parser.add_argument('--cell-size', type=int, default=72, help='pixels per side (default: 72)')
+    parser.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
     args = parser.parse_args()
     try:
         written, problems = write_mosaics(

@@ -16,8 +16,8 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('out_dir', help='gets train.parquet, photos.parquet, products.parquet')
-    parser.add_argument('--num-workers', type=int, default=2, help='rendering processes')
+    parser.add_argument('out_dir', help='folder for train, photos and products.parquet')
+    parser.add_argument('--num-workers', type=int, default=2, help='number of rendering processes')
     for field in dataclasses.fields(SyntheticCatalogueConfig):
         several = isinstance(field.default, tuple)
         kind = type(field.default[0]) if several else type(field.default)

@@ -3,12 +3,8 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from eclip_mm.datasets.catalogue import (
-    JSONL_SUFFIXES,
-    PARQUET_SUFFIX,
-    CatalogueReport,
-    read_catalogue,
-)
+from eclip_mm.datasets.catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX, read_catalogue
+from eclip_mm.datasets.storage.report import CatalogueReport
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 
@@ -55,7 +56,7 @@ def write_instance_queries(
                 if len(products) < min_products:
                     left_out += 1
                     continue
-                name = f'{row["product_id"]}#{rows.image_number(index, number)}'
+                name = make_image_id(row['product_id'], rows.image_number(index, number))
                 for product_id in products:
                     if product_id not in texts:
                         raise CatalogueError(

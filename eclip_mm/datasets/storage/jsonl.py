@@ -1,12 +1,19 @@
-"""A JSON Lines catalogue, opened for random access to rows."""
+"""A JSON Lines file of a catalogue, read at random or from front to back."""
 
+import io
 import json
 import mmap
 from array import array
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
+
+from eclip_mm.datasets.storage.schema import set_fields
+from eclip_mm.datasets.storage.stored_files import StoredFile, persist_each
+
+# What is fetched at a time of a file on a remote file system.
+BUFFER_BYTES = 2**20
 
 
 class JsonLinesFile:
@@ -15,56 +22,48 @@ class JsonLinesFile:
     In memory is only where each line begins.
 
     Args:
-        path: The file.
+        file: The file; it is local where rows are read at random.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder = path.absolute().parent
+    def __init__(self, file: StoredFile) -> None:
+        self.file = file
         self._starts = array('q')
         self._map = None
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_map': None}
 
+    def _lines(self, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(where it begins, line) of the lines from a byte on, read with several tries."""
+
+        def read(done: int) -> Iterator[tuple[int, bytes]]:
+            nonlocal offset
+            with self.file.open() as source:
+                source.seek(offset)
+                if not self.file.is_local:  # fsspec's own search for line ends is slow
+                    source = io.BufferedReader(source, BUFFER_BYTES)
+                for line in source:
+                    offset += len(line)
+                    yield offset - len(line), line
+
+        return persist_each(read)
+
     def scan(self) -> Iterator[tuple[int, int, dict | Exception]]:
         """Yield (row index, line number from 1, row or why it cannot be parsed)."""
-        with open(self.path, 'rb') as file:
-            start = 0
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    self._starts.append(start)
-                    yield len(self._starts) - 1, number, self._parse_or_error(line)
-                start += len(line)
-
-    @staticmethod
-    def _parse_or_error(line: bytes) -> dict | Exception:
-        try:
-            return _parse(line)
-        except ValueError as error:
-            hint = (
-                '; the file looks like one JSON array: write one object a line'
-                if line.lstrip()[:1] == b'['
-                else '; write one JSON object a line'
-            )
-            return ValueError(f'the line is not JSON ({error}){hint}')
+        for number, (start, line) in enumerate(self._lines(), 1):
+            if line.strip():
+                self._starts.append(start)
+                yield len(self._starts) - 1, number, _parse_or_error(line)
 
     def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
         """Parse one row, with the chosen images only."""
         if self._map is None:
-            with open(self.path, 'rb') as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            with self.file.open() as source:
+                self._map = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
         start = self._starts[row]
         end = self._map.find(b'\n', start)
         parsed = _parse(self._map[start : end if end >= 0 else len(self._map)])
-        parsed['images'] = [
-            {
-                key: value
-                for key, value in parsed['images'][i].items()
-                if value is not None and (boxes or key != 'boxes')
-            }
-            for i in images
-        ]
+        parsed['images'] = [set_fields(parsed['images'][i], boxes) for i in images]
         return parsed
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:
@@ -72,6 +71,55 @@ class JsonLinesFile:
         for row in rows:
             yield self.load(int(row), ()).get(name)
 
+    def divide(self, num_lines: int) -> tuple[int, list[list[int]]]:
+        """How many lines there are; where each part of ``num_lines`` begins and its rows.
+
+        A part is found by the byte at which it begins; its rows are the lines that are not blank.
+        """
+        total, parts = 0, []
+        for total, (begin, line) in enumerate(self._lines(), 1):
+            if (total - 1) % num_lines == 0:
+                parts.append([begin, 0])
+            parts[-1][1] += bool(line.strip())
+        return total, parts
+
+    def read_spans(
+        self, spans: Iterable[tuple[int, int]], start: int = 0, offset: int = 0
+    ) -> Iterator[list[tuple[int, dict | Exception]]]:
+        """Read rows from front to back; nothing is checked.
+
+        Args:
+            spans: First line and the one after the last of each span, from 0 and ascending.
+            start: A line at or before the first span.
+            offset: Byte at which it begins.
+
+        Yields:
+            The rows of each span: number of the line from 1, and the row or the reason why it
+            cannot be parsed. Blank lines are no rows, and there are none beyond the end.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        lines = self._lines(offset)
+        for first, stop in spans:
+            for _ in islice(lines, first - start):
+                pass
+            found = enumerate(islice(lines, stop - first), first + 1)
+            yield [(number, _parse_or_error(line)) for number, (_, line) in found if line.strip()]
+            start = stop
+
 
 def _parse(line: bytes) -> dict:
     return json.loads(line.decode('utf-8-sig'))
+
+
+def _parse_or_error(line: bytes) -> dict | Exception:
+    try:
+        return _parse(line)
+    except ValueError as error:
+        hint = (
+            '; the file looks like one JSON array: write one object a line'
+            if line.lstrip()[:1] == b'['
+            else '; write one JSON object a line'
+        )
+        return ValueError(f'the line is not JSON ({error}){hint}')

@@ -1,4 +1,4 @@
-"""Checking columns, and a whole row group at once: thirty times faster than row by row."""
+"""Checks of columns, and of a whole row group at once: thirty times faster than row by row."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,50 +8,16 @@ from eclip_mm.datasets.storage.schema import (
     BOX_KEYS,
     IMAGE_KEYS,
     ROW_KEYS,
-    BrokenGroupError,
     CatalogueError,
     CheckedRow,
 )
 
-# What reading damaged Parquet raises; the last of words that are not UTF-8.
+# What reading damaged Parquet raises; the last one for text that is not UTF-8.
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
-def is_unreachable(error: Exception) -> bool:
-    """Whether the way to a file is at fault, and not its content: reading again may help.
-
-    What the system says of a file has a number; Arrow says of damaged content that it is an
-    ``OSError`` without one.
-    """
-    return isinstance(error, OSError) and (
-        error.errno is not None or isinstance(error, (TimeoutError, ConnectionError))
-    )
-
-
-def broken_group(
-    path, group: int, first: int, num_rows: int, error: Exception
-) -> BrokenGroupError:
-    """The error that names a row group which cannot be read.
-
-    Args:
-        path: Of the file.
-        group: Number of the group in the file.
-        first: Rows of the file before the group.
-        num_rows: Rows of the group.
-        error: What reading it raised.
-    """
-    if is_unreachable(error):
-        advice = 'look whether the file is there and the file system answers'
-    else:
-        advice = 'write the file again'
-    return BrokenGroupError(
-        f'{path}: row group {group}, rows {first + 1} to {first + num_rows}, cannot be read '
-        f'({error}); {advice}'
-    )
-
-
 def leaf_names(file: pq.ParquetFile) -> list[str]:
-    """Columns as they are stored: ``images.list.element.bytes``, ..."""
+    """Names of the stored columns: ``images.list.element.bytes``, ..."""
     return [file.schema.column(i).path for i in range(len(file.schema))]
 
 
@@ -64,11 +30,11 @@ def check_columns(schema: pa.Schema, path) -> None:
     """Check that a file has the columns of a catalogue.
 
     Args:
-        schema: Of the file.
-        path: Of the file, for messages.
+        schema: Schema of the file.
+        path: Path of the file, for messages.
 
     Raises:
-        CatalogueError: A column is missing, or one is not of the schema.
+        CatalogueError: A column is missing, unknown or of a wrong type.
     """
     missing = [key for key in ROW_KEYS if key != 'category' and key not in schema.names]
     if missing:
@@ -95,15 +61,14 @@ def check_columns(schema: pa.Schema, path) -> None:
 def check_group(table: pa.Table) -> list[CheckedRow] | None:
     """Check the rows of a row group in which every picture is known to have bytes.
 
-    Says only whether there is no fault; :func:`~eclip_mm.datasets.storage.schema.
-    validate_row` finds out which row has which.
+    The result is only whether all rows are without fault;
+    :func:`~eclip_mm.datasets.storage.schema.validate_row` finds the faults of each row.
 
     Args:
-        table: The group without the bytes.
+        table: The group without the bytes of pictures.
 
     Returns:
-        The rows, or None when one has a fault or
-        needs a look at a file.
+        The rows, or None if one has a fault or names a file that must be looked for.
     """
     images = table['images'].combine_chunks()
     if len(table) == 0 or not _all(pc.greater(pc.list_value_length(images), 0)):
@@ -161,7 +126,7 @@ def _boxes_are_right(boxes: pa.ListArray) -> bool:
 
 
 def _all_words(column: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether all are strings with something in them."""
+    """Whether all are strings that are not blank."""
     if len(column) == 0:
         return True
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
@@ -170,5 +135,5 @@ def _all_words(column: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def _all(condition: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether all are true; a null is not."""
+    """Whether all are true; a null counts as false."""
     return condition.null_count == 0 and bool(pc.all(condition, min_count=0).as_py())

@@ -1,15 +1,15 @@
-"""The report on what reading a catalogue left out."""
+"""The report on rows and pictures that were left out when a catalogue was read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
 def list_problems(problems: Sequence[str], num_problems: int | None = None) -> str:
-    """The first 20 as lines to put below a text, and how many more there are.
+    """The first 20 problems as lines to be appended to a text, and how many more there are.
 
     Args:
-        problems: Those that are known in words.
-        num_problems: How many there are. Defaults to these.
+        problems: Descriptions of problems.
+        num_problems: Number of all problems. Defaults to the number of descriptions.
     """
     shown = problems[:20]
     more = (len(problems) if num_problems is None else num_problems) - len(shown)
@@ -19,16 +19,16 @@ def list_problems(problems: Sequence[str], num_problems: int | None = None) -> s
 
 @dataclass
 class CatalogueReport:
-    """What reading a catalogue left out, and why.
+    """Which rows and pictures were left out when a catalogue was read, and why.
 
     Attributes:
-        num_rows: Rows met in the files.
+        num_rows: Rows found in the files.
         num_used: Rows that can be used.
-        num_skipped: Rows left out.
-        num_missing_images: Pictures left out of rows that are used,
-            because their file does not exist.
-        problems: 'file, row N: reason' of each of them, the first
-            ``max_problems``. Rows count from 1 (lines, in JSON Lines).
+        num_skipped: Rows that were left out.
+        num_missing_images: Pictures of used rows that were left out because their file does not
+            exist.
+        problems: 'file, row N: reason' for each row or picture that was left out, up to
+            ``max_problems``. Rows count from 1 (in JSON Lines, the lines do).
     """
 
     num_rows: int = 0

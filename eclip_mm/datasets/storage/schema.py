@@ -12,8 +12,8 @@ IMAGE_KEYS = ('path', 'bytes', 'source', 'boxes')
 BOX_KEYS = ('bbox', 'product_id')
 
 
-# What the writer writes. Spark, BigQuery and `datasets` write the same nesting,
-# sometimes with large_* or other number types, which the reader takes as well.
+# The schema of our own files. Spark, BigQuery and `datasets` write the same nesting, sometimes
+# with large_* or other number types, which can be read as well.
 PARQUET_SCHEMA = pa.schema(
     [
         pa.field('product_id', pa.string(), nullable=False),
@@ -59,10 +59,10 @@ class BrokenGroupError(CatalogueError):
 
 @dataclass(slots=True)
 class CheckedRow:
-    """What remains to be known of a row that has no fault.
+    """What the index of a catalogue keeps of a row without fault.
 
     Attributes:
-        product_id: Its id.
+        product_id: Id of the product.
         sources: Source of each of its pictures.
     """
 
@@ -70,17 +70,21 @@ class CheckedRow:
     sources: list[str]
 
 
+def set_fields(image: Mapping, boxes: bool = True) -> dict:
+    """The fields of a stored image that are set, with or without its boxes."""
+    return {k: v for k, v in image.items() if v is not None and (boxes or k != 'boxes')}
+
+
 def validate_row(row: Mapping, where: str) -> None:
     """Check one catalogue row against the schema.
 
     Args:
-        row: ``{product_id, text, category, images}``; see
-            :mod:`eclip_mm.datasets.catalogue`. ``category`` may be left out
-            or None. The picture files themselves are not looked at.
+        row: ``{product_id, text, category, images}``; see :mod:`eclip_mm.datasets.catalogue`.
+            ``category`` may be left out or None. The files of pictures are not opened.
         where: File and row number; every message begins with it.
 
     Raises:
-        CatalogueError: At the first thing that makes the row unusable.
+        CatalogueError: The row has a fault; the message names the first one.
     """
     if not isinstance(row, Mapping):
         raise CatalogueError(

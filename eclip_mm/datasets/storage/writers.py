@@ -1,4 +1,4 @@
-"""Writing a catalogue. The target appears under its name only when it is complete."""
+"""Writing a catalogue. The file appears under its name only when it is complete."""
 
 import hashlib
 import json
@@ -26,15 +26,13 @@ def write_jsonl(
 ) -> int:
     """Write rows as JSON Lines.
 
-    Pictures given as ``bytes`` are saved as files; ``path`` of the others is
-    rewritten relative to the file (they are not copied).
+    Pictures given as ``bytes`` are saved as files. The others are not copied; their ``path`` is
+    rewritten relative to the file.
 
     Args:
-        rows: Catalogue rows; image paths absolute or
-            relative to the working directory.
+        rows: Catalogue rows; image paths are absolute or relative to the working directory.
         path: Target, ``.jsonl``.
-        image_dir: Folder for the pictures. Defaults to
-            ``{stem}_images`` beside the file.
+        image_dir: Folder for the pictures. Defaults to ``{stem}_images`` beside the file.
 
     Returns:
         Number of rows written.
@@ -65,7 +63,7 @@ def _image_as_file(
     if 'bytes' in image:
         data = bytes(image.pop('bytes'))
         suffix = next((s for magic, s in _SUFFIX_OF_MAGIC if data.startswith(magic)), '.img')
-        # A thousand products a folder: file systems and people both dislike millions.
+        # A thousand products in a folder: file systems and people both dislike millions.
         name = f'{_file_stem(product_id)}_{index}{suffix}'
         target = image_dir / f'{(row - 1) // 1000:04d}' / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,17 +81,15 @@ def _file_stem(product_id: str) -> str:
 
 
 class ParquetCatalogueWriter:
-    """Write rows to a Parquet file, one after the other, in little memory.
+    """Writes rows to a Parquet file, one after the other, in little memory.
 
-    A context manager: the file appears under its name when the block ends
-    without an error, otherwise nothing is left. Row groups are small, so that
-    reading one product at random does not decode a large block; picture bytes
-    are not compressed a second time.
+    This is a context manager: the file appears under its name if the block ends without an error,
+    otherwise nothing is left. Row groups are small, so that reading one product at random does not
+    decode a large block. The bytes of pictures are not compressed a second time.
 
     Args:
         path: Target, ``.parquet``.
-        group_bytes: A row group ends when its pictures and texts reach
-            this size...
+        group_bytes: A row group ends when its pictures and texts reach this size, ...
         group_rows: ... or when it has this many rows.
 
     Example:
@@ -118,8 +114,8 @@ class ParquetCatalogueWriter:
                 leaf: 'none' if leaf.endswith('.bytes') else 'zstd' for leaf in _leaves()
             },
             use_dictionary=['category', 'images.list.element.source'],
-            write_page_checksum=True,  # a stream checks it: most damage to bytes decodes
-            # Not of the bytes: smallest and largest picture, in every group's footer.
+            write_page_checksum=True,  # without it, most damage to pictures would be decoded
+            # Not of the bytes: the footer would hold the smallest and largest picture of a group.
             write_statistics=[leaf for leaf in _leaves() if not leaf.endswith('.bytes')],
         )
 
@@ -127,12 +123,10 @@ class ParquetCatalogueWriter:
         """Append a row; a picture given by ``path`` is read into the file.
 
         Args:
-            row: Catalogue row; relative paths are relative to the
-                working directory.
+            row: Catalogue row; a relative path is relative to the working directory.
 
         Raises:
-            CatalogueError: The row is not of the schema or a picture file
-                cannot be read.
+            CatalogueError: The row is not of the schema or a picture file cannot be read.
         """
         where = f'{self.path}, row {self.num_rows + 1}'
         validate_row(row, where)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
 from eclip_mm.datasets.synthetic.attributes import (
     COLOURS,
     OPTIONAL_ATTRIBUTES,
@@ -150,7 +151,7 @@ def _split_plan(config, split):
 
 
 def generate_row(config: SyntheticCatalogueConfig, split: str, index: int) -> dict:
-    """One catalogue row (schema of DESIGN section 2) with its pictures as bytes.
+    """One catalogue row with its pictures as bytes.
 
     Training pictures and held-out photos show trained products only. Pictures
     of held-out products may show any other product as well.
@@ -230,8 +231,6 @@ def write_synthetic_catalogue(
     Raises:
         FileExistsError: The folder contains a catalogue of another config.
     """
-    from eclip_mm.datasets.catalogue import ParquetCatalogueWriter
-
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     stamp, wanted = out_dir / 'config.json', json.dumps(vars(config), indent=2, sort_keys=True)
@@ -249,8 +248,7 @@ def write_synthetic_catalogue(
     missing = [split for split, path in paths.items() if not path.exists()]
     with _start_pool(num_workers if missing else 0) as pool:
         for split in missing:
-            part = paths[split].with_suffix('.part')
-            with ParquetCatalogueWriter(part) as writer:
+            with ParquetCatalogueWriter(paths[split]) as writer:
                 for row in progress(iter_rows(config, split, pool, 4 * num_workers)):
                     writer.write(row)
             part.rename(paths[split])  # so that a split is either complete or absent

@@ -1,0 +1,145 @@
+"""From a product to a packed sample: the one path of map-style data, streams and embedding."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from mmengine.dataset import Compose
+
+from eclip_mm.datasets.image_ids import make_image_id
+from eclip_mm.datasets.storage.schema import set_fields
+from eclip_mm.datasets.storage.stored_files import StoredFile
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.registry import TRANSFORMS
+
+
+class Attempts:
+    """The random numbers of a sample: a generator for each attempt at making it.
+
+    Args:
+        key: What they follow from, together with the number of the attempt.
+        limit: Number of attempts; None for any number.
+
+    Attributes:
+        rng: That of the last attempt.
+    """
+
+    def __init__(self, key: Sequence[int], limit: int | None = None) -> None:
+        self.key, self.number, self.limit = key, 0, limit
+        self.rng: np.random.Generator | None = None
+
+    def __iter__(self) -> 'Attempts':
+        return self
+
+    def __next__(self) -> np.random.Generator:
+        if self.number == self.limit:
+            raise StopIteration
+        self.rng = np.random.default_rng((*self.key, self.number))
+        self.number += 1
+        return self.rng
+
+
+class SampleBuilder:
+    """Chooses pictures of a product, runs the pipeline on them, and tries others where one fails.
+
+    What rows are read, what the random numbers follow from, and what replaces a product without a
+    readable picture is the matter of the data that uses it.
+
+    Args:
+        pipeline: Transforms: configs of TRANSFORMS and callables, or a pipeline that is ready.
+        choose: Chooses the pictures of a sample: takes the keys of pictures, their sources and a
+            generator, and returns keys; none where no sample can be made of these.
+        split: Name that metrics select samples by.
+    """
+
+    def __init__(
+        self,
+        pipeline: Sequence[dict | Callable] | Callable,
+        choose: Callable[[Sequence, Sequence, np.random.Generator], Sequence],
+        split: str = '',
+    ) -> None:
+        if not callable(pipeline):  # transforms are looked up in our registry first
+            steps = [TRANSFORMS.build(t) if isinstance(t, dict) else t for t in pipeline]
+            pipeline = Compose(steps)
+        self.pipeline = pipeline
+        self.choose = choose
+        self.split = split
+
+    def build(
+        self,
+        pictures: Sequence,
+        sources: Sequence,
+        load: Callable[[Sequence], dict],
+        attempts: Iterable[np.random.Generator],
+        note: Callable[[object, ImageDecodeError], None],
+    ) -> dict | None:
+        """The sample of a product.
+
+        Args:
+            pictures: Keys of the pictures that may be used.
+            sources: Source of each picture, by its key.
+            load: Takes the keys of chosen pictures and returns the row with these pictures, in
+                this order, as ``images``. Each has an ``image_id``.
+            attempts: A generator for each attempt.
+            note: Called with the key of each picture that cannot be decoded, and the error.
+
+        Returns:
+            What the pipeline returns; None if no picture can be decoded, or the attempts end.
+        """
+        left = list(pictures)
+        for rng in attempts:
+            chosen = self.choose(left, sources, rng) if left else ()
+            if not chosen:
+                break
+            try:
+                row = load(chosen)
+                results = dict(
+                    product_id=row['product_id'],
+                    text=row['text'],
+                    category=row.get('category'),
+                    split=self.split,
+                    image_records=row['images'],
+                    rng=rng,
+                )
+                return self.pipeline(results)
+            except ImageDecodeError as error:
+                failed = chosen[error.image_index]
+                note(failed, error)
+                left = [picture for picture in left if picture != failed]
+        return None
+
+
+def load_stored(
+    row: dict,
+    file: StoredFile,
+    chosen: Sequence[int],
+    read_local: bool = True,
+    faults: type[OSError] | tuple[type[OSError], ...] = OSError,
+) -> dict:
+    """``load`` of :meth:`SampleBuilder.build` for a row that is in memory.
+
+    Args:
+        row: As it is stored.
+        file: Where from; paths of pictures are relative to it.
+        chosen: Places of pictures in the row.
+        read_local: Read pictures that are local files; otherwise the pipeline gets their paths.
+        faults: Errors of reading that are faults of the picture; others are raised as they are.
+
+    Raises:
+        ImageDecodeError: A picture cannot be read.
+    """
+    images = []
+    for place, number in enumerate(chosen):
+        image = set_fields(row['images'][number], boxes=False)
+        image['image_id'] = make_image_id(row['product_id'], number)
+        if 'path' in image and file.is_local and not read_local:
+            image['path'] = file.beside(image['path'])
+        elif 'path' in image:
+            path = image.pop('path')
+            try:
+                image['bytes'] = file.read_beside(path)
+            except faults as error:
+                raise ImageDecodeError(
+                    f"picture '{image['image_id']}' ({path}) cannot be read: {error}", place
+                ) from error
+        images.append(image)
+    return {**row, 'images': images}
