@@ -251,7 +251,6 @@ def write_synthetic_catalogue(
             with ParquetCatalogueWriter(paths[split]) as writer:
                 for row in progress(iter_rows(config, split, pool, 4 * num_workers)):
                     writer.write(row)
-            part.rename(paths[split])  # so that a split is either complete or absent
     return paths
 
 
