@@ -47,7 +47,7 @@ def main() -> None:
     for name in args.name:
         try:
             print(get_tower(name, args.to, args.wheels, args.force), flush=True)
-        except TowerError as error:
+        except (TowerError, OSError) as error:  # OSError: no room, no permission
             sys.exit(f'error: {error}')
 
 

@@ -117,4 +117,5 @@ def _hub_errors(name: str) -> Iterator[None]:
 def _is_from_network(error: Exception) -> bool:
     """Whether an error is about the connection; the client changed its library at 1.0."""
     module = type(error).__module__.partition('.')[0]
-    return isinstance(error, OSError) or module in ('httpx', 'httpx2', 'requests')
+    of_client = module in ('huggingface_hub', 'httpx', 'httpx2', 'requests', 'urllib3')
+    return of_client or isinstance(error, (ConnectionError, TimeoutError))
