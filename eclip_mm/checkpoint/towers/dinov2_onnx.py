@@ -18,7 +18,7 @@ CONFIG = dict(
     image_size=518,
     layer_norm_eps=1e-6,
 )
-#: the saliency model was trained at 224 px; it interpolates the places of its 518 px
+#: the saliency model was trained at 224 px, with the position embeddings of 518 px interpolated
 PROCESSOR = dict(
     image_processor_type='BitImageProcessor',
     do_resize=True,
@@ -43,12 +43,12 @@ _FLOAT = 1
 def read_dinov2(data: bytes, prefix: str = 'backbone.') -> dict[str, Tensor]:
     """Weights of ``Dinov2Model``, under the names of the published files.
 
-    torch's exporter keeps the names of parameters, except of those that it transposed or computed
-    with: of these, the node that uses them has the name.
+    torch's exporter keeps the names of parameters, except where it transposed or split them. The
+    name of such a parameter follows from the node that uses it.
 
     Args:
         data: the ONNX file.
-        prefix: of the names that are wanted; all others are left out.
+        prefix: of the names that are wanted; other parameters are left out.
     """
     tensors, nodes = read_graph(memoryview(data))
     state = {
@@ -66,7 +66,7 @@ def read_dinov2(data: bytes, prefix: str = 'backbone.') -> dict[str, Tensor]:
             if key.startswith('onnx::') and key in tensors:
                 if kind == 'MatMul':
                     state[f'{module}weight'] = tensors[key].T
-                elif module == 'embeddings.':  # of the class token, and of the patches
+                elif module == 'embeddings.':  # of the class token and of the patches
                     parts.append(tensors[key])
     parts.sort(key=lambda part: part.shape[1])
     state['embeddings.position_embeddings'] = torch.cat(parts, dim=1)

@@ -1,9 +1,9 @@
 """EfficientNet-lite as ``EfficientNetModel`` of ``transformers``.
 
 EfficientNet-lite is EfficientNet with ReLU6 and without squeeze-and-excitation; its stem, head,
-first and last stage are not scaled. All of that can be said in an ``EfficientNetConfig``, except
-that the model always has squeeze-and-excitation: here that multiplies by sigmoid(30), which is 1
-in float32.
+first and last stage are not scaled. An ``EfficientNetConfig`` can express all of that, except that
+the model always has squeeze-and-excitation. Here it multiplies by sigmoid(30), which is 1 in
+float32.
 """
 
 import math
@@ -49,10 +49,10 @@ def lite_config(width: float, depth: float, image_size: int) -> dict:
 
     Args:
         width: factor of the channels.
-        depth: factor of the number of blocks a stage.
+        depth: factor of the number of blocks of a stage.
         image_size: pixels of a side. TensorFlow pads by the size of the
-            picture, ``transformers`` by the config: what is written is right
-            for all multiples of 32, or else for this size only.
+            picture, ``transformers`` by the config. The config of a multiple of
+            32 is right for all of them, any other for its own size only.
 
     Raises:
         ValueError: an odd ``image_size``, which the stem cannot pad.
@@ -92,9 +92,9 @@ def round_channels(channels: float) -> int:
 
 
 def square_paddings(image_size: int, repeats: list[int]) -> list[int]:
-    """Blocks of stride 2 that get a map of an odd side, which is padded alike on both sides.
+    """Indices of the blocks that halve a map of an odd side and pad it equally on all sides.
 
-    An even one is padded by one pixel more on the right and at the bottom.
+    A map of an even side is padded by one pixel more on the right and at the bottom.
     """
     if image_size % 2:
         raise ValueError(f'image_size={image_size} is odd; the stem pads for even sizes only')

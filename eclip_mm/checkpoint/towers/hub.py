@@ -1,4 +1,4 @@
-"""Towers of the Hugging Face hub, as far as it can be reached."""
+"""Towers from the Hugging Face hub."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from eclip_mm.checkpoint.towers.folder import sha256_of
 from eclip_mm.checkpoint.towers.known import PACKAGED, TowerError
 
-#: of transformers: configs, tokenizers; of sentence-transformers: how it pools
+#: configs and tokenizers of transformers, and files of sentence-transformers that say how it pools
 WANTED = (
     'config.json',
     'preprocessor_config.json',
@@ -30,7 +30,7 @@ WANTED = (
     '1_Pooling/config.json',
     'LICENSE',
 )
-#: one of these, the first that there is; transformers reads the last with `weights_only`
+#: the first of these that exists is taken; transformers reads the last with `weights_only`
 WEIGHTS = (
     r'model\.safetensors',
     r'model(-\d+-of-\d+\.safetensors|\.safetensors\.index\.json)',
@@ -88,7 +88,7 @@ def choose_files(name: str, files: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Say in one line what the hub's client says in many."""
+    """Turn errors of the hub's client, which have many lines, into one line."""
     from huggingface_hub import errors
 
     known = ', '.join(PACKAGED)

