@@ -42,6 +42,8 @@ CORE = (
     ),
     Requirement('transformers', 'transformers', '4.50'),
     Requirement('tokenizers', 'tokenizers', '0.19'),
+    Requirement('safetensors', 'safetensors', '0.4.1'),
+    Requirement('huggingface_hub', 'huggingface_hub', '0.26'),
     Requirement('pyarrow', 'pyarrow', '14'),
     Requirement('fsspec', 'fsspec', '2023.5'),
     Requirement('pillow', 'PIL', '9.1'),
