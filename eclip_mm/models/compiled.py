@@ -14,7 +14,7 @@ def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
     gradients of a part as soon as they are there.
 
     In a model that is divided over the ranks (``ShardedRunner``), each layer
-    of encoders and decoder is a graph of its own, since weights are gathered
+    of encoders and decoder is a separate graph, since weights are gathered
     before each of them.
 
     Args:

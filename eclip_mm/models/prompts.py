@@ -1,4 +1,4 @@
-"""Which prompts a training sample gets: one of its own, T-1 of different other products."""
+"""The prompts of a training sample: its own and those of T-1 different other products."""
 
 from dataclasses import dataclass
 
@@ -74,8 +74,7 @@ class PromptSampler:
     if it had never stopped.
 
     Args:
-        num_queries: T. The global batch needs T - 1 different products beside
-            that of the row.
+        num_queries: T. The global batch needs at least T different products.
         image_prob: probability that a prompt is the product's *other* picture,
             encoded by the momentum model, instead of its text.
         positive_index: place of the positive query, ``random`` or ``first``.

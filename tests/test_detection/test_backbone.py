@@ -155,7 +155,7 @@ def test_no_pretraining_checkpoint(pretraining, tmp_path):
     torch.save(dict(state_dict={'backbone.conv.weight': torch.zeros(1)}), other)
     with pytest.raises(KeyError, match='has no config of a pretraining'):
         build(init_cfg=dict(type='Pretrained', checkpoint=str(other)))
-    with pytest.raises(KeyError, match='begins with backbone.conv'):
+    with pytest.raises(KeyError, match='names begin with backbone.conv'):
         build(encoder=encoder(), init_cfg=dict(type='Pretrained', checkpoint=str(other)))
     with pytest.raises(KeyError, match='EclipBackbone.encoder is not set'):
         build()

@@ -140,7 +140,7 @@ def test_names_that_do_not_fit(pretraining, with_tokenizer):
         build(config(path, class_prompts=NAMES))
     with pytest.raises(ValueError, match='num_queries=2 is too small for 3'):
         build(config(path, class_prompts=NAMES[:3], num_queries=2))
-    with pytest.raises(ValueError, match='give init_cfg'):
+    with pytest.raises(ValueError, match='set init_cfg'):
         build(config(class_prompts=NAMES))
     with pytest.raises(ValueError, match='holds no tokenizer'):
         build(config(pretraining[0], class_prompts=NAMES[:3]))

@@ -1,4 +1,4 @@
-"""A chunked step is the whole batch's step: losses, gradients, weights after it."""
+"""A chunked step has the losses, gradients and new weights of the whole batch."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ TASKS = ('itc', 'inter', 'itm', 'intra')
 
 
 def build(chunk_size=None, tasks=TASKS, dropout=0.0, **overrides):
-    """A float64 model; its momentum model is another one, so that both are seen."""
+    """A float64 model whose momentum model has other weights, so that both matter."""
     cfg = tiny_model_config(chunk_size=chunk_size, **overrides)
     for name in set(TASKS) - set(tasks):
         cfg['pretext_heads'][name] = None
@@ -67,7 +67,7 @@ def assert_same(found, wanted, rtol=1e-9, atol=1e-12):
         *((2, (task,)) for task in TASKS),
     ],
 )
-def test_losses_and_gradients_are_the_whole_batchs(chunk_size, tasks):
+def test_losses_and_gradients_are_those_of_the_whole_batch(chunk_size, tasks):
     terms, grads = terms_and_grads(build(tasks=tasks))
     in_parts, grads_in_parts = terms_and_grads(build(chunk_size, tasks))
     assert_same(in_parts, terms)

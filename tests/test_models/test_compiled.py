@@ -1,4 +1,4 @@
-"""A compiled model trains on the plain one's losses and gradients, without a graph break."""
+"""A compiled model has the losses and gradients of a plain one, without a graph break."""
 
 import copy
 from types import SimpleNamespace
@@ -52,7 +52,7 @@ QUEUE = dict(type='MomentumQueue', size=16)
     ],
     ids=['paper', 'recompute', 'chunks-queue'],
 )
-def test_values_and_gradients_are_the_plain_models(overrides):
+def test_values_and_gradients_are_those_of_the_plain_model(overrides):
     plain, compiled = build(**overrides), build(**overrides, compile=AOT)
     compiled.load_state_dict(plain.state_dict())  # the names are the same
     for seed in range(2):  # the second batch has texts of other lengths

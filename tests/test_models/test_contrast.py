@@ -1,4 +1,4 @@
-"""Contrastive losses in tiles are the plain ones, in value and gradient."""
+"""Contrastive losses in tiles have the values and gradients of the plain ones."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_tiles_hold_whole_rows_and_cover_all():
 
 @pytest.mark.parametrize('max_elements', [1, 3 * B, 4 * B + 1, B * B - 1])
 @pytest.mark.parametrize('head', [ITCHead, InterProductHead, ITMHead])
-def test_heads_in_tiles_are_the_plain_ones(head, max_elements):
+def test_heads_in_tiles_equal_the_plain_ones(head, max_elements):
     options = dict(embed_dims=D) if head is ITMHead else {}
     results = []
     for size in (B * B, max_elements):

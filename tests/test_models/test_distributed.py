@@ -1,4 +1,4 @@
-"""Several gloo processes with a share of the batch each are one process with the whole batch.
+"""Several gloo processes with parts of a batch train as one process with the whole batch.
 
 In float64, over three steps: the queue of the first is part of the second, and wraps around before
 the third.

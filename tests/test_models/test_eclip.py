@@ -120,13 +120,13 @@ def test_predictions_do_not_depend_on_the_batch():
 
 @pytest.mark.parametrize('tasks', [('itc', 'inter', 'itm', 'intra'), ('itc',)])
 def test_a_second_picture_is_an_image_prompt(tasks):
-    """Encoded by the momentum model as in training; without one by the model itself."""
+    """The momentum model encodes it as in training, or the model itself if there is none."""
     model = build(pretext_heads=heads_of(*tasks)).eval()
     network = model.network
     if model.teacher is not None:
         network = model.teacher.network
         with torch.no_grad():
-            network.image_proj.weight.mul_(-1)  # tell the two apart
+            network.image_proj.weight.mul_(-1)  # make the two differ
     batch = model.data_preprocessor(fake_batch())
     inputs, samples = batch['inputs'], model(**batch, mode='predict')
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_a_second_picture_is_an_image_prompt(tasks):
     found = torch.stack([s.pred_image_prompt_map for s in samples])
     torch.testing.assert_close(found, wanted)
     assert torch.equal(as_text, wanted) == (tasks == ('itc',)), (
-        'the decoder tells modalities apart'
+        'the decoder distinguishes modalities'
     )
     batch = fake_batch()
     batch['inputs']['images'] = batch['inputs']['images'][:, :1]
@@ -239,7 +239,7 @@ def test_bf16_autocast_stays_close():
 
 
 def test_the_logit_scale_comes_back_from_its_limit():
-    """Past a clamp in the forward pass the gradient would be 0 for ever."""
+    """After a clamp in the forward pass the gradient would stay 0."""
     model = build(init_logit_scale=500.0)
     terms = losses(model, fake_batch())
     assert terms['logit_scale'].item() == pytest.approx(100)

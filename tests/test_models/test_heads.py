@@ -73,7 +73,7 @@ def test_intra_product_is_equation_9(outputs):
 
 
 def test_samples_of_one_product_are_no_negatives(outputs):
-    """With all rows one product nothing is left to tell apart: the loss is 0."""
+    """If all rows are one product, there are no negatives and the loss is 0."""
     same = torch.zeros(B, dtype=torch.int64)
     outputs = replace(outputs, id_hash=same, all_id_hash=same)
     assert ITCHead().loss(outputs)['loss_itc'].item() == 0
@@ -108,7 +108,7 @@ def test_hard_negatives_follow_the_similarity_and_never_the_own_product():
 
 
 class Deterministic(TorchDispatchMode):
-    """Fails where a sum of floats would run in whatever order a GPU takes."""
+    """Fails at a cumulative sum of floats, whose order differs between runs on a GPU."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))

@@ -14,7 +14,7 @@ from eclip_mm.utils.finite import NonFiniteLossError
 
 
 def rows(*values):
-    """Features (G, 2) and identities that can be told apart."""
+    """Features (G, 2) and identities that are easy to distinguish."""
     ids = torch.tensor(values)
     return torch.stack([ids.float(), -ids.float()], dim=1), ids
 

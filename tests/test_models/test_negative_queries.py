@@ -95,7 +95,7 @@ def test_one_step_from_zero_is_the_mean_whatever_the_momentum():
         torch.testing.assert_close(scale_prompts(source.averages), scale_prompts(means))
 
 
-def test_the_order_within_a_batch_does_not_matter_that_of_batches_does():
+def test_the_order_of_batches_matters_and_that_within_a_batch_does_not():
     feats, ids = F.normalize(torch.randn(24, 8), dim=-1), torch.arange(24)
     ordered, shuffled, late = (EMANegatives(8, num_queries=4, momentum=0.5) for _ in range(3))
     order = torch.randperm(24)
@@ -167,7 +167,7 @@ def test_one_checkpoint_serves_every_source():
         SwitchableNegatives(OPTIONS, use='emma', embed_dims=8)
 
 
-def test_a_model_trains_them_all_and_predicts_with_the_chosen():
+def test_a_model_trains_all_sources_and_predicts_with_one():
     cfg = tiny_model_config(
         negative_queries=dict(type='SwitchableNegatives', use='text', options=OPTIONS)
     )
@@ -210,7 +210,7 @@ def trained_model(use):
 
 
 @pytest.mark.parametrize('use', OPTIONS)
-def test_features_tell_nothing_of_the_product_id(use):
+def test_features_do_not_depend_on_the_product_id(use):
     """Retrieval is scored by product_id: other ids, or one id for all, give the same features."""
     model = trained_model(use)
     expected = predicted(model, fake_batch())

@@ -126,7 +126,7 @@ def test_the_result_holds_visual_information_only(decoder):
 
 
 def test_aligned_init_assigns_tokens_to_the_prompt_that_they_equal():
-    """Eq. 2 at the start is sqrt(D) cos(token, query); each block's own matrices, free to part."""
+    """Eq. 2 at the start is sqrt(D) cos(token, query), with separate matrices in each block."""
     torch.manual_seed(0)
     decoder = InstanceDecoder(16, num_blocks=2, num_heads=2, aligned_init=True)
     prompts = 4 * torch.nn.functional.normalize(torch.randn(1, 5, 16), dim=-1)

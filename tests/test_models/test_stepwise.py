@@ -1,4 +1,4 @@
-"""The effects of a step come when it is complete, and a new training begins without any."""
+"""Steps take effect when they are complete, and a new training forgets those of an old one."""
 
 import pytest
 import torch
@@ -101,7 +101,7 @@ def load(path) -> dict:
 
 @pytest.mark.parametrize('accumulate, bad', [(1, 2), (2, 2), (2, 3), (3, 1)])
 def test_a_gradient_that_is_not_finite_leaves_the_state_before_the_step(tmp_path, accumulate, bad):
-    """Also while gradients accumulate: whichever iteration of a step it is, it stops the run."""
+    """While gradients accumulate, the iteration with the bad gradient stops the run."""
     with pytest.raises(NonFiniteLossError, match='finite') as error:
         run(tmp_path, [bad], accumulate).train()
     path = tmp_path / f'nonfinite_iter_{bad}.pth'
@@ -114,7 +114,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_state_before_the_step(tmp_path
 
 
 def test_a_run_that_is_resumed_from_there_is_the_run_without_the_fault(tmp_path):
-    """It draws the same prompts, and holds no key of the batch twice."""
+    """It draws the same prompts and holds no key of the batch twice."""
     run(tmp_path / 'whole').train()
     with pytest.raises(NonFiniteLossError):
         run(tmp_path / 'stopped', [2]).train()

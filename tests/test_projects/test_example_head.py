@@ -34,7 +34,7 @@ def test_the_loss_by_hand(project):
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_other_rows_of_the_product_are_no_questions(project):
+def test_other_rows_of_the_product_are_left_out(project):
     g = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 4, generator=g, requires_grad=True)
     targets = torch.tensor([0, 1, 3])

@@ -68,10 +68,11 @@ class TextNegatives(NegativeQueries):
     Features of the texts last seen in training are kept in a ring that travels
     with the checkpoint. The seed alone chooses T - 1 texts of different
     products from it; missing entries are Gaussian noise. A product whose own
-    text is among them competes with it like any other product.
+    text is among them is no exception: one of its negatives equals its positive.
 
-    The queries of other products have learned to take the background; noise
-    leaves more of it to the positive query (figures: docs/experiments.md).
+    In training, queries of other products learn to take the background. With
+    noise as negatives more of it is left to the positive query (figures:
+    docs/experiments.md).
 
     Args:
         size: texts in the ring.

@@ -79,8 +79,8 @@ def load_pretrained(
         found = sorted({'.'.join(name.split('.')[:2]) for name in state})[:8]
         raise KeyError(
             f'{checkpoint} has no weights named {prefix}{"|".join(parts)}.*; is it a pretraining '
-            "checkpoint? Set init_cfg.prefix ('network.' or 'teacher.network.'). Its first parts "
-            f'are {", ".join(found)}'
+            "checkpoint? Set init_cfg.prefix ('network.' or 'teacher.network.'). Its names begin "
+            f'with {", ".join(found)}'
         )
     report = LoadReport(str(checkpoint))
     for part, module in parts.items():
