@@ -115,7 +115,7 @@ def test_auto_tokenizer_from_a_folder(path, tmp_path):
     assert pickle.loads(pickle.dumps(tokenizer))(TEXTS[0]) == tokenizer(TEXTS[0])
 
 
-def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
+def test_nothing_is_downloaded_by_default(tmp_path, monkeypatch):
     import socket
 
     def refuse(*args, **kwargs):
@@ -126,7 +126,7 @@ def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError) as error:
         build_tokenizer(dict(type='AutoTokenizer', name_or_path='nobody/no-such-model'))
     assert 'hf download nobody/no-such-model --local-dir models/no-such-model' in str(error.value)
-    with pytest.raises(FileNotFoundError, match='is a folder, but'):
+    with pytest.raises(FileNotFoundError, match='is a folder without a tokenizer'):
         build_tokenizer(dict(type='AutoTokenizer', name_or_path=str(tmp_path)))
 
 
