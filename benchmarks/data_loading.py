@@ -1,21 +1,21 @@
-"""Pictures a second of one core: our pipeline beside `datasets` + PIL, the same augmentation.
+"""Compare our pipeline with `datasets` + PIL: pictures per second, the same augmentation.
 
     pip install datasets
     python benchmarks/data_loading.py --photos .../GroceryStoreDataset
 
-Of every product two pictures are decoded, cropped (50 to 100% of the area, 224 px, bicubic),
-flipped and stacked. The ways, each reading the same products from Parquet in one process:
+Two pictures of every product are decoded, cropped (50 to 100% of the area, 224 px, bicubic),
+flipped and stacked. Each of these ways reads the same products from Parquet in one process:
 
-- peer: `datasets`, streaming, its `Image` feature decodes; PIL crops and resizes. It decodes all
-  pictures of a row, therefore products have no third one.
+- peer: `datasets`, streaming; its `Image` feature decodes, PIL crops and resizes. It decodes all
+  pictures of a row, so products have only two.
 - plain: `ProductDataset` with `LoadProductImages` and `RandomResizedCrop`.
 - cropped: `ProductDataset` with `LoadCroppedImages`.
 - stream: `ProductStream` with `LoadCroppedImages`.
 
-Time is CPU time of the process, the fastest of several passes: other processes disturb it little.
-Pictures of 348 px are the photos themselves; larger ones are photos side by side, not enlarged,
-with the JPEG tables of the first. Without `--photos` they are generated. `difference` compares the
-pictures of plain and cropped before flipping. The last line is JSON.
+The time is the CPU time of the process in the fastest of several passes, which other processes
+affect little. Pictures of 348 px are the photos themselves; larger ones are photos side by side,
+not enlarged, with the JPEG tables of the first. Without `--photos` they are generated.
+`difference` compares the pictures of plain and cropped before flipping. The last line is JSON.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def picture(photos: list[Image.Image], side: int, rng: np.random.Generator) -> b
 
 
 def write(folder: Path, side: int, num_products: int, photos: list[Image.Image]) -> int:
-    """Our catalogue and the peer's, of the same pictures; mean bytes of a picture."""
+    """Write our catalogue and the peer's with the same pictures; returns mean bytes of one."""
     rng = np.random.default_rng(side)
     pictures = [[picture(photos, side, rng) for _ in range(2)] for _ in range(num_products)]
     with ParquetCatalogueWriter(folder / 'ours.parquet') as writer:
@@ -164,7 +164,7 @@ def ours(folder: Path, way: str) -> Callable[[], Iterator]:
 
 
 def seconds_per_picture(samples: Callable[[], Iterator], passes: int) -> float:
-    """CPU seconds a picture of the fastest pass, after one to warm up."""
+    """CPU seconds per picture in the fastest pass, after one to warm up."""
     times = []
     for _ in range(passes + 1):
         begin = time.process_time()

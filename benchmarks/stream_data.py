@@ -1,13 +1,13 @@
-"""A catalogue of any size streamed: footers, time to the first batch, memory of each worker.
+"""Stream a catalogue of any size; measure footers, time to the first batch, memory of workers.
 
     python benchmarks/stream_data.py                        # 1,000,000 products, 2 workers
     python benchmarks/stream_data.py --products 20000 --batches 50
 
-The catalogue is written once to ``--folder`` (2.9 kB a product). Its pictures are drawn from a
-pool of 256 encoded JPEGs of 64 x 64 pixels, two a product, so that writing takes minutes; reading
-and decoding cost what they would with pictures that are all different. ``resident`` is what /proc
-tells of a worker, ``unshared`` is without the pages that it still shares with the main process
-(Python and its libraries). The last line is JSON.
+The catalogue is written once to ``--folder`` (2.9 kB per product). The two pictures of a product
+are drawn from a pool of 256 encoded JPEGs of 64 x 64 pixels, so that writing takes minutes;
+reading and decoding cost as much as if all pictures were different. ``resident`` is the memory of
+a worker according to /proc, ``unshared`` is without the pages that it still shares with the main
+process (Python and its libraries). The last line is JSON.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def write_catalogue(folder: Path, num_products: int) -> None:
 
 
 def characters(text: str, max_length: int) -> list[int]:
-    """A tokenizer that costs nothing: reading is measured here."""
+    """A tokenizer that costs nothing, since reading is measured."""
     return [2, *(ord(c) % 256 + 4 for c in text)][: max_length - 1] + [3]
 
 
@@ -101,12 +101,12 @@ def time_to_first(loader: DataLoader) -> tuple:
 
 
 def main() -> None:
-    """Write the catalogue where it is missing, stream it, print what it took."""
+    """Write the catalogue if it is missing, stream it, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--products', type=int, default=1_000_000)
     parser.add_argument('--folder', type=Path, help='default: /tmp/eclip_mm_stream_{products}')
     parser.add_argument(
-        '--batches', type=int, help='stop after so many, at least 3; default: the whole epoch'
+        '--batches', type=int, help='number of batches, at least 3; default: the whole epoch'
     )
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--num-workers', type=int, default=2)
@@ -125,7 +125,7 @@ def main() -> None:
     pids = [worker.pid for worker in getattr(batches, '_workers', ())] or [os.getpid()]
     num_batches = min(args.batches or len(loader), len(loader))
     if num_batches < 3:
-        parser.error(f'{num_batches} batches tell nothing of growth, take 3 at least')
+        parser.error(f'{num_batches} batches do not show growth; use at least 3')
     marks = []
     begin = time.perf_counter()
     for done in trange(1, num_batches, unit=' batches', mininterval=10, desc='streaming'):

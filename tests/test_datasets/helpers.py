@@ -30,7 +30,7 @@ def encode(array: np.ndarray, kind: str = 'PNG', **options) -> bytes:
 
 
 def plain_png(value: int, width: int = 24, height: int = 16) -> bytes:
-    """A picture of one grey value, which tells pictures apart after any crop."""
+    """A picture of one grey value, by which pictures are recognised after any crop."""
     return encode(np.full((height, width, 3), value, dtype=np.uint8))
 
 
@@ -64,7 +64,7 @@ def break_group(path: Path, group: int) -> None:
 
 
 def damage_pictures(path: Path, group: int) -> None:
-    """Change a byte of the last picture of a row group; only a checksum tells."""
+    """Change a byte of the last picture of a row group; only a checksum can find it."""
     file = pq.ParquetFile(path)
     leaves = [file.schema.column(i).path for i in range(len(file.schema))]
     column = file.metadata.row_group(group).column(leaves.index('images.list.element.bytes'))
@@ -122,7 +122,7 @@ class RemoteFile(AbstractBufferedFile):
 
 
 class CharTokenizer:
-    """Ids of characters; needs no file."""
+    """A tokenizer that needs no file: the ids are those of characters."""
 
     vocab_size, pad_token_id = 260, 0
 
@@ -145,7 +145,7 @@ def pipeline(train: bool, size: int = 8) -> list:
 
 
 def save_bert_tokenizer(vocab_file, folder: Path) -> Path:
-    """A folder with a vocabulary, as ``hf download`` leaves BERT's."""
+    """A folder with a vocabulary, as ``hf download`` stores that of BERT."""
     folder.mkdir(parents=True)
     (folder / 'vocab.txt').write_text(Path(vocab_file).read_text(encoding='utf-8'))
     (folder / 'tokenizer_config.json').write_text('{"tokenizer_class": "BertTokenizer"}')

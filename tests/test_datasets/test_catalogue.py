@@ -12,7 +12,7 @@ SUFFIXES = ['.jsonl', '.parquet']
 
 
 def _pictures(row):
-    """Encoded bytes of the pictures, wherever they are."""
+    """Encoded bytes of the pictures, in the row or in files."""
     return [
         image['bytes'] if 'bytes' in image else open(image['path'], 'rb').read()
         for image in row['images']
@@ -142,7 +142,7 @@ def _foreign(rows, **columns):
 
 
 def test_parquet_of_other_programs(tmp_path):
-    """Types that others write, no category and no boxes; path beside the file."""
+    """Other types, no category and no boxes; a picture beside the file."""
     kind = pa.large_list(
         pa.struct(
             [
@@ -225,7 +225,7 @@ def test_parquet_of_other_programs(tmp_path):
     ],
 )
 def test_bad_parquet_rows_are_named_in_every_row_group_layout(tmp_path, change, words):
-    """The group check must not let pass what the row check would find."""
+    """The check of a group finds every fault that the check of rows finds."""
     rows = make_rows(4)
     rows[2].update(change)
     for group_size in (1, 4):

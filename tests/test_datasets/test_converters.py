@@ -91,7 +91,7 @@ class TestCarrier:
             convert_carrier(path, tmp_path / 'c.parquet', strict=True)
         assert not (tmp_path / 'c.parquet').exists()
 
-    def test_targets_that_cannot_be(self, tmp_path):
+    def test_impossible_targets(self, tmp_path):
         path = write_rows(make_rows(1), tmp_path / 'a.jsonl')
         for target, match in (('b.csv', "suffix '.csv'"), ('a.jsonl', 'the source itself')):
             with pytest.raises(CatalogueError, match=match):
@@ -389,7 +389,7 @@ class TestCoco:
     ],
 )
 def test_programs_end_with_a_message(tmp_path, program, arguments, monkeypatch, capsys):
-    """No traceback for what a user can mend."""
+    """A fault that the user can correct gives no traceback."""
     import runpy
 
     monkeypatch.setattr(

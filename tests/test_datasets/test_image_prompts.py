@@ -26,7 +26,7 @@ def test_prompts_go_round_and_are_never_the_picture_itself(path):
         (1, 3),  # the second photo, the second of two prompts
         (2, 0),
         (3, 0),
-        (11, 11),  # it stands in for what is not there
+        (11, 11),  # it is its own prompt, as there is no other
         (12, 12),
         (20, 23),
         (21, 23),

@@ -17,7 +17,7 @@ def box(product_id, x=0):
 
 @pytest.fixture
 def photos(tmp_path):
-    """p0's first photo shows p1, p0 and p1 again, its second p0 alone; p1's only other is bare."""
+    """The first photo of p0 shows p1, p0 and p1, its second p0 alone; that of p1 has no boxes."""
     rows = make_rows(2)
     rows[0]['images'][0]['boxes'] = [box('p1', 6), box('p0'), box('p1', 12)]
     rows[0]['images'][1]['boxes'] = [box('p0'), box('q')]

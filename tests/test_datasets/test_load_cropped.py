@@ -1,4 +1,4 @@
-"""Loading and cropping in one against the two one after the other."""
+"""Loading and cropping in one transform, compared with two transforms."""
 
 import io
 
@@ -35,7 +35,7 @@ def run(transforms, *pictures, seed=0, boxes=()):
 
 
 def both(*pictures, size=64, seed=0, boxes=(), **options):
-    """(in one, one after the other)."""
+    """Results of (one transform, two transforms)."""
     options = dict(size=size, **options)
     return (
         run([dict(type='LoadCroppedImages', **options)], *pictures, seed=seed, boxes=boxes),
@@ -55,7 +55,7 @@ def difference(ours, theirs):
 @pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear', 'nearest', 'lanczos'])
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
 def test_at_full_scale_only_rounding_differs(interpolation, kind):
-    """From PIL's crop, then resize; its `box` would look over the rim of the region."""
+    """Compared with PIL's crop and resize; its `box` would use pixels outside the region."""
     pictures = [photo(130, 100, kind, seed=s) for s in (0, 1)]
     for seed in range(5):
         ours, theirs = both(
@@ -80,7 +80,7 @@ def test_at_full_scale_only_rounding_differs(interpolation, kind):
 
 @pytest.mark.parametrize(('width', 'height'), [(800, 800), (1203, 901), (1600, 1100)])
 def test_at_reduced_scale_the_pictures_look_the_same(width, height):
-    """Against the plain path on the same region: the decoder's average is the only difference."""
+    """Compared with two transforms on the same region: only the decoder's averaging differs."""
     data = photo(width, height)
     plain = Image.open(io.BytesIO(data)).convert('RGB')
     for seed in range(6):
@@ -175,7 +175,7 @@ def test_broken_pictures_are_named():
     ],
 )
 def test_the_other_transforms_take_its_arrays(cfg):
-    """As they take PIL's pictures; boxes follow."""
+    """They treat arrays as they treat PIL images; boxes follow."""
     data = photo(100, 80)
     loaded = run([dict(type='LoadCroppedImages', size=40)], data, boxes=[[5, 5, 90, 70]])
     assert isinstance(loaded['images'][0], np.ndarray)

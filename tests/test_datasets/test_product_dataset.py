@@ -101,7 +101,7 @@ class TestProductDataset:
         other = all_of(ProductDataset(noisy, pipeline(True), seed=2), range(20))
         assert all(torch.equal(one[i], again[i]) for i in one)
         assert not any(torch.equal(one[i], other[i]) for i in one)
-        # Index 10 + i is product i in the next epoch, augmented anew.
+        # Index 10 + i is product i in the next epoch, with another augmentation.
         dataset = ProductDataset(noisy, pipeline(True), seed=1)
         assert dataset[13]['data_samples'].product_id == 'p3'
         assert not any(torch.equal(one[i], one[10 + i]) for i in range(10))
@@ -161,7 +161,7 @@ class TestProductDataset:
 
 class TestChoice:
     def test_different_sources_first(self):
-        """Of a: 0, 1, 2; b: 3; c: 4, two are always of two sources, and all pairs occur."""
+        """Source a has pictures 0 to 2, b 3, c 4: pairs are of two sources, and all occur."""
         sources = ['a', 'a', 'a', 'b', 'c']
         rng = np.random.default_rng(0)
         pairs = Counter(tuple(choose_images(range(5), sources, 2, rng)) for _ in range(3000))
@@ -295,7 +295,7 @@ class TestBrokenPictures:
             dataset[0]
 
     def test_broken_row_groups(self, tmp_path, log):
-        """One is met when the catalogue is opened, one when its pictures are read."""
+        """One is found when the catalogue is opened, one when its pictures are read."""
         path = write_rows(make_rows(12), tmp_path / 'c.parquet')  # groups of three
         break_group(path, 1)
         damage_pictures(path, 2)

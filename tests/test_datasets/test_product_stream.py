@@ -1,4 +1,4 @@
-"""Streaming products: the same sequence for any number of workers, from any place."""
+"""Streaming products: the same sequence for any number of workers, from any batch."""
 
 import os
 import pickle

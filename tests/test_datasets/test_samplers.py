@@ -69,7 +69,7 @@ def test_epochs_differ_and_count_on(monkeypatch):
         assert sorted(indices) == list(range(50 * e, 50 * e + 50))
     assert len({tuple(i % 50 for i in indices) for indices in epochs}) == 3
     assert deal(50, 1, epoch=2, monkeypatch=monkeypatch)[0] == epochs[2]
-    # Neighbouring seeds do not walk through the same permutations.
+    # Neighbouring seeds do not give the same permutations.
     other = ResumableSampler(Sized(50), seed=12)
     assert list(other) != [i - 50 for i in epochs[1]]
 
@@ -109,7 +109,7 @@ def test_order_is_kept_without_shuffling(monkeypatch):
     assert deal(7, 2, shuffle=False, monkeypatch=monkeypatch) == [[0, 2, 4], [1, 3, 5]]
 
 
-def test_datasets_are_told_the_epoch_only_if_they_ask():
+def test_only_datasets_with_the_method_get_the_epoch():
     dataset = Sized(5)
     sampler = ResumableSampler(dataset, seed=0)
     for epoch in range(3):

@@ -1,4 +1,4 @@
-"""Files of a catalogue wherever they are, read at random and from front to back."""
+"""Local and remote files of a catalogue, read at random and from front to back."""
 
 import builtins
 import errno

@@ -1,4 +1,4 @@
-"""What a stream cannot use: counted, told, and never the end of a training."""
+"""Faults of a stream are counted and logged, and do not end a training."""
 
 import errno
 import zlib
@@ -26,7 +26,7 @@ from test_datasets.helpers import (
 
 
 def write_unchecked(rows, path, group_rows=3):
-    """As other programs write a catalogue: our own writer refuses a row without text."""
+    """A catalogue as other programs write it: our own writer refuses a row without text."""
     for row in rows:
         for image in row['images']:
             for key in ('path', 'bytes', 'boxes'):
@@ -80,7 +80,7 @@ BAD = {'p0', 'p1', 'p2', 'p5', 'p9'}
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
-def test_counted_told_and_stood_in_for(faulty, log, num_workers):
+def test_faults_are_counted_logged_and_replaced(faulty, log, num_workers):
     ids, dataset = stream(faulty, num_workers)
     assert len(ids) == 24
     assert not BAD & set(ids)
@@ -101,7 +101,7 @@ def test_counted_told_and_stood_in_for(faulty, log, num_workers):
     assert 'epoch 0, from batch 2 on: ' in log()
 
 
-def test_the_sequence_with_faults_goes_on_from_anywhere(faulty):
+def test_a_sequence_with_faults_can_be_resumed_anywhere(faulty):
     whole, _ = stream(faulty)
     for start in range(13):
         assert stream(faulty, start=start)[0] == whole[2 * start :]
@@ -134,7 +134,7 @@ def spoil(row):
 
 @pytest.mark.parametrize('bad', [[9], [6, 7, 8], list(range(9))])
 def test_what_stands_in_may_come_from_beyond_the_window(tmp_path, bad):
-    """Windows of p0 to p8 and of p9 alone: each is without any picture in one of the cases."""
+    """There are windows of p0 to p8 and of p9; in one case each has no readable picture."""
     rows = make_rows(10)
     for i in bad:
         spoil(rows[i])
@@ -207,7 +207,7 @@ def test_a_file_that_is_out_of_reach_for_a_while(tmp_path, monkeypatch, log):
     monkeypatch.setattr(stored_files, 'FIRST_WAIT', 0.001)
     refused = range(2, 5)  # after the footer, at the start
     ids, dataset = stream(path)
-    assert len(opened) == 1 + 3 + 4  # three tries in vain, four row groups
+    assert len(opened) == 1 + 3 + 4  # three failed tries, four row groups
     assert ids == expected
     assert not any(dataset.faults.counts().values())
     opened.clear()
@@ -219,15 +219,15 @@ def test_a_file_that_is_out_of_reach_for_a_while(tmp_path, monkeypatch, log):
     assert 'Too many open files); check that the file is there' in log()
 
 
-def test_other_ranks_tell_their_faults_and_the_first_tells_the_sum(
+def test_other_ranks_report_their_faults_and_the_first_one_the_sum(
     faulty, monkeypatch, capfd, log
 ):
     monkeypatch.setattr(faults_module, 'get_rank', lambda: 1)
     _, dataset = stream(faulty)
     assert 'row group 0' not in log()
-    told = capfd.readouterr().err
-    assert 'rank 1: ProductStream' in told
-    assert 'row group 0, rows 1 to 3, cannot be read' in told
+    printed = capfd.readouterr().err
+    assert 'rank 1: ProductStream' in printed
+    assert 'row group 0, rows 1 to 3, cannot be read' in printed
     monkeypatch.setattr(faults_module, 'all_reduce', lambda counts: counts.mul_(2))
     dataset.on_epoch_end(0)
     assert 'epoch 0' not in capfd.readouterr().err + log()

@@ -77,7 +77,7 @@ def test_epochs_and_seeds_differ_and_repeat():
 
 
 def test_rows_are_mixed_within_and_groups_across():
-    """A product's neighbours of one epoch are others in the next."""
+    """A product has other neighbours in the next epoch."""
     order = make_order([20] * 100, shards=1, workers=1, window=200, batch_size=10)
     rows = rows_of(order, 0, 0)
     groups = np.array([group for group, _ in rows[:200]])

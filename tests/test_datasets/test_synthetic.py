@@ -1,4 +1,4 @@
-"""The generated catalogue: exact boxes, the same everywhere, splits that do not leak."""
+"""The generated catalogue: exact boxes, equal on all machines, splits that do not leak."""
 
 import dataclasses
 import hashlib
@@ -273,13 +273,13 @@ def test_number_of_workers_does_not_matter(written, tmp_path):
 ENDLESS = """
 import sys
 from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
-def told(rows):
+def announced(rows):
     for row in rows:
         print('a row', flush=True)
         yield row
 if __name__ == '__main__':
     config = SyntheticCatalogueConfig(num_products=10_000, num_heldout_products=0)
-    write_synthetic_catalogue(config, sys.argv[1], num_workers=2, progress=told)
+    write_synthetic_catalogue(config, sys.argv[1], num_workers=2, progress=announced)
 """
 
 
@@ -290,9 +290,9 @@ def test_workers_end_when_the_main_process_is_killed(tmp_path):
         env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
         stdout=subprocess.PIPE,
     )
-    assert process.stdout.readline() == b'a row\n'  # the workers are at work
+    assert process.stdout.readline() == b'a row\n'  # the workers are running
     workers = psutil.Process(process.pid).children(recursive=True)
-    process.kill()  # -9: it cannot end them itself
+    process.kill()  # with -9 it cannot end them itself
     process.wait()
     process.stdout.close()
     assert len(workers) >= 2
@@ -331,7 +331,7 @@ def test_what_is_there_is_reused_and_another_config_refused(written, monkeypatch
         write_synthetic_catalogue(SyntheticCatalogueConfig(**SMALL, seed=1), folder)
 
 
-def test_an_interrupted_run_goes_on_with_whole_splits(written, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_with_whole_splits(written, tmp_path, monkeypatch):
     config = SyntheticCatalogueConfig(**SMALL)
     make = generate.generate_row
 

@@ -115,7 +115,7 @@ def test_auto_tokenizer_from_a_folder(path, tmp_path):
     assert pickle.loads(pickle.dumps(tokenizer))(TEXTS[0]) == tokenizer(TEXTS[0])
 
 
-def test_nothing_is_downloaded_unasked(tmp_path, monkeypatch):
+def test_nothing_is_downloaded_by_default(tmp_path, monkeypatch):
     import socket
 
     def refuse(*args, **kwargs):

@@ -193,7 +193,7 @@ class TestGeometry:
         assert results['images'][0].size == (40, 40)
 
     def test_crop_follows_its_picture(self):
-        """Whatever is drawn, the white product stays inside its box."""
+        """In every region that is drawn, the white product stays inside its box."""
         array = np.zeros((60, 80, 3), np.uint8)
         array[20:40, 30:60] = 255
         for seed in range(20):

@@ -64,7 +64,7 @@ def write_faulty(folder: Path) -> None:
 
 @pytest.fixture
 def options(place, tmp_path) -> EmbedOptions:
-    """For shards of 4 rows and batches of 3; a test changes it with ``replace``."""
+    """Options for shards of 4 rows and batches of 3; a test changes them with ``replace``."""
     return EmbedOptions(
         config=str(place / 'config.py'),
         checkpoint=str(place / 'model.pth'),

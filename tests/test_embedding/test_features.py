@@ -32,7 +32,7 @@ def read_skipped(out) -> list[dict]:
 
 
 def test_features_are_those_of_an_evaluation(options):
-    """Picture by picture, whatever the batches; text, product and picture in their order."""
+    """They are equal for each picture and any batch; texts, products and pictures in order."""
     embed_catalogue(options)
     cfg, model = load_config_and_model(options.config, options.checkpoint)
     pipeline = saved_pipeline(cfg, options.config, options.checkpoint)
@@ -61,7 +61,7 @@ def test_features_are_those_of_an_evaluation(options):
 
 @pytest.mark.parametrize('amp', [False, True])
 def test_no_tf32_unless_amp(options, monkeypatch, amp):
-    """A process that allows it in convolutions, as torch does by default, gets it back."""
+    """The setting of the process, which torch allows by default, is restored."""
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
     ranges, _ = plan_row_ranges(options.catalogue, 4)
     embedder = ShardEmbedder(replace(options, amp=amp), len(ranges))
@@ -125,7 +125,7 @@ def test_a_broken_row_group_costs_its_rows_only(options, tmp_path):
 
 
 def test_only_what_is_asked_for(options):
-    """Columns as documented; pictures of one source."""
+    """The columns are those documented, and pictures are of one source."""
     some = replace(options, features=('image',), per=('picture',), sources=['comment'])
     summary = embed_catalogue(some)
     assert (summary['written'], summary['skipped']) == (10, 1)  # p4 has a merchant's alone

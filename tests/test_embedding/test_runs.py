@@ -1,4 +1,4 @@
-"""Killed, gone on with, and on Ray: the shards are those of one quiet run."""
+"""Killed and continued, or on Ray, a run writes the shards of an uninterrupted one."""
 
 import json
 import multiprocessing
@@ -35,11 +35,11 @@ def embed_and_die(options, at):
 
 
 def contents(out) -> dict:
-    """Bytes of all files but the manifest, which does not name the folder either way."""
+    """Bytes of all files, including the manifest, which does not name the folder."""
     return {path.name: path.read_bytes() for path in Path(out).iterdir()}
 
 
-def test_a_killed_run_goes_on(both, tmp_path):
+def test_a_killed_run_is_continued(both, tmp_path):
     quiet = replace(both, out=str(tmp_path / 'quiet'))
     embed_catalogue(quiet)
 
@@ -49,7 +49,7 @@ def test_a_killed_run_goes_on(both, tmp_path):
     assert process.exitcode == -signal.SIGKILL
     out = Path(both.out)
     assert sorted(path.name for path in out.glob('features-*')) == NAMES[:3]
-    assert list(out.glob('.features-000003*.part'))  # what it was about
+    assert list(out.glob('.features-000003*.part'))  # the shard that was being written
     before = {name: (out / name).stat().st_mtime_ns for name in NAMES[:3]}
 
     (out / NAMES[1]).write_bytes((out / NAMES[1]).read_bytes()[:100])  # as after a power cut
@@ -125,11 +125,11 @@ def test_a_run_keeps_to_one_kind_of_device(options, monkeypatch):
     embed_catalogue(options)
     manifest = json.loads((Path(options.out) / '_embedding.json').read_text())
     assert manifest['device'] == 'cpu'
-    told = r"made with device='cpu', now it is 'cuda'"
-    with pytest.raises(ValueError, match=told):
+    message = r"made with device='cpu', now it is 'cuda'"
+    with pytest.raises(ValueError, match=message):
         embed_catalogue(replace(options, device='cuda:1'))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         embed_catalogue(replace(options, device=None))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     embed_catalogue(replace(options, device=None))
