@@ -1,0 +1,139 @@
+"""Bare models of ``transformers``, and the interface that both encoders share."""
+
+from collections.abc import Mapping
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
+
+#: models that transformers builds by their own class only
+CLASSES = {
+    'chinese_clip_text_model': 'ChineseCLIPTextModel',
+    'metaclip_2_text_model': 'MetaClip2TextModel',
+    'metaclip_2_vision_model': 'MetaClip2VisionModel',
+    'siglip_text_model': 'SiglipTextModel',
+}
+
+
+def build_transformers_model(
+    model_type: str | None,
+    config: Mapping | None,
+    pretrained: str | None,
+    allow_download: bool,
+    tower: str | None = None,
+) -> nn.Module:
+    """A bare model of ``transformers``, without pooling layer.
+
+    Args:
+        model_type: architecture name (``vit``, ``bert``, ``dinov2``, ...);
+            taken from ``pretrained`` where that is given.
+        config: fields of the architecture's config; unknown ones are errors.
+        pretrained: local directory, or name of a model in the local cache;
+            ``None`` for random weights.
+        allow_download: whether a name may be fetched from the hub.
+        tower: ``vision`` or ``text``: what to take of a dual encoder; None for
+            all of it.
+
+    Raises:
+        KeyError: a config field that the architecture does not have.
+        OSError: the pretrained model is not on this machine.
+        ValueError: ``pretrained`` is of another type, or of one that cannot
+            be used here.
+    """
+    base = _base_config(model_type, pretrained, allow_download)
+    refuse(base.model_type)
+    whole = base
+    if tower and base.model_type in DUAL_FAMILIES:
+        base = getattr(whole, f'{tower}_config')
+    if model_type not in (None, base.model_type, whole.model_type):
+        raise ValueError(
+            f'{pretrained!r} is a {whole.model_type!r} model, but the config says '
+            f'model_type={model_type!r}'
+        )
+    fields = dict(config or {})
+    unknown = [key for key in fields if not hasattr(base, key)]
+    if unknown:
+        raise KeyError(
+            f'{type(base).__name__} of model_type {base.model_type!r} has no field '
+            f'{unknown}; check the spelling in `config`'
+        )
+    if pretrained is None:
+        # built again, since some fields follow from others
+        return _from_config(AutoConfig.for_model(base.model_type, **fields))
+    for key, value in fields.items():
+        setattr(base, key, value)
+    kwargs = _without_pooler(whole) if base is whole else {}
+    # float32 whatever the file holds: autocast decides what is computed in bf16
+    model = AutoModel.from_pretrained(
+        pretrained,
+        config=whole,
+        dtype=torch.float32,
+        local_files_only=not allow_download,
+        **kwargs,
+    )
+    return model if base is whole else getattr(model, f'{tower}_model')
+
+
+def _base_config(model_type: str | None, pretrained: str | None, allow_download: bool):
+    if pretrained is None:
+        if model_type is None:
+            raise ValueError('give `model_type` (with `config`), or `pretrained`')
+        return AutoConfig.for_model(model_type)
+    try:
+        return AutoConfig.from_pretrained(pretrained, local_files_only=not allow_download)
+    except OSError as error:
+        raise OSError(
+            f'pretrained model {pretrained!r} is not on this machine. Fetch it once with\n'
+            f'    hf download {pretrained} --local-dir checkpoints/{pretrained}\n'
+            f"and set `pretrained='checkpoints/{pretrained}'`, or set "
+            '`allow_download=True`, or `pretrained=None` to start from random weights.'
+        ) from error
+
+
+def _from_config(config) -> nn.Module:
+    name = CLASSES.get(config.model_type)
+    kwargs = _without_pooler(config)
+    if name is None:
+        return AutoModel.from_config(config, **kwargs)
+    return getattr(transformers, name)._from_config(config, **kwargs)
+
+
+def _without_pooler(config) -> dict:
+    """ViT and BERT build a pooling layer that nothing here uses."""
+    kwargs = dict(add_pooling_layer=False)
+    name = CLASSES.get(config.model_type)
+    try:
+        with torch.device('meta'):
+            if name is None:
+                AutoModel.from_config(config, **kwargs)
+            else:
+                getattr(transformers, name)(config, **kwargs)
+    except TypeError:
+        return {}
+    return kwargs
+
+
+class TransformersEncoder(nn.Module):
+    """What image and text encoder have in common.
+
+    Args:
+        model: of ``transformers``.
+        gradient_checkpointing: recompute activations in the backward pass.
+    """
+
+    def __init__(self, model: nn.Module, gradient_checkpointing: bool):
+        super().__init__()
+        self.model = model
+        if gradient_checkpointing:
+            # BERT would warn that it keeps no cache, in the middle of a compiled graph
+            self.model.config.use_cache = False
+            self.model.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs=dict(use_reentrant=False)
+            )
+
+    def compile(self, **options):
+        """Compile the model; what stands around it depends on the batch's content."""
+        self.model.compile(**options)

@@ -1,0 +1,240 @@
+"""Vision models of ``transformers``."""
+
+import inspect
+import math
+
+from torch import Tensor, nn
+
+from eclip_mm.models.encoders.building import TransformersEncoder, build_transformers_model
+from eclip_mm.models.encoders.conv_stem import replace_conv_padding, replace_patch_projection
+from eclip_mm.models.encoders.families import (
+    IMAGE_FAMILIES,
+    IMAGE_POOLING,
+    ImageRule,
+    check_choice,
+)
+from eclip_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class TransformersImageEncoder(TransformersEncoder):
+    """Vision model of ``transformers``: v_cls and v_1..v_N of Section 3.1.
+
+    Args:
+        model_type, config, pretrained, allow_download: see
+            :func:`build_transformers_model`; of a dual encoder such as CLIP
+            its vision model is taken.
+        gradient_checkpointing: recompute activations in the backward pass.
+        conv_stem: channels of 3x3 convolutions of stride 2 that take the place
+            of a ViT's single patch projection, see :class:`ConvStem`; None
+            keeps the projection.
+        conv_padding: ``reflect`` or ``replicate`` instead of zeros for a
+            convolutional encoder trained from scratch on small pictures: of 8 x
+            8 tokens 28 lie at the border, and a frame of zeros is a feature
+            that the score map falls for. None keeps the model's own.
+        pooling: what v_cls is, a key of :data:`IMAGE_POOLING`; None for the
+            family's own.
+        model: a tower that is built already, instead of ``model_type``,
+            ``config`` and ``pretrained``.
+
+    Attributes:
+        embed_dims: width of class and patch tokens.
+        patch_size: pixels, None where the config does not say.
+
+    Raises:
+        ValueError: a family without a rule and no ``pooling``, or one that
+            the model cannot give; an ``image_size`` that is no multiple of
+            ``patch_size``.
+    """
+
+    def __init__(
+        self,
+        model_type: str | None = 'vit',
+        config: dict | None = None,
+        pretrained: str | None = None,
+        allow_download: bool = False,
+        gradient_checkpointing: bool = False,
+        conv_stem: tuple[int, ...] | None = None,
+        conv_padding: str | None = None,
+        pooling: str | None = None,
+        model: nn.Module | None = None,
+    ):
+        if model is None:
+            model = build_transformers_model(
+                model_type, config, pretrained, allow_download, tower='vision'
+            )
+        super().__init__(model, gradient_checkpointing)
+        cfg = self.model.config
+        if conv_stem:
+            replace_patch_projection(self.model, conv_stem)
+        if conv_padding:
+            replace_conv_padding(self.model, conv_padding)
+        rule = IMAGE_FAMILIES.get(cfg.model_type, ImageRule(None))
+        self.pooling = pooling or rule.pooling
+        if self.pooling is None:
+            raise ValueError(
+                f'image model {cfg.model_type!r} is in no family of encoders/families.py: set '
+                f"image_encoder.pooling, to 'cls' or another of {', '.join(IMAGE_POOLING)}"
+            )
+        check_choice('image_encoder.pooling', self.pooling, IMAGE_POOLING)
+        parts = dict(norm=self._find_part(rule.norm), attention=self._find_part(rule.head))
+        self._norm = self._use_part(parts)
+        self.embed_dims = find_width(self.model)
+        self.patch_size = check_patches(cfg)
+        self.is_pyramid = hasattr(cfg, 'depths')
+        # of a pyramid `patch_size` is that of its first stage
+        self._token_size = rule.stride or (None if self.is_pyramid else self.patch_size)
+        self.interpolates = (
+            'interpolate_pos_encoding' in inspect.signature(self.model.forward).parameters
+        )
+
+    def _find_part(self, name: str | None) -> str | None:
+        """Full name of a norm or head; the one that is nested least."""
+        names = [n for n, _ in self.model.named_modules() if name and n.split('.')[-1] == name]
+        return min(names, key=lambda n: n.count('.'), default=None)
+
+    def _use_part(self, parts: dict[str, str | None]) -> str | None:
+        """Name of the norm that the pooling applies; parts without a use are frozen.
+
+        DDP waits for the gradient of every trained parameter.
+        """
+        kind = self.pooling.split('_')[-1]
+        if kind in parts and parts[kind] is None:
+            raise ValueError(
+                f'image_encoder.pooling={self.pooling!r}: {type(self.model).__name__} has no part '
+                "for it; take 'cls' where there is a class token, else 'mean'"
+            )
+        unused = tuple(f'{name}.' for key, name in parts.items() if name and key != kind)
+        for name, param in self.model.named_parameters():
+            if name.endswith('mask_token') or name.startswith(unused):
+                param.requires_grad_(False)
+        return parts['norm'] if kind == 'norm' else None
+
+    def forward(
+        self, images: Tensor, any_size: bool = False
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+            any_size: interpolate the position embeddings where the pictures
+                have another size than the config says, and let a pyramid
+                (ConvNeXt, Swin) round its map. DINOv2 always interpolates; a
+                ViT or CLIP refuses such pictures otherwise.
+
+        Returns:
+            class_token (B, C); patch_tokens (B, N, C), row by row; grid (h, w)
+            with N = h * w.
+
+        Raises:
+            ValueError: the pictures' sides are no multiples of a token's: the
+                map would be stretched over them.
+        """
+        sides = tuple(images.shape[-2:])
+        if self._token_size and not (any_size and self.is_pyramid):
+            check_sides(sides, self._token_size)
+        options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
+        outputs = self.model(pixel_values=images, **options)
+        tokens = outputs.last_hidden_state
+        num_prefix = 0  # class token, registers
+        if tokens.ndim == 4:  # convolutional: (B, C, h, w)
+            grid = tuple(tokens.shape[-2:])
+            tokens = tokens.flatten(2).transpose(1, 2)
+        elif self._token_size:
+            grid = tuple(side // self._token_size for side in sides)
+            num_prefix = tokens.shape[1] - grid[0] * grid[1]
+        else:
+            grid = self._square_grid(sides, tokens.shape[1])
+        if not self._token_size and not any_size:
+            check_cover(sides, grid)
+        if self.pooling.startswith('cls') and not num_prefix:
+            raise ValueError(
+                f'image_encoder.pooling={self.pooling!r}: {type(self.model).__name__} has no '
+                "class token; set pooling='mean'"
+            )
+        if self.pooling == 'cls_norm':
+            tokens = self.model.get_submodule(self._norm)(tokens)
+        patch_tokens = tokens[:, num_prefix:]
+        if self.pooling == 'attention':
+            class_token = outputs.pooler_output
+        elif self.pooling.startswith('cls'):
+            class_token = tokens[:, 0]
+        else:
+            class_token = patch_tokens.mean(dim=1)
+        if self.pooling == 'mean_norm':
+            norm = self.model.get_submodule(self._norm)
+            class_token, patch_tokens = norm(class_token), norm(patch_tokens)
+        return class_token, patch_tokens, grid
+
+    def _square_grid(self, sides: tuple[int, int], num_tokens: int) -> tuple[int, int]:
+        """Grid of a pyramid such as Swin, which gives the last stage without prefix."""
+        side = math.isqrt(num_tokens)
+        if side * side != num_tokens or sides[0] != sides[1]:
+            raise ValueError(
+                f'{type(self.model).__name__} gave {num_tokens} tokens for pictures of {sides}; '
+                'only square pictures work with this model'
+            )
+        return side, side
+
+
+def find_width(model: nn.Module) -> int:
+    """Width of the tokens that a vision model gives."""
+    sizes = getattr(model.config, 'hidden_sizes', None)
+    width = sizes[-1] if sizes else getattr(model.config, 'hidden_size', None)
+    if width is None:  # EfficientNet: it follows from several fields
+        width = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+    return width
+
+
+def check_patches(config) -> int | None:
+    """Patch size of a vision model's config, None where it has none.
+
+    Raises:
+        ValueError: ``image_size`` is no multiple of it.
+    """
+    patch = _as_number(getattr(config, 'patch_size', None))
+    size = getattr(config, 'image_size', None)
+    for side in (size if isinstance(size, (tuple, list)) else (size,)) if patch else ():
+        if side is not None and side % patch:
+            low = side - side % patch
+            raise ValueError(
+                f'image_encoder.config of {config.model_type!r}: image_size={side} is no multiple '
+                f'of patch_size={patch}: the last {side % patch} pixels would be dropped and the '
+                f'map stretched over them. Take {low or patch} or {low + patch} pixels'
+            )
+    return patch
+
+
+def _as_number(value) -> int | None:
+    """``16`` of 16 and of (16, 16)."""
+    if isinstance(value, (tuple, list)):
+        return value[0] if len(set(value)) == 1 else None
+    return value
+
+
+def check_sides(sides: tuple[int, int], token_size: int) -> None:
+    """
+    Raises:
+        ValueError: the pictures do not consist of whole patches.
+    """
+    if any(side % token_size for side in sides):
+        raise ValueError(
+            f'pictures of {sides[0]} x {sides[1]} pixels do not consist of whole patches of '
+            f'{token_size}: the map would be stretched over the last ones. Each side has to be a '
+            f'multiple of {token_size}'
+        )
+
+
+def check_cover(sides: tuple[int, int], grid: tuple[int, int]) -> None:
+    """
+    Raises:
+        ValueError: the tokens of a pyramid cover more or less than the
+            pictures: a side over a token is no power of two.
+    """
+    for side, tokens in zip(sides, grid, strict=True):
+        per_token = side / tokens
+        if per_token != 2 ** round(math.log2(per_token)):
+            raise ValueError(
+                f'pictures of {sides[0]} x {sides[1]} pixels give {grid[0]} x {grid[1]} tokens, '
+                'which do not cover them evenly: the map would be stretched over them. Each side '
+                'has to be a multiple of the pixels of a token (32 for most pyramids)'
+            )
