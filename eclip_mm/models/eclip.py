@@ -50,7 +50,10 @@ class ECLIP(BaseModel):
         pretext_heads: name -> head config; a name set to None is off.
         embed_dims: joint width D.
         init_logit_scale: 1 / tau at the start; learned as a log, at most
-            ``max_logit_scale``.
+            ``max_logit_scale``. None for that of ``pretrained_dual``, which is
+            then never above the limit, or 1 / 0.07.
+        init_logit_bias: added to logits by losses and probabilities that need
+            it (softmax does not); None for that of ``pretrained_dual``, if any.
         score_map_blocks: decoder blocks whose assignments make the score map:
             ``last``, ``mean`` or a list of indices.
         chunk_size: products whose activations are in memory at a time, see
@@ -62,6 +65,8 @@ class ECLIP(BaseModel):
             tells what the picture is, and the decoder need not learn where to
             look. They come from this rank's batch: the losses then depend on
             the number of ranks. 0 for photos of several products.
+        network_options: of :class:`InstanceNetwork`: ``pretrained_dual``,
+            ``projections``, ``patch_projection``.
         compile: True, or options of ``torch.compile``: training compiles
             encoders, decoder and heads, see :func:`compile_parts`.
     """
@@ -80,7 +85,7 @@ class ECLIP(BaseModel):
         momentum: dict,
         pretext_heads: dict,
         embed_dims: int = 512,
-        init_logit_scale: float = 1 / 0.07,
+        init_logit_scale: float | None = None,
         max_logit_scale: float = 100.0,
         score_map_blocks: str | list[int] = 'last',
         chunk_size: int | None = None,
@@ -88,6 +93,8 @@ class ECLIP(BaseModel):
         compile: bool | dict = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        init_logit_bias: float | None = None,
+        **network_options,
     ):
         super().__init__(
             MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg
@@ -105,7 +112,10 @@ class ECLIP(BaseModel):
             embed_dims,
             queries if self.with_decoder else None,
             decoder if self.with_decoder else None,
+            **network_options,
         )
+        if hasattr(self.data_preprocessor, 'follow'):
+            self.data_preprocessor.follow(self.network.preprocessing)
         check_chunk_size(chunk_size, self.network)
         self.chunk_size = chunk_size
         self.prompts = self.negative_queries = self.teacher = None
@@ -117,6 +127,13 @@ class ECLIP(BaseModel):
             self.negative_queries = MODELS.build(dict(negative_queries, embed_dims=embed_dims))
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
+        if init_logit_scale is None:
+            init_logit_scale = self.network.init_logit_scale
+            max_logit_scale = max(max_logit_scale, init_logit_scale)
+        if init_logit_bias is None:
+            init_logit_bias = self.network.init_logit_bias
+        bias = None if init_logit_bias is None else torch.tensor(float(init_logit_bias))
+        self.register_buffer('logit_bias', bias)
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
         self.max_logit_scale = max_logit_scale
         if self.with_decoder:

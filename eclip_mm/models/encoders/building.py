@@ -62,18 +62,14 @@ def build_transformers_model(
         )
     if pretrained is None:
         # built again, since some fields follow from others
-        return _from_config(AutoConfig.for_model(base.model_type, **fields))
+        base = AutoConfig.for_model(base.model_type, **fields)
+        return _from_config(base, **_without_pooler(base))
     for key, value in fields.items():
         setattr(base, key, value)
     kwargs = _without_pooler(whole) if base is whole else {}
     # float32 whatever the file holds: autocast decides what is computed in bf16
-    model = AutoModel.from_pretrained(
-        pretrained,
-        config=whole,
-        dtype=torch.float32,
-        local_files_only=not allow_download,
-        **kwargs,
-    )
+    kwargs.update(dtype=torch.float32, local_files_only=not allow_download)
+    model = _model_class(whole).from_pretrained(pretrained, config=whole, **kwargs)
     return model if base is whole else getattr(model, f'{tower}_model')
 
 
@@ -93,24 +89,23 @@ def _base_config(model_type: str | None, pretrained: str | None, allow_download:
         ) from error
 
 
-def _from_config(config) -> nn.Module:
+def _model_class(config):
     name = CLASSES.get(config.model_type)
-    kwargs = _without_pooler(config)
-    if name is None:
-        return AutoModel.from_config(config, **kwargs)
-    return getattr(transformers, name)._from_config(config, **kwargs)
+    return AutoModel if name is None else getattr(transformers, name)
+
+
+def _from_config(config, **kwargs) -> nn.Module:
+    kind = _model_class(config)
+    build = kind.from_config if kind is AutoModel else kind._from_config
+    return build(config, **kwargs)
 
 
 def _without_pooler(config) -> dict:
     """ViT and BERT build a pooling layer that nothing here uses."""
     kwargs = dict(add_pooling_layer=False)
-    name = CLASSES.get(config.model_type)
     try:
         with torch.device('meta'):
-            if name is None:
-                AutoModel.from_config(config, **kwargs)
-            else:
-                getattr(transformers, name)(config, **kwargs)
+            _from_config(config, **kwargs)
     except TypeError:
         return {}
     return kwargs

@@ -2,7 +2,9 @@
 
 import inspect
 import math
+import warnings
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.encoders.building import TransformersEncoder, build_transformers_model
@@ -13,6 +15,13 @@ from eclip_mm.models.encoders.families import (
     ImageRule,
     check_choice,
 )
+from eclip_mm.models.encoders.picture_size import (
+    check_cover,
+    check_patches,
+    check_sides,
+    find_width,
+)
+from eclip_mm.models.encoders.preprocessing import Preprocessing, read_preprocessing
 from eclip_mm.registry import MODELS
 
 
@@ -34,12 +43,16 @@ class TransformersImageEncoder(TransformersEncoder):
             that the score map falls for. None keeps the model's own.
         pooling: what v_cls is, a key of :data:`IMAGE_POOLING`; None for the
             family's own.
-        model: a tower that is built already, instead of ``model_type``,
-            ``config`` and ``pretrained``.
+        preprocessing: ``mean``, ``std`` and ``size`` of the pictures that the
+            tower was trained on, and their ``source``; None for what
+            ``pretrained`` says.
+        model: a tower that is built already; ``pretrained`` is then where its
+            other files are.
 
     Attributes:
         embed_dims: width of class and patch tokens.
         patch_size: pixels, None where the config does not say.
+        preprocessing: a :class:`Preprocessing`; None where it is not known.
 
     Raises:
         ValueError: a family without a rule and no ``pooling``, or one that
@@ -57,6 +70,7 @@ class TransformersImageEncoder(TransformersEncoder):
         conv_stem: tuple[int, ...] | None = None,
         conv_padding: str | None = None,
         pooling: str | None = None,
+        preprocessing: dict | None = None,
         model: nn.Module | None = None,
     ):
         if model is None:
@@ -78,7 +92,7 @@ class TransformersImageEncoder(TransformersEncoder):
             )
         check_choice('image_encoder.pooling', self.pooling, IMAGE_POOLING)
         parts = dict(norm=self._find_part(rule.norm), attention=self._find_part(rule.head))
-        self._norm = self._use_part(parts)
+        self._part = self._use_part(parts)
         self.embed_dims = find_width(self.model)
         self.patch_size = check_patches(cfg)
         self.is_pyramid = hasattr(cfg, 'depths')
@@ -87,6 +101,12 @@ class TransformersImageEncoder(TransformersEncoder):
         self.interpolates = (
             'interpolate_pos_encoding' in inspect.signature(self.model.forward).parameters
         )
+        self.preprocessing = None
+        if preprocessing is not None:
+            self.preprocessing = Preprocessing(**preprocessing)
+        elif pretrained is not None:
+            self.preprocessing = read_preprocessing(pretrained, allow_download)
+        self._size_is_checked = False
 
     def _find_part(self, name: str | None) -> str | None:
         """Full name of a norm or head; the one that is nested least."""
@@ -94,7 +114,7 @@ class TransformersImageEncoder(TransformersEncoder):
         return min(names, key=lambda n: n.count('.'), default=None)
 
     def _use_part(self, parts: dict[str, str | None]) -> str | None:
-        """Name of the norm that the pooling applies; parts without a use are frozen.
+        """Name of the norm or head of the pooling; parts without a use are frozen.
 
         DDP waits for the gradient of every trained parameter.
         """
@@ -108,7 +128,7 @@ class TransformersImageEncoder(TransformersEncoder):
         for name, param in self.model.named_parameters():
             if name.endswith('mask_token') or name.startswith(unused):
                 param.requires_grad_(False)
-        return parts['norm'] if kind == 'norm' else None
+        return parts.get(kind)
 
     def forward(
         self, images: Tensor, any_size: bool = False
@@ -130,6 +150,8 @@ class TransformersImageEncoder(TransformersEncoder):
                 map would be stretched over them.
         """
         sides = tuple(images.shape[-2:])
+        if not any_size:
+            self._compare_size(sides)
         if self._token_size and not (any_size and self.is_pyramid):
             check_sides(sides, self._token_size)
         options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
@@ -152,7 +174,7 @@ class TransformersImageEncoder(TransformersEncoder):
                 "class token; set pooling='mean'"
             )
         if self.pooling == 'cls_norm':
-            tokens = self.model.get_submodule(self._norm)(tokens)
+            tokens = self.model.get_submodule(self._part)(tokens)
         patch_tokens = tokens[:, num_prefix:]
         if self.pooling == 'attention':
             class_token = outputs.pooler_output
@@ -161,9 +183,50 @@ class TransformersImageEncoder(TransformersEncoder):
         else:
             class_token = patch_tokens.mean(dim=1)
         if self.pooling == 'mean_norm':
-            norm = self.model.get_submodule(self._norm)
+            norm = self.model.get_submodule(self._part)
             class_token, patch_tokens = norm(class_token), norm(patch_tokens)
         return class_token, patch_tokens, grid
+
+    def pool_each(self, tokens: Tensor) -> Tensor:
+        """What the head of ``attention`` would give of each token if it saw no other.
+
+        Args:
+            tokens: (B, N, C).
+
+        Returns:
+            (B, N, C) in the space of the class token.
+        """
+        head = self.model.get_submodule(self._part)
+        attention = head.attention
+        start = 2 * attention.embed_dim  # behind queries and keys
+        values = F.linear(tokens, attention.in_proj_weight[start:], attention.in_proj_bias[start:])
+        values = attention.out_proj(values)
+        return values + head.mlp(head.layernorm(values))
+
+    def freeze_head(self) -> None:
+        """For a model that takes patch tokens alone: a pooling head would get no gradient."""
+        if self.pooling == 'attention':
+            self.model.get_submodule(self._part).requires_grad_(False)
+
+    def rules(self) -> dict:
+        """What a config needs beside the architecture for the same features."""
+        rules = dict(pooling=self.pooling)
+        if self.preprocessing is not None:
+            rules['preprocessing'] = self.preprocessing.to_dict()
+        return rules
+
+    def _compare_size(self, sides: tuple[int, int]) -> None:
+        """Warn once of pictures of another size than those that the tower was trained on."""
+        wanted = None if self.preprocessing is None else self.preprocessing.size
+        if self._size_is_checked or wanted is None:
+            return
+        self._size_is_checked = True
+        if tuple(wanted) != sides:
+            warnings.warn(
+                f'the pictures have {sides[0]} x {sides[1]} pixels, but '
+                f'{self.preprocessing.source} says {wanted[0]} x {wanted[1]}',
+                stacklevel=2,
+            )
 
     def _square_grid(self, sides: tuple[int, int], num_tokens: int) -> tuple[int, int]:
         """Grid of a pyramid such as Swin, which gives the last stage without prefix."""
@@ -174,67 +237,3 @@ class TransformersImageEncoder(TransformersEncoder):
                 'only square pictures work with this model'
             )
         return side, side
-
-
-def find_width(model: nn.Module) -> int:
-    """Width of the tokens that a vision model gives."""
-    sizes = getattr(model.config, 'hidden_sizes', None)
-    width = sizes[-1] if sizes else getattr(model.config, 'hidden_size', None)
-    if width is None:  # EfficientNet: it follows from several fields
-        width = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
-    return width
-
-
-def check_patches(config) -> int | None:
-    """Patch size of a vision model's config, None where it has none.
-
-    Raises:
-        ValueError: ``image_size`` is no multiple of it.
-    """
-    patch = _as_number(getattr(config, 'patch_size', None))
-    size = getattr(config, 'image_size', None)
-    for side in (size if isinstance(size, (tuple, list)) else (size,)) if patch else ():
-        if side is not None and side % patch:
-            low = side - side % patch
-            raise ValueError(
-                f'image_encoder.config of {config.model_type!r}: image_size={side} is no multiple '
-                f'of patch_size={patch}: the last {side % patch} pixels would be dropped and the '
-                f'map stretched over them. Take {low or patch} or {low + patch} pixels'
-            )
-    return patch
-
-
-def _as_number(value) -> int | None:
-    """``16`` of 16 and of (16, 16)."""
-    if isinstance(value, (tuple, list)):
-        return value[0] if len(set(value)) == 1 else None
-    return value
-
-
-def check_sides(sides: tuple[int, int], token_size: int) -> None:
-    """
-    Raises:
-        ValueError: the pictures do not consist of whole patches.
-    """
-    if any(side % token_size for side in sides):
-        raise ValueError(
-            f'pictures of {sides[0]} x {sides[1]} pixels do not consist of whole patches of '
-            f'{token_size}: the map would be stretched over the last ones. Each side has to be a '
-            f'multiple of {token_size}'
-        )
-
-
-def check_cover(sides: tuple[int, int], grid: tuple[int, int]) -> None:
-    """
-    Raises:
-        ValueError: the tokens of a pyramid cover more or less than the
-            pictures: a side over a token is no power of two.
-    """
-    for side, tokens in zip(sides, grid, strict=True):
-        per_token = side / tokens
-        if per_token != 2 ** round(math.log2(per_token)):
-            raise ValueError(
-                f'pictures of {sides[0]} x {sides[1]} pixels give {grid[0]} x {grid[1]} tokens, '
-                'which do not cover them evenly: the map would be stretched over them. Each side '
-                'has to be a multiple of the pixels of a token (32 for most pyramids)'
-            )

@@ -37,7 +37,10 @@ def pool_text(
     if pooling == 'eos' and eos_ids is None:
         position = input_ids.argmax(dim=1)
     elif pooling == 'eos':
-        is_eos = sum(input_ids == eos_id for eos_id in eos_ids).bool() & attention_mask.bool()
+        is_eos = torch.zeros_like(input_ids, dtype=torch.bool)
+        for eos_id in eos_ids:
+            is_eos |= input_ids == eos_id
+        is_eos &= attention_mask.bool()
         position = torch.where(is_eos.any(dim=1), is_eos.int().argmax(dim=1), position)
     return tokens[torch.arange(len(tokens), device=tokens.device), position]
 

@@ -14,6 +14,7 @@ from eclip_mm.models.encoders.families import (
 )
 from eclip_mm.models.encoders.length_groups import encode_by_length
 from eclip_mm.models.encoders.pooling import pool_text, sees_last_word
+from eclip_mm.models.encoders.text_files import read_pooling, use_tokenizers_pad_id
 from eclip_mm.registry import MODELS
 
 
@@ -27,15 +28,15 @@ class TransformersTextEncoder(TransformersEncoder):
         length_groups: :meth:`forward` sorts the texts of a batch by length and
             encodes as many groups of them, each cut to its longest text; 1 for
             the batch as it is padded. None is 4, and 1 where padding counts.
-        pooling: what w_cls is, a key of :data:`TEXT_POOLING`; None for the
-            family's own.
+        pooling: what w_cls is, a key of :data:`TEXT_POOLING`; None for what
+            ``pretrained`` says (sentence-transformers), else the family's own.
         padding: ``longest`` takes the batch as it is padded; ``max_length``
             fills texts on the right up to all positions of the model, with
             its ``pad_token_id``. None for the family's own.
         use_mask: whether the model is given the mask; None for the family's
             own.
-        model: a tower that is built already, instead of ``model_type``,
-            ``config`` and ``pretrained``.
+        model: a tower that is built already; ``pretrained`` is then where its
+            other files are.
 
     Attributes:
         embed_dims: width of the class token.
@@ -67,6 +68,9 @@ class TransformersTextEncoder(TransformersEncoder):
         super().__init__(model, gradient_checkpointing)
         cfg = self.model.config
         rule = TEXT_FAMILIES.get(cfg.model_type, TextRule(None))
+        given = pooling is not None
+        if pooling is None and pretrained is not None:
+            pooling = read_pooling(pretrained, allow_download)
         self.pooling = pooling or rule.pooling
         self.padding = padding or rule.padding
         self.use_mask = rule.use_mask if use_mask is None else use_mask
@@ -76,6 +80,8 @@ class TransformersTextEncoder(TransformersEncoder):
                 'text_encoder: without a mask the feature of a text depends on how far it is '
                 "padded; set padding='max_length' or use_mask=True"
             )
+        if self.padding == 'max_length' and pretrained is not None:
+            use_tokenizers_pad_id(cfg, pretrained, allow_download)
         self.length_groups = self._check_length_groups(length_groups)
         self.embed_dims = cfg.hidden_size
         self.vocab_size = cfg.vocab_size
@@ -87,7 +93,7 @@ class TransformersTextEncoder(TransformersEncoder):
         self._special_ids = [cfg.pad_token_id, getattr(cfg, 'bos_token_id', None), *eos_ids]
         self._eos_ids = None if rule.max_id_is_eos and eos_ids == [2] else eos_ids
         self._takes_vectors = rule.takes_vectors and self.pooling != 'eos'
-        self._check_pooling(known=rule.pooling is not None, given=pooling is not None)
+        self._check_pooling(given or rule.pooling is None)
 
     def _check_length_groups(self, length_groups: int | None) -> int:
         if length_groups is None:
@@ -101,7 +107,7 @@ class TransformersTextEncoder(TransformersEncoder):
             )
         return length_groups
 
-    def _check_pooling(self, known: bool, given: bool) -> None:
+    def _check_pooling(self, uncertain: bool) -> None:
         name = f'text model {self.model.config.model_type!r}'
         choices = ', '.join(f'pooling={choice!r}' for choice in TEXT_POOLING)
         if self.pooling is None:
@@ -113,7 +119,7 @@ class TransformersTextEncoder(TransformersEncoder):
             )
         check_choice('text_encoder.pooling', self.pooling, TEXT_POOLING)
         causal = getattr(self.model.config, 'is_decoder', False)
-        if (given or causal or not known) and not self._sees_text():
+        if (uncertain or causal) and not self._sees_text():
             raise ValueError(
                 f'{name} with pooling={self.pooling!r} gives texts that differ in their last word '
                 f'the same feature; set another one in text_encoder: {choices}'
@@ -122,6 +128,10 @@ class TransformersTextEncoder(TransformersEncoder):
     def _sees_text(self) -> bool:
         avoid = [i for i in self._special_ids if i is not None and 0 <= i < self.vocab_size]
         return sees_last_word(self, avoid)
+
+    def rules(self) -> dict:
+        """What a config needs beside the architecture for the same features."""
+        return dict(pooling=self.pooling, padding=self.padding, use_mask=self.use_mask)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """
