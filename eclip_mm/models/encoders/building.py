@@ -7,6 +7,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
 
 #: models that transformers builds by their own class only
@@ -132,3 +133,15 @@ class TransformersEncoder(nn.Module):
     def compile(self, **options):
         """Compile the model; what stands around it depends on the batch's content."""
         self.model.compile(**options)
+
+    def rename_weights(self, state_dict: dict, prefix: str = '') -> None:
+        """Let weights of another version of ``transformers`` fit, in place.
+
+        Args:
+            state_dict: weights with the names of this module behind ``prefix``.
+        """
+        rename_weights(state_dict, self.model, f'{prefix}model.')
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        self.rename_weights(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
