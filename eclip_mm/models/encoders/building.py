@@ -1,11 +1,11 @@
 """Bare models of ``transformers``, and the interface that both encoders share."""
 
+import inspect
 from collections.abc import Mapping
 
-import torch
 import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import MODEL_MAPPING, AutoConfig
 
 from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
@@ -63,14 +63,15 @@ def build_transformers_model(
         )
     if pretrained is None:
         # built again, since some fields follow from others
-        base = AutoConfig.for_model(base.model_type, **fields)
-        return _from_config(base, **_without_pooler(base))
+        base = _new_config(base.model_type, **fields)
+        kind = _model_class(base)
+        return kind._from_config(base, **_without_pooler(kind))
     for key, value in fields.items():
         setattr(base, key, value)
-    kwargs = _without_pooler(whole) if base is whole else {}
-    # float32 whatever the file holds: autocast decides what is computed in bf16
-    kwargs.update(dtype=torch.float32, local_files_only=not allow_download)
-    model = _model_class(whole).from_pretrained(pretrained, config=whole, **kwargs)
+    kind = _model_class(whole)
+    kwargs = dict(_without_pooler(kind), config=whole, local_files_only=not allow_download)
+    model = kind.from_pretrained(pretrained, **kwargs)
+    model.float()  # whatever the file holds: autocast decides what is computed in bf16
     return model if base is whole else getattr(model, f'{tower}_model')
 
 
@@ -78,7 +79,7 @@ def _base_config(model_type: str | None, pretrained: str | None, allow_download:
     if pretrained is None:
         if model_type is None:
             raise ValueError('give `model_type` (with `config`), or `pretrained`')
-        return AutoConfig.for_model(model_type)
+        return _new_config(model_type)
     try:
         return AutoConfig.from_pretrained(pretrained, local_files_only=not allow_download)
     except OSError as error:
@@ -90,26 +91,22 @@ def _base_config(model_type: str | None, pretrained: str | None, allow_download:
         ) from error
 
 
-def _model_class(config):
+def _new_config(model_type: str, **fields):
+    name = CLASSES.get(model_type)
+    if name is None:
+        return AutoConfig.for_model(model_type, **fields)
+    return getattr(transformers, f'{name.removesuffix("Model")}Config')(**fields)
+
+
+def _model_class(config) -> type[nn.Module]:
     name = CLASSES.get(config.model_type)
-    return AutoModel if name is None else getattr(transformers, name)
+    return MODEL_MAPPING[type(config)] if name is None else getattr(transformers, name)
 
 
-def _from_config(config, **kwargs) -> nn.Module:
-    kind = _model_class(config)
-    build = kind.from_config if kind is AutoModel else kind._from_config
-    return build(config, **kwargs)
-
-
-def _without_pooler(config) -> dict:
+def _without_pooler(kind: type[nn.Module]) -> dict:
     """ViT and BERT build a pooling layer that nothing here uses."""
-    kwargs = dict(add_pooling_layer=False)
-    try:
-        with torch.device('meta'):
-            _from_config(config, **kwargs)
-    except TypeError:
-        return {}
-    return kwargs
+    has_pooler = 'add_pooling_layer' in inspect.signature(kind).parameters
+    return dict(add_pooling_layer=False) if has_pooler else {}
 
 
 class TransformersEncoder(nn.Module):
@@ -133,6 +130,14 @@ class TransformersEncoder(nn.Module):
     def compile(self, **options):
         """Compile the model; what stands around it depends on the batch's content."""
         self.model.compile(**options)
+
+    def find_part(self, name: str | None) -> str | None:
+        """Full name of a part of the model; of several the one that is nested least.
+
+        Versions of ``transformers`` differ in what stands around it.
+        """
+        names = [n for n, _ in self.model.named_modules() if name and n.split('.')[-1] == name]
+        return min(names, key=lambda n: n.count('.'), default=None)
 
     def rename_weights(self, state_dict: dict, prefix: str = '') -> None:
         """Let weights of another version of ``transformers`` fit, in place.

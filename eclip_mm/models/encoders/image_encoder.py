@@ -91,7 +91,7 @@ class TransformersImageEncoder(TransformersEncoder):
                 f"image_encoder.pooling, to 'cls' or another of {', '.join(IMAGE_POOLING)}"
             )
         check_choice('image_encoder.pooling', self.pooling, IMAGE_POOLING)
-        parts = dict(norm=self._find_part(rule.norm), attention=self._find_part(rule.head))
+        parts = dict(norm=self.find_part(rule.norm), attention=self.find_part(rule.head))
         self._part = self._use_part(parts)
         self.embed_dims = find_width(self.model)
         self.patch_size = check_patches(cfg)
@@ -107,11 +107,6 @@ class TransformersImageEncoder(TransformersEncoder):
         elif pretrained is not None:
             self.preprocessing = read_preprocessing(pretrained, allow_download)
         self._size_is_checked = False
-
-    def _find_part(self, name: str | None) -> str | None:
-        """Full name of a norm or head; the one that is nested least."""
-        names = [n for n, _ in self.model.named_modules() if name and n.split('.')[-1] == name]
-        return min(names, key=lambda n: n.count('.'), default=None)
 
     def _use_part(self, parts: dict[str, str | None]) -> str | None:
         """Name of the norm or head of the pooling; parts without a use are frozen.

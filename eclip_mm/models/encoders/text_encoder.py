@@ -86,8 +86,9 @@ class TransformersTextEncoder(TransformersEncoder):
         self.embed_dims = cfg.hidden_size
         self.vocab_size = cfg.vocab_size
         self.max_length = getattr(cfg, 'max_position_embeddings', None)
-        if rule.head is not None:  # its parameters would get no gradient
-            setattr(self.model, rule.head, nn.Identity())
+        head = self.find_part(rule.head)
+        if head is not None:  # its parameters would get no gradient
+            self.model.set_submodule(head, nn.Identity())
         eos_ids = getattr(cfg, 'eos_token_id', None)
         eos_ids = [eos_ids] if isinstance(eos_ids, int) else list(eos_ids or ())
         self._special_ids = [cfg.pad_token_id, getattr(cfg, 'bos_token_id', None), *eos_ids]
