@@ -140,7 +140,7 @@ def shard_model(model: nn.Module, mesh=None) -> nn.Module:
         if param.requires_grad:
             param.register_post_accumulate_grad_hook(_average_grad)
     units = [item for m in model.modules() if isinstance(m, nn.ModuleList) for item in m]
-    for unit in reversed(units):  # inner ones first
+    for unit in reversed(dict.fromkeys(units)):  # inner ones first
         fully_shard(unit, mesh=mesh, ignored_params=numbers & set(unit.parameters()))
     fully_shard(model, mesh=mesh, ignored_params=numbers)
     model._register_state_dict_hook(_gather_state)
@@ -228,7 +228,8 @@ def _gather_state(module, state_dict, prefix, local_metadata) -> None:
 
 
 def _divide_state(module, state_dict, prefix, *args) -> None:
-    for name, param in module.named_parameters():
+    # frozen parts of the momentum model are the network's own
+    for name, param in module.named_parameters(remove_duplicate=False):
         key = f'{prefix}{name}'
         if key in state_dict and state_dict[key].shape == param.shape:
             state_dict[key] = _divided(state_dict[key], param)

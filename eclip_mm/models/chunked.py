@@ -57,7 +57,7 @@ def check_chunk_size(chunk_size: int | None, network: nn.Module) -> None:
     if chunk_size < 1:
         raise ValueError(f'model.chunk_size must be at least 1, or None, got {chunk_size}')
     for name, module in network.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise ValueError(
                 f'model.chunk_size={chunk_size}: {name} is a {type(module).__name__}, whose '
                 'statistics would be those of a chunk instead of the batch. Use an encoder '

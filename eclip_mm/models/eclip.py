@@ -66,7 +66,7 @@ class ECLIP(BaseModel):
             look. They come from this rank's batch: the losses then depend on
             the number of ranks. 0 for photos of several products.
         network_options: of :class:`InstanceNetwork`: ``pretrained_dual``,
-            ``projections``, ``patch_projection``.
+            ``projections``, ``patch_projection``, ``freeze``.
         compile: True, or options of ``torch.compile``: training compiles
             encoders, decoder and heads, see :func:`compile_parts`.
     """

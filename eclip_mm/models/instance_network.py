@@ -24,6 +24,10 @@ class InstanceNetwork(nn.Module):
             :func:`build_projection`; a bias each by default, and those of
             ``pretrained_dual``.
         patch_projection: what maps patch tokens, see :class:`PatchProjection`.
+        freeze: ``image`` and ``text``: how many layer groups of a tower are
+            not trained, counted from the input (embeddings, layer 0, ...);
+            a negative number counts those that are trained; ``all``. Frozen
+            parts stay in eval mode, and the momentum model shares them.
 
     Attributes:
         preprocessing: that of the image encoder; None where it is not known.
@@ -41,6 +45,7 @@ class InstanceNetwork(nn.Module):
         pretrained_dual: str | dict | None = None,
         projections: dict | None = None,
         patch_projection: str | None = None,
+        freeze: dict | None = None,
     ):
         super().__init__()
         self.embed_dims = embed_dims
@@ -53,6 +58,8 @@ class InstanceNetwork(nn.Module):
         self.image_encoder = MODELS.build(image_encoder)
         self.text_encoder = MODELS.build(text_encoder)
         self.image_proj, self.text_proj = dual.projections if dual else self._build(projections)
+        if freeze:
+            self.freeze(**freeze)
         self.patch_proj = PatchProjection(
             patch_projection,
             self.image_encoder,
@@ -66,6 +73,19 @@ class InstanceNetwork(nn.Module):
         self.init_logit_bias = dual.logit_bias if dual else None
         self.queries = MODELS.build(dict(queries, embed_dims=embed_dims)) if queries else None
         self.decoder = MODELS.build(dict(decoder, embed_dims=embed_dims)) if decoder else None
+
+    def freeze(self, image: int | str | None = None, text: int | str | None = None) -> None:
+        """Freeze layer groups of the towers, see the class; before a momentum model is made."""
+        for name, groups in (('image', image), ('text', text)):
+            if groups is not None:
+                getattr(self, f'{name}_encoder').freeze(groups, f'freeze.{name}')
+
+    def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        """What a momentum model shares instead of copying it."""
+        towers = (self.image_encoder, self.text_encoder)
+        return sum(
+            (tower.frozen_parts() for tower in towers if hasattr(tower, 'frozen_parts')), []
+        )
 
     def _build(self, projections: dict | None) -> list[nn.Module]:
         """g_I and g_T with random weights."""

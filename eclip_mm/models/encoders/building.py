@@ -9,6 +9,7 @@ from transformers import MODEL_MAPPING, AutoConfig
 
 from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
+from eclip_mm.models.encoders.layer_groups import LayerGroup, count_frozen, layer_groups
 
 #: models that transformers builds by their own class only
 CLASSES = {
@@ -120,6 +121,8 @@ class TransformersEncoder(nn.Module):
     def __init__(self, model: nn.Module, gradient_checkpointing: bool):
         super().__init__()
         self.model = model
+        self._num_frozen = 0  # layer groups
+        self._never_trained: set[str] | None = None
         if gradient_checkpointing:
             # BERT would warn that it keeps no cache, in the middle of a compiled graph
             self.model.config.use_cache = False
@@ -130,6 +133,54 @@ class TransformersEncoder(nn.Module):
     def compile(self, **options):
         """Compile the model; what stands around it depends on the batch's content."""
         self.model.compile(**options)
+
+    def layer_groups(self) -> list[LayerGroup]:
+        """The parts of the model in order, see :func:`layer_groups`."""
+        return layer_groups(self.model)
+
+    def freeze(self, groups: int | str, name: str = 'freeze') -> None:
+        """Train the first layer groups no more: no gradient, and eval mode in training.
+
+        Says of every group whether it is trained: calling it twice changes
+        nothing.
+
+        Args:
+            groups: how many from the input on; a negative number counts those
+                that are trained; ``all``.
+            name: of the option, for messages.
+
+        Raises:
+            ValueError: there are not as many.
+        """
+        if self._never_trained is None:  # what the pooling does not use
+            named = self.model.named_parameters()
+            self._never_trained = {n for n, param in named if not param.requires_grad}
+        layers = self.layer_groups()
+        self._num_frozen = count_frozen(layers, groups, name)
+        names = {id(param): n for n, param in self.model.named_parameters()}
+        for number, group in enumerate(layers):
+            for param in group.parameters():
+                is_used = names[id(param)] not in self._never_trained
+                param.requires_grad_(number >= self._num_frozen and is_used)
+        self.train(self.training)
+
+    def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        """Modules and parameters that training leaves as they are."""
+        if self._num_frozen == 0:
+            return []
+        groups = self.layer_groups()
+        if self._num_frozen == len(groups):
+            return [self.model]
+        parts = [[*group.modules, *group.loose] for group in groups[: self._num_frozen]]
+        return sum(parts, [])
+
+    def train(self, mode: bool = True):
+        """Frozen parts neither drop anything out nor change the statistics of batch norms."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
 
     def find_part(self, name: str | None) -> str | None:
         """Full name of a part of the model; of several the one that is nested least.
