@@ -50,10 +50,11 @@ class ECLIP(BaseModel):
         pretext_heads: name -> head config; a name set to None is off.
         embed_dims: joint width D.
         init_logit_scale: 1 / tau at the start; learned as a log, at most
-            ``max_logit_scale``. None for that of ``pretrained_dual``, which is
-            then never above the limit, or 1 / 0.07.
-        init_logit_bias: added to logits by losses and probabilities that need
-            it (softmax does not); None for that of ``pretrained_dual``, if any.
+            ``max_logit_scale``. None takes that of ``pretrained_dual``, and
+            raises the limit to it, or 1 / 0.07.
+        init_logit_bias: for losses and probabilities that add a bias to the
+            logits (softmax needs none); not trained by the heads here. None
+            takes that of ``pretrained_dual``, if there is one.
         score_map_blocks: decoder blocks whose assignments make the score map:
             ``last``, ``mean`` or a list of indices.
         chunk_size: products whose activations are in memory at a time, see

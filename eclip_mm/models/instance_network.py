@@ -17,17 +17,18 @@ class InstanceNetwork(nn.Module):
         embed_dims: joint width D.
         queries, decoder: configs; None for a model without instance decoder
             (CLIP).
-        pretrained_dual: a dual encoder to start from whole, see
-            :func:`load_dual`: both towers with the projections, logit scale
-            and bias. Configs of the encoders then hold options only.
-        projections: ``image`` and ``text``, kinds of g_I and g_T, see
-            :func:`build_projection`; a bias each by default, and those of
-            ``pretrained_dual``.
+        pretrained_dual: a dual encoder to start from, see :func:`load_dual`:
+            both towers with their projections, logit scale and bias. The
+            configs of the encoders then hold options only.
+        projections: ``image`` and ``text``, the kinds of g_I and g_T, see
+            :func:`build_projection`. Both are linear with a bias by default;
+            ``pretrained_dual`` brings its own.
         patch_projection: what maps patch tokens, see :class:`PatchProjection`.
-        freeze: ``image`` and ``text``: how many layer groups of a tower are
-            not trained, counted from the input (embeddings, layer 0, ...);
-            a negative number counts those that are trained; ``all``. Frozen
-            parts stay in eval mode, and the momentum model shares them.
+        freeze: ``image`` and ``text``: how many layer groups of the tower are
+            frozen, counted from the input (embeddings, layer 0, ...); a
+            negative number says how many are trained; ``all`` freezes the
+            tower. Frozen parts stay in eval mode, and the momentum model
+            shares them.
 
     Attributes:
         preprocessing: that of the image encoder; None where it is not known.
@@ -96,7 +97,7 @@ class InstanceNetwork(nn.Module):
         return [build_projection(kinds[k], k, widths[k], self.embed_dims) for k in widths]
 
     def options(self) -> dict:
-        """What stands in a config for a network that ``pretrained_dual`` has begun."""
+        """Config options that stand for ``pretrained_dual`` once there are trained weights."""
         return dict(
             projections=dict(
                 image=projection_kind(self.image_proj), text=projection_kind(self.text_proj)

@@ -246,3 +246,23 @@ def test_a_model_of_sentence_transformers_says_its_pooling(mode, tmp_path):
     encoder = TransformersTextEncoder(pretrained=str(tmp_path))
     assert encoder.pooling == dict(mean_tokens='mean', cls_token='cls')[mode]
     assert TransformersTextEncoder(pretrained=str(tmp_path), pooling='eos').pooling == 'eos'
+
+
+@pytest.mark.ops
+def test_a_detector_takes_its_backbone_from_a_dual(tmp_path):
+    import eclip_mm.models.detection  # noqa: F401
+
+    towers.build('siglip', towers.DUAL['siglip']).save_pretrained(tmp_path / 'dual')
+    cfg = config(str(tmp_path / 'dual'), 32)
+    model = MODELS.build(copy.deepcopy(cfg)).eval()
+    meta = dict(cfg=f'model = {cfg!r}', encoders=encoder_architectures(model))
+    path = str(tmp_path / 'c.pth')
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    init_cfg = dict(type='Pretrained', checkpoint=path)
+    backbone = MODELS.build(dict(type='EclipBackbone', init_cfg=init_cfg)).eval()
+    backbone.init_weights()
+    images = torch.randn(1, 3, 32, 32)
+    tokens = model.network.image_encoder(images)[1]
+    torch.testing.assert_close(backbone(images)[0].flatten(2).transpose(1, 2), tokens)
+    backbone(torch.randn(1, 3, 40, 17))[0].sum().backward()
+    assert not [n for n, p in backbone.named_parameters() if p.requires_grad and p.grad is None]

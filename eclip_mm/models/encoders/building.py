@@ -139,10 +139,9 @@ class TransformersEncoder(nn.Module):
         return layer_groups(self.model)
 
     def freeze(self, groups: int | str, name: str = 'freeze') -> None:
-        """Train the first layer groups no more: no gradient, and eval mode in training.
+        """Stop training the first layer groups: no gradient, and eval mode even in training.
 
-        Says of every group whether it is trained: calling it twice changes
-        nothing.
+        Every group is set explicitly, so that a second call changes nothing.
 
         Args:
             groups: how many from the input on; a negative number counts those
@@ -191,7 +190,7 @@ class TransformersEncoder(nn.Module):
         return min(names, key=lambda n: n.count('.'), default=None)
 
     def rename_weights(self, state_dict: dict, prefix: str = '') -> None:
-        """Let weights of another version of ``transformers`` fit, in place.
+        """Rename weights that another version of ``transformers`` has written, in place.
 
         Args:
             state_dict: weights with the names of this module behind ``prefix``.

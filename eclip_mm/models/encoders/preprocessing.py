@@ -41,7 +41,7 @@ def read_preprocessing(pretrained: str, allow_download: bool = False) -> Preproc
             continue
         fields = json.loads(path.read_text(encoding='utf-8'))
         fields = fields.get('image_processor', fields)
-        if 'image_mean' in fields or 'do_normalize' in fields:
+        if {'image_mean', 'image_std'} <= fields.keys() or not fields.get('do_normalize', True):
             return parse_preprocessing(fields, f'{pretrained}/{name}')
     return None
 
@@ -63,12 +63,12 @@ def find_file(pretrained: str, name: str, allow_download: bool = False) -> Path 
 
 
 def parse_preprocessing(fields: dict, source: str) -> Preprocessing:
-    """Mean, std and size of a processor's fields; what is missing is transformers' default."""
+    """Mean, std and size from the fields of a processor."""
     scale = fields.get('rescale_factor', 1 / 255) if fields.get('do_rescale', True) else 1.0
     offset = 1.0 if fields.get('rescale_offset') else 0.0
     normalizes = fields.get('do_normalize', True)
-    mean = fields.get('image_mean', 0.5) if normalizes else 0.0
-    std = fields.get('image_std', 0.5) if normalizes else 1.0
+    mean = fields['image_mean'] if normalizes else 0.0
+    std = fields['image_std'] if normalizes else 1.0
     mean, std = (v if isinstance(v, list) else [v] * 3 for v in (mean, std))
     size = fields.get('size')
     if fields.get('do_center_crop') and fields.get('crop_size'):

@@ -91,7 +91,8 @@ class TransformersTextEncoder(TransformersEncoder):
             self.model.set_submodule(head, nn.Identity())
         eos_ids = getattr(cfg, 'eos_token_id', None)
         eos_ids = [eos_ids] if isinstance(eos_ids, int) else list(eos_ids or ())
-        self._special_ids = [cfg.pad_token_id, getattr(cfg, 'bos_token_id', None), *eos_ids]
+        others = [getattr(cfg, f'{name}_token_id', None) for name in ('pad', 'bos')]
+        self._special_ids = [*others, *eos_ids]
         self._eos_ids = None if rule.max_id_is_eos and eos_ids == [2] else eos_ids
         self._takes_vectors = rule.takes_vectors and self.pooling != 'eos'
         self._check_pooling(given or rule.pooling is None)
