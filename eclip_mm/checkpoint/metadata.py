@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from eclip_mm.checkpoint.config_text import parse_config_text, refuse_import_paths
+from eclip_mm.checkpoint.dual import dual_options, use_saved_dual
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 ENCODERS = ('image_encoder', 'text_encoder')
@@ -54,8 +55,8 @@ def encoder_architectures(model: nn.Module) -> dict[str, dict]:
         if isinstance(config, PretrainedConfig):
             fields = config.to_dict()
             fields = {key: fields[key] for key in fields if key not in _NOT_ARCHITECTURE}
-            found[name] = dict(model_type=config.model_type, config=fields)
-    return found
+            found[name] = dict(model_type=config.model_type, config=fields, **encoder.rules())
+    return found | dual_options(model)
 
 
 def find_tokenizers(node) -> Iterator[dict]:
@@ -98,6 +99,7 @@ def use_saved_architecture(model: dict, meta: dict) -> None:
         model: config of an ``ECLIP``.
         meta: ``meta`` of the checkpoint.
     """
+    use_saved_dual(model, meta.get('encoders') or {})
     for name, saved in (meta.get('encoders') or {}).items():
         part = model.get(name)
         if isinstance(part, dict) and part.get('pretrained'):

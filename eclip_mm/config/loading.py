@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from eclip_mm.checkpoint import safe_loading
+from eclip_mm.config.towers import use_tower_tokenizer
 
 RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'auto_scale_lr',
@@ -178,4 +179,5 @@ def load_config(
             f'{path}: find_unused_parameters has no effect if model_wrapper_cfg is set; use '
             'model_wrapper_cfg=dict(find_unused_parameters=True, static_graph=False) instead'
         )
+    use_tower_tokenizer(cfg)
     return cfg

@@ -2,11 +2,13 @@
 
 from collections import deque
 
+import transformers
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 
 from eclip_mm.checkpoint import safe_loading
 from eclip_mm.checkpoint.metadata import encoder_architectures
+from eclip_mm.checkpoint.names import fit_towers
 from eclip_mm.checkpoint.plain import from_plain, to_plain
 from eclip_mm.datasets.checkpoint_tokenizer import check_tokenizer, tokenizer_state
 from eclip_mm.engine.resume_check import check_resumable, training_state
@@ -73,6 +75,7 @@ class PlainCheckpointHook(Hook):
             encoders=encoder_architectures(model),
             tokenizer=self._tokenizer,
             training=training_state(runner),
+            transformers_version=transformers.__version__,
         )
         for key in list(checkpoint):
             if key != 'state_dict':
@@ -85,6 +88,12 @@ class PlainCheckpointHook(Hook):
         meta.pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
+        fit_towers(
+            unwrap_model(runner.model),
+            checkpoint.get('state_dict', {}),
+            meta.get('transformers_version'),
+            resumes=runner._resume,
+        )
         if runner._resume:
             check_resumable(runner, meta.get('training'))
             check_tokenizer(runner.cfg.get('train_dataloader'), meta)

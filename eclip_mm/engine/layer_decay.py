@@ -1,7 +1,6 @@
 """Layer-wise learning rate decay for a pretrained image encoder."""
 
 import json
-import re
 from collections import Counter
 
 from mmengine.logging import print_log
@@ -12,17 +11,14 @@ from eclip_mm.engine.optim import PretrainOptimWrapperConstructor
 from eclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from eclip_mm.utils.dist import unwrap_model
 
-LAYER = re.compile(r'\.(?:layers?|blocks)\.(\d+)\.')
-
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
     """Multiplies the learning rate of layer k of K by ``decay_rate ** (K - k)``.
 
     The embeddings are layer 0. The last layer, and the parameters that follow it, have
-    the whole rate. Layers are recognised by their names in ``transformers``; mmdet's
-    constructor of this kind supports only ConvNeXt. Weight decay is that of the base
-    class.
+    the whole rate. Layers are the encoder's own ``layer_groups``, which freezing uses as
+    well. Weight decay is that of the base class.
 
     Args:
         optim_wrapper_cfg: ``optimizer`` and settings of the wrapper.
@@ -68,21 +64,39 @@ class LayerDecayOptimWrapperConstructor(PretrainOptimWrapperConstructor):
                     f'paramwise_cfg: no trained parameter begins with {prefix!r}; they begin '
                     f'with {sorted({name.split(".")[0] for name in names})}'
                 )
-        own = [name for name in names if name.startswith(self.encoder)]
-        num_layers = max((int(m[1]) + 1 for m in map(LAYER.search, own) if m), default=0)
+        depths = self._depths(model) if self.decay_rate < 1 else {}
+        params = dict(model.named_parameters())
         scales = {}
         for name in names:
             prefixes = [prefix for prefix in self.lr_mults if name.startswith(prefix)]
             scales[name] = self.lr_mults[max(prefixes, key=len)] if prefixes else 1.0
-            if name.startswith(self.encoder):
-                scales[name] *= self.decay_rate ** (num_layers - self._layer(name, num_layers))
+            scales[name] *= self.decay_rate ** depths.get(id(params[name]), 0)
         return scales
 
-    def _layer(self, name: str, num_layers: int) -> int:
-        found = LAYER.search(name)
-        if found:
-            return int(found[1]) + 1
-        return 0 if 'embeddings.' in name else num_layers
+    def _depths(self, model: nn.Module) -> dict[int, int]:
+        """``id`` of each parameter of the encoder -> number of layers above it.
+
+        Raises:
+            KeyError: no module under ``encoder`` has ``layer_groups``.
+        """
+        towers = [
+            module
+            for name, module in model.named_modules()
+            if f'{name}.'.startswith(self.encoder) and hasattr(module, 'layer_groups')
+        ]
+        if not towers:
+            raise KeyError(
+                f'paramwise_cfg.encoder={self.encoder!r} has no encoder with `layer_groups`, '
+                'which decay_rate counts; the encoders of eclip_mm.models have it'
+            )
+        depths = {}
+        for tower in towers:
+            groups = tower.layer_groups()
+            num_layers = sum(group.name.startswith('layer') for group in groups)
+            for number, group in enumerate(groups):
+                depth = max(0, num_layers - number)
+                depths.update((id(param), depth) for param in group.parameters())
+        return depths
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         model = unwrap_model(model)

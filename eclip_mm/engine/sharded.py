@@ -144,7 +144,7 @@ def shard_model(model: nn.Module, mesh=None) -> nn.Module:
         if param.requires_grad:
             param.register_post_accumulate_grad_hook(_average_grad)
     units = [item for m in model.modules() if isinstance(m, nn.ModuleList) for item in m]
-    for unit in reversed(units):  # inner units first
+    for unit in reversed(dict.fromkeys(units)):  # inner units first
         fully_shard(unit, mesh=mesh, ignored_params=scalars & set(unit.parameters()))
     fully_shard(model, mesh=mesh, ignored_params=scalars)
     model._register_state_dict_hook(gather_model_state)

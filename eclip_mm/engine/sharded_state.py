@@ -85,7 +85,8 @@ def gather_model_state(module, state_dict, prefix, local_metadata) -> None:
 
 def shard_model_state(module, state_dict, prefix, *args) -> None:
     """Hook of ``load_state_dict`` that shards tensors as the parameters of the model are."""
-    for name, param in module.named_parameters():
+    # frozen parts of the momentum model are the network's own parameters
+    for name, param in module.named_parameters(remove_duplicate=False):
         key = f'{prefix}{name}'
         if key in state_dict and state_dict[key].shape == param.shape:
             state_dict[key] = _shard(state_dict[key], param)

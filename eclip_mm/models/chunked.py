@@ -64,7 +64,7 @@ def check_chunk_size(chunk_size: int | None, network: nn.Module, num_distractors
             f'chunk_size={chunk_size} keeps only a part in memory: set only one of them'
         )
     for name, module in network.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise ValueError(
                 f'model.chunk_size={chunk_size}: {name} is a {type(module).__name__}, which would '
                 'take its statistics from a chunk instead of the batch. Use an encoder without '

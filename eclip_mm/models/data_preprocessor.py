@@ -1,5 +1,7 @@
 """Moves a collated batch to the device and normalises its pictures."""
 
+import warnings
+
 import torch
 from mmengine.model import BaseDataPreprocessor
 
@@ -11,18 +13,37 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
     """Turns uint8 pictures into normalised float32 on the model's device.
 
     Args:
-        mean, std: per RGB channel, in 0..255.
+        mean, std: per RGB channel, in 0..255; None for those of the image
+            encoder's own processor file, or 127.5 where it has none.
     """
 
     def __init__(
-        self,
-        mean: tuple = (127.5, 127.5, 127.5),
-        std: tuple = (127.5, 127.5, 127.5),
-        non_blocking: bool = True,
+        self, mean: tuple | None = None, std: tuple | None = None, non_blocking: bool = True
     ):
         super().__init__(non_blocking=non_blocking)
-        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), False)
-        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), False)
+        self.given = dict(mean=mean, std=std)
+        for name, value in self.given.items():
+            value = torch.tensor(value or (127.5, 127.5, 127.5), dtype=torch.float32)
+            self.register_buffer(name, value.view(3, 1, 1), False)
+
+    def follow(self, preprocessing) -> None:
+        """Take mean and std of a tower; warn where the config gives others.
+
+        Args:
+            preprocessing: a :class:`~eclip_mm.models.encoders.preprocessing.Preprocessing`;
+                None changes nothing.
+        """
+        for name, given in self.given.items() if preprocessing is not None else ():
+            wanted = torch.tensor(getattr(preprocessing, name), dtype=torch.float32).view(3, 1, 1)
+            if given is None:
+                getattr(self, name).copy_(wanted)
+            elif (getattr(self, name) - wanted).abs().max() > 0.5:
+                shown = ', '.join(f'{value:g}' for value in wanted.flatten().tolist())
+                warnings.warn(
+                    f'data_preprocessor.{name}={tuple(given)}, but {preprocessing.source} says '
+                    f'({shown}): leave {name} out to take these',
+                    stacklevel=2,
+                )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """

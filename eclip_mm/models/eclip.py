@@ -48,8 +48,13 @@ class ECLIP(StepwiseModel):
         momentum: the EMA teacher.
         pretext_heads: name -> head config; None switches the task off.
         embed_dims: joint width D of all parts, whose configs do not repeat it.
-        init_logit_scale: 1 / tau at the start; its logarithm is learned.
+        init_logit_scale: 1 / tau at the start; its logarithm is learned. None
+            takes that of ``pretrained_dual``, and raises the limit to it, or
+            1 / 0.07.
         max_logit_scale: upper limit of 1 / tau.
+        init_logit_bias: for losses and probabilities that add a bias to the
+            logits (a softmax needs none); the heads here do not train it. None
+            takes that of ``pretrained_dual``, if there is one.
         score_map_blocks: decoder blocks whose assignments make the score map:
             ``last``, ``mean`` or a list of indices.
         chunk_size: number of products whose activations are in memory at a
@@ -63,6 +68,8 @@ class ECLIP(StepwiseModel):
             where to look. The pictures come from this rank's batch, so that
             the losses depend on the number of ranks. 0 for photos of several
             products.
+        network_options: ``pretrained_dual``, ``projections``,
+            ``patch_projection`` and ``freeze`` of :class:`InstanceNetwork`.
 
     Raises:
         ValueError: all tasks are switched off, a part has another
@@ -85,13 +92,15 @@ class ECLIP(StepwiseModel):
         momentum: dict,
         pretext_heads: dict,
         embed_dims: int = 512,
-        init_logit_scale: float = 1 / 0.07,
+        init_logit_scale: float | None = None,
         max_logit_scale: float = 100.0,
         score_map_blocks: str | list[int] = 'last',
         chunk_size: int | None = None,
         num_distractors: int = 0,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        init_logit_bias: float | None = None,
+        **network_options,
     ):
         super().__init__(
             MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg
@@ -104,7 +113,10 @@ class ECLIP(StepwiseModel):
             embed_dims,
             queries if self.with_decoder else None,
             decoder if self.with_decoder else None,
+            **network_options,
         )
+        if hasattr(self.data_preprocessor, 'follow'):
+            self.data_preprocessor.follow(self.network.preprocessing)
         check_chunk_size(chunk_size, self.network, num_distractors)
         self.chunk_size = chunk_size
         self.num_distractors = num_distractors
@@ -121,6 +133,13 @@ class ECLIP(StepwiseModel):
             )
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
+        if init_logit_scale is None:
+            init_logit_scale = self.network.init_logit_scale
+            max_logit_scale = max(max_logit_scale, init_logit_scale)
+        if init_logit_bias is None:
+            init_logit_bias = self.network.init_logit_bias
+        bias = None if init_logit_bias is None else torch.tensor(float(init_logit_bias))
+        self.register_buffer('logit_bias', bias)
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
         self.max_logit_scale = max_logit_scale
         self.compiled = False  # compile_parts() sets it

@@ -38,7 +38,9 @@ class MomentumTeacher(nn.Module):
             raise ValueError(f'momentum must lie in [0, 1], got {momentum}')
         self.momentum = momentum
         self.schedule = schedule
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        # frozen parts are one with the network's: no second copy in memory
+        shared = {id(part): part for part in getattr(network, 'frozen_parts', list)()}
+        self.network = copy.deepcopy(network, shared).requires_grad_(False).eval()
 
     def train(self, mode: bool = True):
         """Stay in evaluation mode: the teacher uses no dropout."""
@@ -107,7 +109,8 @@ class MomentumTeacher(nn.Module):
             progress: completed fraction of the training, in [0, 1].
         """
         weight = 1 - self.momentum_at(progress)
-        params = [local_part(param) for param in self.network.parameters()]
-        torch._foreach_lerp_(params, [local_part(param) for param in network.parameters()], weight)
+        pairs = zip(self.network.parameters(), network.parameters(), strict=True)
+        pairs = [(local_part(m), local_part(o)) for m, o in pairs if m is not o]
+        torch._foreach_lerp_([mine for mine, _ in pairs], [other for _, other in pairs], weight)
         for mine, other in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(other)

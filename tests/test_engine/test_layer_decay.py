@@ -69,3 +69,29 @@ def test_what_matches_nothing_is_an_error():
         constructor(decay=0.5)
     with pytest.raises(ValueError, match='decay_rate'):
         constructor(decay_rate=1.5)
+
+
+def test_layers_of_a_pyramid_count_through_its_stages():
+    net = nn.Module()
+    config = dict(hidden_sizes=[8, 8, 8, 8], depths=[1, 2, 1, 1])
+    net.backbone = MODELS.build(
+        dict(type='TransformersImageEncoder', model_type='convnext', config=config)
+    )
+    net.backbone.freeze(1)  # embeddings
+    scales = constructor(decay_rate=0.5).lr_scales(net)
+    prefix = 'backbone.model.encoder.stages'
+    for name, power in {
+        f'{prefix}.0.layers.0.dwconv.weight': 4,
+        f'{prefix}.1.downsampling_layer.1.weight': 3,
+        f'{prefix}.1.layers.0.dwconv.weight': 3,
+        f'{prefix}.1.layers.1.dwconv.weight': 2,
+        f'{prefix}.3.layers.0.dwconv.weight': 0,
+        'backbone.model.layernorm.weight': 0,
+    }.items():
+        assert scales[name] == 0.5**power, name
+    assert not any('embeddings' in name for name in scales)  # no rate, no optimiser state
+
+
+def test_an_encoder_without_groups_is_an_error():
+    with pytest.raises(KeyError, match="encoder='decoder.' has no encoder with `layer_groups`"):
+        constructor(decay_rate=0.5, encoder='decoder.')(model())

@@ -93,3 +93,83 @@ def test_without_zero_padding_a_plain_picture_has_no_border():
                 conv_padding='reflect',
             )
         )
+
+
+CLIP_TEXT = dict(
+    hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=32,
+    vocab_size=50,
+    eos_token_id=49,
+    bos_token_id=1,
+)
+
+
+def text_encoder(model_type, config=None, **options):
+    torch.manual_seed(0)
+    cfg = dict(type='TransformersTextEncoder', model_type=model_type, config=config or CLIP_TEXT)
+    return MODELS.build(dict(cfg, **options)).eval()
+
+
+@pytest.mark.parametrize('eos', [49, 2])
+def test_a_causal_text_model_tells_texts_apart(eos):
+    """Token 0 of CLIP's text model sees nothing of the text."""
+    encoder = text_encoder('clip_text_model', dict(CLIP_TEXT, eos_token_id=eos))
+    feats = encoder(torch.tensor([[1, 5, 6, 49], [1, 5, 7, 49]]), torch.ones(2, 4).long())
+    assert (feats[0] - feats[1]).abs().max() > 1e-3
+
+
+GPT2 = dict(n_embd=16, n_layer=1, n_head=2, vocab_size=50, bos_token_id=1, eos_token_id=49)
+
+
+def test_a_text_model_without_a_rule_is_an_error():
+    with pytest.raises(ValueError, match=r"'gpt2'.*first token does not see.*pooling='last'"):
+        text_encoder('gpt2', GPT2)
+    # its first token sees the text, but nothing says that this is its feature
+    bert = {k: CLIP_TEXT[k] for k in list(CLIP_TEXT)[:5]}
+    with pytest.raises(ValueError, match=r"'ernie' is in no family.*pooling='cls'"):
+        text_encoder('ernie', bert)
+    text_encoder('ernie', bert, pooling='cls')
+
+
+def test_a_pooling_that_cannot_see_the_text_is_an_error():
+    with pytest.raises(ValueError, match="'gpt2'.*pooling='cls'.*same feature"):
+        text_encoder('gpt2', GPT2, pooling='cls')
+    with pytest.raises(ValueError, match="'bert'.*pooling='cls'.*same feature"):
+        bert = {k: CLIP_TEXT[k] for k in list(CLIP_TEXT)[:5]}
+        text_encoder('bert', dict(bert, is_decoder=True))
+    for pooling in ('last', 'eos', 'mean'):
+        text_encoder('gpt2', GPT2, pooling=pooling)
+    with pytest.raises(ValueError, match="pooling='max'.*'cls', 'eos', 'last', 'mean'"):
+        text_encoder('gpt2', GPT2, pooling='max')
+
+
+@pytest.mark.parametrize('model_type', ['vit', 'dinov2', 'clip_vision_model'])
+def test_pixels_that_fill_no_patch_are_an_error(model_type):
+    """80 pixels and patches of 12: the last 8 would be dropped and the map stretched over them."""
+    config = dict(VISION['vit'], image_size=80, patch_size=12)
+    if model_type == 'dinov2':
+        config = {key: config[key] for key in config if key != 'intermediate_size'}
+    cfg = dict(type='TransformersImageEncoder', model_type=model_type, config=config)
+    with pytest.raises(ValueError, match=r'image_size=80.*patch_size=12.*72 or 84'):
+        MODELS.build(cfg)
+    config['image_size'] = 84
+    encoder = MODELS.build(cfg).eval()
+    assert encoder(torch.randn(1, 3, 84, 84))[2] == (7, 7)
+    with pytest.raises(ValueError, match=r'80 x 84 pixels.*patches of 12'):
+        encoder(torch.randn(1, 3, 80, 84), any_size=True)
+
+
+@pytest.mark.parametrize('model_type', ['convnext', 'swin', 'regnet'])
+def test_pixels_that_fill_no_token_of_a_pyramid_are_an_error(model_type):
+    config = VISION.get(model_type) or dict(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8, layer_type='x'
+    )
+    encoder = MODELS.build(
+        dict(type='TransformersImageEncoder', model_type=model_type, config=config)
+    ).eval()
+    side = 2 * max(8, 64 // encoder(torch.randn(1, 3, 64, 64))[2][0])
+    assert encoder(torch.randn(1, 3, side, side))[2] == (2, 2)
+    with pytest.raises(ValueError, match=f'{side + 4} x {side + 4} pixels.*multiple'):
+        encoder(torch.randn(1, 3, side + 4, side + 4))

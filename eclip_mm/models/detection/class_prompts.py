@@ -14,6 +14,7 @@ from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.datasets.checkpoint_tokenizer import CheckpointTokenizer
 from eclip_mm.models.decoders import TEXT, scale_prompts
 from eclip_mm.models.detection.backbone import build_part
+from eclip_mm.models.projections import build_projection
 
 
 def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[str]:
@@ -54,7 +55,9 @@ class NameEncoder(nn.Module):
         saved = read_saved_config(checkpoint)
         model = without_pretrained(saved['model'])
         self.text_encoder = build_part(model['text_encoder'])
-        self.text_proj = nn.Linear(self.text_encoder.embed_dims, model.get('embed_dims', 512))
+        kind = (model.get('projections') or {}).get('text', 'linear')
+        widths = self.text_encoder.embed_dims, model.get('embed_dims', 512)
+        self.text_proj = build_projection(kind, 'text', *widths)
         self.tokenizer = CheckpointTokenizer(checkpoint)
         lengths = [part['max_length'] for part in find_tokenizers(saved) if 'max_length' in part]
         self.max_length = max(lengths, default=55)

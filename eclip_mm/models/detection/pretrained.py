@@ -98,6 +98,8 @@ def load_pretrained(
 
 
 def _load_part(part: str, module: nn.Module, weights: dict[str, Tensor], report: LoadReport):
+    if hasattr(module, 'rename_weights'):  # an encoder, perhaps of another transformers
+        module.rename_weights(weights)
     fitting = {}
     target = module.state_dict()
     for name, value in target.items():

@@ -1,0 +1,234 @@
+"""Vision models of ``transformers``."""
+
+import inspect
+import math
+import warnings
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eclip_mm.models.encoders.building import TransformersEncoder, build_transformers_model
+from eclip_mm.models.encoders.conv_stem import replace_conv_padding, replace_patch_projection
+from eclip_mm.models.encoders.families import (
+    IMAGE_FAMILIES,
+    IMAGE_POOLING,
+    ImageRule,
+    check_choice,
+)
+from eclip_mm.models.encoders.picture_size import (
+    check_cover,
+    check_patches,
+    check_sides,
+    find_width,
+)
+from eclip_mm.models.encoders.preprocessing import Preprocessing, read_preprocessing
+from eclip_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class TransformersImageEncoder(TransformersEncoder):
+    """Vision model of ``transformers``: v_cls and v_1..v_N of Section 3.1.
+
+    Args:
+        model_type, config, pretrained, allow_download: see
+            :func:`build_transformers_model`; of a dual encoder such as CLIP
+            its vision model is taken.
+        gradient_checkpointing: recompute activations in the backward pass.
+        conv_stem: channels of 3x3 convolutions of stride 2 that take the place
+            of a ViT's single patch projection, see :class:`ConvStem`; None
+            keeps the projection.
+        conv_padding: ``reflect`` or ``replicate`` instead of zeros for a
+            convolutional encoder trained from scratch on small pictures: of 8 x
+            8 tokens 28 lie at the border, and a frame of zeros is a feature
+            that the score map falls for. None keeps the model's own.
+        pooling: what v_cls is, a key of :data:`IMAGE_POOLING`; None for the
+            family's own.
+        preprocessing: ``mean``, ``std`` and ``size`` of the pictures that the
+            tower was trained on, and their ``source``; None for what
+            ``pretrained`` says.
+        model: a tower that is built already; ``pretrained`` is then where its
+            other files are.
+
+    Attributes:
+        embed_dims: width of class and patch tokens.
+        patch_size: pixels, None where the config does not say.
+        preprocessing: a :class:`Preprocessing`; None where it is not known.
+
+    Raises:
+        ValueError: a family without a rule and no ``pooling``, or one that
+            the model cannot give; an ``image_size`` that is no multiple of
+            ``patch_size``.
+    """
+
+    def __init__(
+        self,
+        model_type: str | None = 'vit',
+        config: dict | None = None,
+        pretrained: str | None = None,
+        allow_download: bool = False,
+        gradient_checkpointing: bool = False,
+        conv_stem: tuple[int, ...] | None = None,
+        conv_padding: str | None = None,
+        pooling: str | None = None,
+        preprocessing: dict | None = None,
+        model: nn.Module | None = None,
+    ):
+        if model is None:
+            model = build_transformers_model(
+                model_type, config, pretrained, allow_download, tower='vision'
+            )
+        super().__init__(model, gradient_checkpointing)
+        cfg = self.model.config
+        if conv_stem:
+            replace_patch_projection(self.model, conv_stem)
+        if conv_padding:
+            replace_conv_padding(self.model, conv_padding)
+        rule = IMAGE_FAMILIES.get(cfg.model_type, ImageRule(None))
+        self.pooling = pooling or rule.pooling
+        if self.pooling is None:
+            raise ValueError(
+                f'image model {cfg.model_type!r} is in no family of encoders/families.py: set '
+                f"image_encoder.pooling, to 'cls' or another of {', '.join(IMAGE_POOLING)}"
+            )
+        check_choice('image_encoder.pooling', self.pooling, IMAGE_POOLING)
+        parts = dict(norm=self.find_part(rule.norm), attention=self.find_part(rule.head))
+        self._part = self._use_part(parts)
+        self.embed_dims = find_width(self.model)
+        self.patch_size = check_patches(cfg)
+        self.is_pyramid = hasattr(cfg, 'depths')
+        # of a pyramid `patch_size` is that of its first stage
+        self._token_size = rule.stride or (None if self.is_pyramid else self.patch_size)
+        self.interpolates = (
+            'interpolate_pos_encoding' in inspect.signature(self.model.forward).parameters
+        )
+        self.preprocessing = None
+        if preprocessing is not None:
+            self.preprocessing = Preprocessing(**preprocessing)
+        elif pretrained is not None:
+            self.preprocessing = read_preprocessing(pretrained, allow_download)
+        self._size_is_checked = False
+
+    def _use_part(self, parts: dict[str, str | None]) -> str | None:
+        """Name of the norm or head of the pooling; parts without a use are frozen.
+
+        DDP waits for the gradient of every trained parameter.
+        """
+        kind = self.pooling.split('_')[-1]
+        if kind in parts and parts[kind] is None:
+            raise ValueError(
+                f'image_encoder.pooling={self.pooling!r}: {type(self.model).__name__} has no part '
+                "for it; take 'cls' where there is a class token, else 'mean'"
+            )
+        unused = tuple(f'{name}.' for key, name in parts.items() if name and key != kind)
+        for name, param in self.model.named_parameters():
+            if name.endswith('mask_token') or name.startswith(unused):
+                param.requires_grad_(False)
+        return parts.get(kind)
+
+    def forward(
+        self, images: Tensor, any_size: bool = False
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """
+        Args:
+            images: (B, 3, H, W) normalised pictures.
+            any_size: interpolate the position embeddings where the pictures
+                have another size than the config says, and let a pyramid
+                (ConvNeXt, Swin) round its map. DINOv2 always interpolates; a
+                ViT or CLIP refuses such pictures otherwise.
+
+        Returns:
+            class_token (B, C); patch_tokens (B, N, C), row by row; grid (h, w)
+            with N = h * w.
+
+        Raises:
+            ValueError: the pictures' sides are no multiples of a token's: the
+                map would be stretched over them.
+        """
+        sides = tuple(images.shape[-2:])
+        if not any_size:
+            self._compare_size(sides)
+        if self._token_size and not (any_size and self.is_pyramid):
+            check_sides(sides, self._token_size)
+        options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
+        outputs = self.model(pixel_values=images, **options)
+        tokens = outputs.last_hidden_state
+        num_prefix = 0  # class token, registers
+        if tokens.ndim == 4:  # convolutional: (B, C, h, w)
+            grid = tuple(tokens.shape[-2:])
+            tokens = tokens.flatten(2).transpose(1, 2)
+        elif self._token_size:
+            grid = tuple(side // self._token_size for side in sides)
+            num_prefix = tokens.shape[1] - grid[0] * grid[1]
+        else:
+            grid = self._square_grid(sides, tokens.shape[1])
+        if not self._token_size and not any_size:
+            check_cover(sides, grid)
+        if self.pooling.startswith('cls') and not num_prefix:
+            raise ValueError(
+                f'image_encoder.pooling={self.pooling!r}: {type(self.model).__name__} has no '
+                "class token; set pooling='mean'"
+            )
+        if self.pooling == 'cls_norm':
+            tokens = self.model.get_submodule(self._part)(tokens)
+        patch_tokens = tokens[:, num_prefix:]
+        if self.pooling == 'attention':
+            class_token = outputs.pooler_output
+        elif self.pooling.startswith('cls'):
+            class_token = tokens[:, 0]
+        else:
+            class_token = patch_tokens.mean(dim=1)
+        if self.pooling == 'mean_norm':
+            norm = self.model.get_submodule(self._part)
+            class_token, patch_tokens = norm(class_token), norm(patch_tokens)
+        return class_token, patch_tokens, grid
+
+    def pool_each(self, tokens: Tensor) -> Tensor:
+        """What the head of ``attention`` would give of each token if it saw no other.
+
+        Args:
+            tokens: (B, N, C).
+
+        Returns:
+            (B, N, C) in the space of the class token.
+        """
+        head = self.model.get_submodule(self._part)
+        attention = head.attention
+        start = 2 * attention.embed_dim  # behind queries and keys
+        values = F.linear(tokens, attention.in_proj_weight[start:], attention.in_proj_bias[start:])
+        values = attention.out_proj(values)
+        return values + head.mlp(head.layernorm(values))
+
+    def freeze_head(self) -> None:
+        """For a model that takes patch tokens alone: a pooling head would get no gradient."""
+        if self.pooling == 'attention':
+            self.model.get_submodule(self._part).requires_grad_(False)
+
+    def rules(self) -> dict:
+        """What a config needs beside the architecture for the same features."""
+        rules = dict(pooling=self.pooling)
+        if self.preprocessing is not None:
+            rules['preprocessing'] = self.preprocessing.to_dict()
+        return rules
+
+    def _compare_size(self, sides: tuple[int, int]) -> None:
+        """Warn once of pictures of another size than those that the tower was trained on."""
+        wanted = None if self.preprocessing is None else self.preprocessing.size
+        if self._size_is_checked or wanted is None:
+            return
+        self._size_is_checked = True
+        if tuple(wanted) != sides:
+            warnings.warn(
+                f'the pictures have {sides[0]} x {sides[1]} pixels, but '
+                f'{self.preprocessing.source} says {wanted[0]} x {wanted[1]}',
+                stacklevel=2,
+            )
+
+    def _square_grid(self, sides: tuple[int, int], num_tokens: int) -> tuple[int, int]:
+        """Grid of a pyramid such as Swin, which gives the last stage without prefix."""
+        side = math.isqrt(num_tokens)
+        if side * side != num_tokens or sides[0] != sides[1]:
+            raise ValueError(
+                f'{type(self.model).__name__} gave {num_tokens} tokens for pictures of {sides}; '
+                'only square pictures work with this model'
+            )
+        return side, side
