@@ -7,6 +7,10 @@ from torch import Tensor
 def with_distractors(patch_tokens: Tensor, count: int) -> Tensor:
     """Append to each picture's own tokens those of the next pictures of the batch.
 
+    The decoder then sees all of them as one photo. In a catalogue whose photos show one product
+    each, every token identifies the product, and the decoder would not learn where to look. The
+    pictures come from the batch of this rank, so the losses depend on the number of ranks.
+
     Args:
         patch_tokens: (B, N, D).
         count: number of other pictures for each.

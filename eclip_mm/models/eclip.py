@@ -36,8 +36,8 @@ class ECLIP(StepwiseModel):
         x' -> momentum model  -> h_xi, image prompts
         heads(PretrainOutputs) -> losses
 
-    If no head needs the decoder, the model has none and is CLIP. If neither
-    heads nor prompts need the momentum model, it has none.
+    A decoder and a momentum model that no head needs are not built; without
+    decoder the model is CLIP.
 
     Args:
         image_encoder, text_encoder: encoder configs.
@@ -49,33 +49,23 @@ class ECLIP(StepwiseModel):
         pretext_heads: name -> head config; None switches the task off.
         embed_dims: joint width D of all parts, whose configs do not repeat it.
         init_logit_scale: 1 / tau at the start; its logarithm is learned. None
-            takes that of ``pretrained_dual``, and raises the limit to it, or
-            1 / 0.07.
-        max_logit_scale: upper limit of 1 / tau.
-        init_logit_bias: for losses and probabilities that add a bias to the
-            logits (a softmax needs none); the heads here do not train it. None
-            takes that of ``pretrained_dual``, if there is one.
+            for that of ``pretrained_dual``, or 1 / 0.07.
+        max_logit_scale: upper limit of 1 / tau, raised to that of a dual encoder.
+        init_logit_bias: for losses that add a bias to the logits, which the
+            heads here do not. None for that of ``pretrained_dual``.
         score_map_blocks: decoder blocks whose assignments make the score map:
             ``last``, ``mean`` or a list of indices.
         chunk_size: number of products whose activations are in memory at a
-            time, see :func:`in_chunks`. The losses are those of the whole
-            batch; a step takes about a quarter more arithmetic. None for all
-            products at once.
-        num_distractors: number of other pictures of the batch whose patch
-            tokens join a picture's own in training, as if all were one photo.
-            This is for catalogues whose photos show one product each: there
-            every token identifies the product, and the decoder would not learn
-            where to look. The pictures come from this rank's batch, so that
-            the losses depend on the number of ranks. 0 for photos of several
-            products.
+            time, see :func:`in_chunks`; None for all at once.
+        num_distractors: number of other pictures whose patch tokens join a
+            picture's own in training, see :func:`with_distractors`; 0 for
+            photos of several products.
         network_options: ``pretrained_dual``, ``projections``,
             ``patch_projection`` and ``freeze`` of :class:`InstanceNetwork`.
 
     Raises:
-        ValueError: all tasks are switched off, a part has another
-            ``embed_dims`` than the model, ``score_map_blocks`` names no blocks
-            of the decoder, or ``chunk_size`` cannot be used with the encoders
-            or with ``num_distractors``.
+        ValueError: all tasks are off, a part has another ``embed_dims``, or
+            ``score_map_blocks`` or ``chunk_size`` do not fit the parts.
     """
 
     #: class of the network; subclasses with other features have another one
@@ -102,9 +92,8 @@ class ECLIP(StepwiseModel):
         init_logit_bias: float | None = None,
         **network_options,
     ):
-        super().__init__(
-            MODELS.build(data_preprocessor or dict(type='ProductDataPreprocessor')), init_cfg
-        )
+        data_preprocessor = data_preprocessor or dict(type='ProductDataPreprocessor')
+        super().__init__(MODELS.build(data_preprocessor), init_cfg)
         self.heads = PretextHeads(pretext_heads, embed_dims)
         self.with_decoder = any(head.needs_decoder for head in self.heads.values())
         self.network = self.network_type(
@@ -125,23 +114,19 @@ class ECLIP(StepwiseModel):
         self.score_map_blocks = score_map_blocks
         if self.with_decoder:
             check_blocks(score_map_blocks, len(self.network.decoder.blocks))
-            self.prompts = MODELS.build(
-                dict(prompts, num_queries=self.network.queries.num_queries)
-            )
-            self.negative_queries = MODELS.build(
-                with_embed_dims(negative_queries, embed_dims, 'negative_queries')
-            )
+            num_queries = self.network.queries.num_queries
+            self.prompts = MODELS.build(dict(prompts, num_queries=num_queries))
+            negative_queries = with_embed_dims(negative_queries, embed_dims, 'negative_queries')
+            self.negative_queries = MODELS.build(negative_queries)
             if self.teacher_decodes or self.prompts.image_prob > 0:
                 self.teacher = MODELS.build(dict(momentum, network=self.network))
         if init_logit_scale is None:
             init_logit_scale = self.network.init_logit_scale
             max_logit_scale = max(max_logit_scale, init_logit_scale)
-        if init_logit_bias is None:
-            init_logit_bias = self.network.init_logit_bias
-        bias = None if init_logit_bias is None else torch.tensor(float(init_logit_bias))
-        self.register_buffer('logit_bias', bias)
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
         self.max_logit_scale = max_logit_scale
+        bias = self.network.init_logit_bias if init_logit_bias is None else init_logit_bias
+        self.register_buffer('logit_bias', None if bias is None else torch.tensor(float(bias)))
         self.compiled = False  # compile_parts() sets it
 
     def forward(
@@ -163,9 +148,9 @@ class ECLIP(StepwiseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
+            text = inputs['input_ids'], inputs['attention_mask']
             image_feats = self.network.encode_image_feats(inputs['images'][:, 0])
-            text_feats = self.network.encode_text(inputs['input_ids'], inputs['attention_mask'])
-            return image_feats, text_feats
+            return image_feats, self.network.encode_text(*text)
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def loss(self, inputs: dict, data_samples: list[ProductDataSample]) -> dict[str, Tensor]:
@@ -250,7 +235,6 @@ class ECLIP(StepwiseModel):
         return image_feats, instance_feats, *assign_maps
 
     def in_chunks(self, function, *inputs: Tensor):
-        """:func:`in_chunks` with this model's ``chunk_size``."""
         return in_chunks(function, self.chunk_size, *inputs)
 
     def effects_of(self, outputs: PretrainOutputs) -> list[Callable[[], None]]:
@@ -305,9 +289,8 @@ class ECLIP(StepwiseModel):
         if inputs['images'].shape[1] > 1:
             network = self.network if self.teacher is None else self.teacher.network
             prompt_feats = network.encode_image_feats(inputs['images'][:, 1])
-            fields['pred_image_prompt_map'] = self.locate(
-                patch_tokens, grid, prompt_feats, modality=IMAGE
-            )[1]
+            found = self.locate(patch_tokens, grid, prompt_feats, modality=IMAGE)
+            fields['pred_image_prompt_map'] = found[1]
         fields = {name: value.float().cpu() for name, value in fields.items()}
         for k, sample in enumerate(data_samples):
             sample.set_data({name: value[k] for name, value in fields.items()})
@@ -342,7 +325,5 @@ class ECLIP(StepwiseModel):
         modalities = torch.full(prompts.shape[:2], TEXT, device=prompts.device)
         modalities[:, 0] = modality
         feats, assign_maps = self.network.decode(patch_tokens, prompts, modalities)
-        return (
-            F.normalize(feats[:, 0].float(), dim=-1),
-            assignment_score_map(assign_maps, grid, self.score_map_blocks),
-        )
+        score_map = assignment_score_map(assign_maps, grid, self.score_map_blocks)
+        return F.normalize(feats[:, 0].float(), dim=-1), score_map
