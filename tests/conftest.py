@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from workplace import Workplace
+
+from helpers.workplace import Workplace
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,10 +5,10 @@ import torch
 from mmengine.evaluator import BaseMetric
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_engine.helpers import make_runner
 
 from eclip_mm.apis.picture_hook import PictureHook
 from eclip_mm.registry import METRICS
+from helpers.runs import make_runner
 
 
 @METRICS.register_module(force=True)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from test_engine.helpers import make_runner
 
 from eclip_mm.checkpoint.metadata import (
     encoder_architectures,
@@ -23,6 +22,7 @@ from eclip_mm.datasets.checkpoint_tokenizer import (
 )
 from eclip_mm.engine.checkpoint_hooks import PlainCheckpointHook
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
+from helpers.runs import make_runner
 
 SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 

@@ -10,12 +10,12 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
-from test_engine.helpers import make_runner
 
 from eclip_mm.checkpoint.config_text import ConfigTextError
 from eclip_mm.checkpoint.metadata import read_saved_config
 from eclip_mm.checkpoint.plain import from_plain, to_plain
 from eclip_mm.checkpoint.safe_loading import load_from_local
+from helpers.runs import make_runner
 
 
 class Malicious:

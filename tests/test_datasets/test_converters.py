@@ -16,7 +16,7 @@ from eclip_mm.datasets.converters import (
     convert_grocery_store,
     shrink_picture,
 )
-from test_datasets.helpers import data_root, encode, make_rows, needs_data, write_rows
+from helpers.catalogues import data_root, encode, make_rows, needs_data, write_rows
 
 TOOLS = Path(__file__).parents[2] / 'tools' / 'dataset_converters'
 

@@ -6,7 +6,7 @@ import pytest
 
 from eclip_mm.datasets import CatalogueError, read_catalogue
 from eclip_mm.datasets.converters import write_instance_queries
-from test_datasets.helpers import make_rows, write_rows
+from helpers.catalogues import make_rows, write_rows
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/instance_queries.py'
 

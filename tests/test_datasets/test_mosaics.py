@@ -8,7 +8,7 @@ import pytest
 from eclip_mm.datasets import CatalogueError, read_catalogue
 from eclip_mm.datasets.converters import write_mosaics
 from eclip_mm.datasets.transforms import LoadProductImages
-from test_datasets.helpers import encode, make_rows, write_rows
+from helpers.catalogues import encode, make_rows, write_rows
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/mosaics.py'
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]

@@ -19,7 +19,7 @@ from eclip_mm.datasets import (
     read_catalogue,
 )
 from eclip_mm.datasets.picture_choice import choose_images
-from test_datasets.helpers import (
+from helpers.catalogues import (
     break_group,
     damage_pictures,
     encode,

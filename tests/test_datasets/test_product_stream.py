@@ -17,7 +17,7 @@ from eclip_mm.datasets import CatalogueError, ProductDataset, ProductStream, col
 from eclip_mm.datasets import product_stream as stream_module
 from eclip_mm.datasets.storage import parquet_groups as groups_module
 from eclip_mm.registry import DATASETS
-from test_datasets.helpers import make_rows, pipeline, write_rows
+from helpers.catalogues import make_rows, pipeline, write_rows
 
 BATCH = 6
 

@@ -13,7 +13,7 @@ from eclip_mm.datasets import CatalogueError, ImageDecodeError, ProductStream, c
 from eclip_mm.datasets import stream_faults as faults_module
 from eclip_mm.datasets.storage.parquet_groups import ParquetGroups
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA
-from test_datasets.helpers import (
+from helpers.catalogues import (
     break_group,
     damage_pictures,
     encode,

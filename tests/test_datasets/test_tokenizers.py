@@ -14,7 +14,7 @@ from eclip_mm.datasets.tokenizers import (
     vocabulary_fingerprint,
 )
 from eclip_mm.registry import TRANSFORMS
-from test_datasets.helpers import make_rows, save_bert_tokenizer, write_rows
+from helpers.catalogues import make_rows, save_bert_tokenizer, write_rows
 
 TEXTS = ['Red mug with a dotted band', 'Blue mug, dotted', 'Red bottle', 'striped bottle 红杯']
 

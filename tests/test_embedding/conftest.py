@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_datasets.helpers import make_rows, plain_png, write_rows
 
 from eclip_mm.embedding import EmbedOptions
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import tiny_model_config
+from helpers.catalogues import make_rows, plain_png, write_rows
 
 CONFIG = """
 model = {model!r}

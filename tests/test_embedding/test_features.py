@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.apis import load_config_and_model, predict_items
 from eclip_mm.config.from_checkpoint import saved_pipeline
@@ -20,6 +19,7 @@ from eclip_mm.embedding import (
     plan_slices,
     shard_schema,
 )
+from helpers.catalogues import make_rows, write_rows
 
 
 def read_features(out) -> list[dict]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.embedding import embed_catalogue, read_counts, run_here, shards
+from helpers.catalogues import make_rows, write_rows
 
 NAMES = [f'features-{k:06d}-of-000005.parquet' for k in range(5)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from test_engine.helpers import make_runner
+from helpers.runs import make_runner
 
 
 def names(folder) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eclip_mm.testing import end_rank
-from test_engine.rank_runs import DDP, SHARDED, assert_same_training, load, start_ranks, train_rank
+from helpers.rank_runs import DDP, SHARDED, assert_same_training, load, start_ranks, train_rank
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import torch
 
 from eclip_mm.engine import ProgressBarHook, StepSeedHook
 from eclip_mm.utils.seeding import derive_seed
-from test_engine.helpers import make_runner
+from helpers.runs import make_runner
 
 
 def draws(seed=0, rank=0, step=0):

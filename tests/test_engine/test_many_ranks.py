@@ -16,8 +16,7 @@ from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.dist import local_part
 from eclip_mm.utils.finite import NonFiniteLossError
-from test_engine.helpers import BATCH
-from test_engine.rank_runs import (
+from helpers.rank_runs import (
     DDP,
     SHARDED,
     STEPS,
@@ -28,6 +27,7 @@ from test_engine.rank_runs import (
     train,
     train_rank,
 )
+from helpers.runs import BATCH
 
 #: name -> what its config adds; chunks of one product on either side
 CASES = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eclip_mm.engine.resume_check import check_resumable, training_state
-from test_engine.helpers import BATCH, make_runner
+from helpers.runs import BATCH, make_runner
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from eclip_mm.engine.worker_death import WorkerDiedError, deaths_wait
 from eclip_mm.registry import DATASETS, HOOKS
-from test_engine.helpers import FakeProducts, make_runner
-from test_engine.rank_runs import assert_same_training, load, start_ranks, train_rank
+from helpers.rank_runs import assert_same_training, load, start_ranks, train_rank
+from helpers.runs import FakeProducts, make_runner
 
 
 @DATASETS.register_module(force=True)

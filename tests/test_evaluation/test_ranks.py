@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from eclip_mm.evaluation import ProductEvaluator, ProductMetric
 from eclip_mm.registry import METRICS
 from eclip_mm.testing import end_rank
-from test_evaluation.helpers import LEFT, METRIC_CONFIGS, RIGHT, build_evaluator, grounding_sample
+from helpers.samples import LEFT, METRIC_CONFIGS, RIGHT, build_evaluator, grounding_sample
 
 CONFIGS = [dict(config, split='photos', num_bootstrap=20, prefix='x') for config in METRIC_CONFIGS]
 NUM_SAMPLES = 9  # odd: the sampler repeats the first sample at the end

@@ -9,7 +9,6 @@ import torch
 import torch.multiprocessing as mp
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from test_engine.helpers import make_runner
 
 from eclip_mm.config.launch import prepare_cpu_launch
 from eclip_mm.structures import ProductDataSample
@@ -20,6 +19,7 @@ from eclip_mm.utils.finite import (
     check_finite,
     refuse_nonfinite_gradients,
 )
+from helpers.runs import make_runner
 
 
 def model_with_nan(**options):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.registry import RUNNERS
 from eclip_mm.testing import tiny_model_config
-from test_engine.helpers import BATCH, runner_config
+from helpers.runs import BATCH, runner_config
 
 DDP = dict(
     model_wrapper_cfg=dict(
