@@ -12,6 +12,8 @@ from mmengine.config import Config
 from eclip_mm.datasets import ParquetCatalogueWriter, read_catalogue
 from eclip_mm.datasets.converters import write_instance_queries
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('runs')]
+
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/evaluation'
 NAMES = sorted(path.name for path in CONFIGS.glob('*.py'))
 
