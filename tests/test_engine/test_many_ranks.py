@@ -16,6 +16,7 @@ from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.dist import local_part
 from eclip_mm.utils.finite import NonFiniteLossError
+from helpers.processes import start_ranks
 from helpers.rank_runs import (
     DDP,
     SHARDED,
@@ -23,11 +24,12 @@ from helpers.rank_runs import (
     assert_same_training,
     config,
     load,
-    start_ranks,
     train,
     train_rank,
 )
 from helpers.runs import BATCH
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: name -> what its config adds; chunks of one product on either side
 CASES = {
@@ -88,7 +90,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('runs')
     train(config(folder / 'one'))
     train(config(folder / 'one_accumulating', accumulate=2))
-    start_ranks(_train_all, folder)
+    start_ranks(_train_all, str(folder))
     return folder
 
 
@@ -199,7 +201,7 @@ def _diverge(rank, folder):
 
 
 def test_all_ranks_of_a_divided_model_save_the_step_that_is_not_finite(tmp_path):
-    start_ranks(_diverge, tmp_path)
+    start_ranks(_diverge, str(tmp_path))
     assert load(tmp_path / 'run', 2)['meta']['iter'] == 2
     saved = torch.load(tmp_path / 'run/nonfinite_iter_2.pth', weights_only=True)
     assert saved['meta']['iter'] == 2
