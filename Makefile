@@ -24,9 +24,9 @@ demo: ## set up, train on a generated catalogue, print a table, write pictures
 	@$(SETUP)
 	$(BIN)/python tools/demo.py $(ARGS)
 
-test: ## set up (mmdet and compiled mmcv ops included) and run all tests
+test: ## set up (mmdet and compiled mmcv ops included) and run all tests, two at a time
 	@$(SETUP) --tests --det
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 20 $(ARGS)
 
 lint: ## check style: the hooks of .pre-commit-config.yaml on all files that git knows
 	@$(SETUP) --dev

@@ -12,6 +12,7 @@ os.environ['OMP_NUM_THREADS'] = '1'
 # Asking CUDA whether there is a GPU would keep forked processes from using it.
 os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
 
+import mmengine.hooks.runtime_info_hook  # noqa: E402
 import mmengine.runner.runner  # noqa: E402
 import pytest  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
@@ -25,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope='session', autouse=True)
 def _environment():
     init_default_scope('eclip_mm')
-    # for the log, every Runner asks the compiler for its version: by a process
+    # every Runner asks the compiler and git for their versions, by a process each
     mmengine.runner.runner.collect_env = dict
+    mmengine.hooks.runtime_info_hook.get_git_hash = str
 
 
 def _folder(variable: str, what: str) -> Path:
@@ -60,6 +62,7 @@ def program(monkeypatch, capsys) -> Callable[..., tuple[str, str]]:
     def run(name: str, *args, expected: int = 0) -> tuple[str, str]:
         path = str(ROOT / 'tools' / name)
         monkeypatch.setattr(sys, 'argv', [path, *map(str, args)])
+        monkeypatch.syspath_prepend(os.path.dirname(path))
         code = 0
         try:
             runpy.run_path(path, run_name='__main__')

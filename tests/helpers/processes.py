@@ -70,12 +70,16 @@ class Program:
         log: file of its output. A pipe would be kept open by the workers of a killed training.
         folder: working directory.
         env: all of its environment variables; ``PYTHONPATH`` is honoured.
+
+    Attributes:
+        pid: id of the process.
     """
 
     def __init__(self, command: list[str], log: Path, folder: Path, env: dict[str, str]):
         args = ([str(part) for part in command], str(log), str(folder), env)
         self._process = _CONTEXT.Process(target=_run_program, args=args)
         self._process.start()
+        self.pid = self._process.pid
 
     def wait(self, timeout: float | None = None) -> int:
         """Exit code, negative after a signal."""

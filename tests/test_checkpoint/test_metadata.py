@@ -80,6 +80,7 @@ def test_a_config_without_initial_weights_is_left_alone():
     assert model == before
 
 
+@pytest.mark.slow
 def test_real_checkpoints_hold_both_encoders(tmp_path):
     runner = make_runner(tmp_path)
     runner.train()

@@ -28,6 +28,7 @@ class Malicious:
         return open, (self.path, 'w')
 
 
+@pytest.mark.slow
 def test_a_real_checkpoint_is_plain_and_comes_back_whole(tmp_path):
     runner = make_runner(tmp_path)
     runner.train()
@@ -107,6 +108,7 @@ def test_the_command_in_the_refusal_converts_a_trusted_file(tmp_path):
     assert load_from_local(f'{path}.safe.pth')['state_dict']['weight'].tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_python_in_a_checkpoint_is_not_run_on_resume(tmp_path):
     make_runner(tmp_path).train()
     path, harm = tmp_path / 'iter_4.pth', tmp_path / 'harm'

@@ -112,7 +112,10 @@ class TestOrder:
         assert ids(load(make_stream(folder, epoch=1))) != expected
         assert sorted(flat) != flat
 
-    @pytest.mark.parametrize(('num_workers', 'context'), [(1, 'fork'), (2, 'spawn'), (4, 'fork')])
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ('num_workers', 'context'), [(1, 'fork'), (2, 'forkserver'), (4, 'fork')]
+    )
     def test_workers_change_nothing(self, folder, num_workers, context):
         batches = list(load(make_stream(folder, train=True)))
         loader = load(
@@ -122,6 +125,7 @@ class TestOrder:
             assert torch.equal(ours['inputs']['images'], theirs['inputs']['images'])
             assert torch.equal(ours['inputs']['input_ids'], theirs['inputs']['input_ids'])
 
+    @pytest.mark.slow
     def test_workers_that_live_on_are_told_the_epoch_and_the_place(self, folder):
         stream = make_stream(folder)
         loader = load(stream, 2, persistent_workers=True)
@@ -131,6 +135,7 @@ class TestOrder:
             whole = ids(load(make_stream(folder, epoch=epoch)))
             assert ids(loader) == whole[start:]
 
+    @pytest.mark.slow
     def test_from_any_batch_with_any_number_of_workers(self, folder, expected):
         for start in range(len(expected) + 1):
             stream = make_stream(folder)
@@ -242,6 +247,7 @@ class TestSamples:
 
 
 class TestMistakes:
+    @pytest.mark.slow
     def test_workers_that_do_not_divide_the_lanes(self, folder):
         with pytest.raises(ValueError, match='3 workers do not divide 4 lanes; use 1, 2, 4'):
             ids(load(make_stream(folder), 3))

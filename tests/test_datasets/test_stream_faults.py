@@ -77,6 +77,7 @@ def faulty(tmp_path):
 BAD = {'p0', 'p1', 'p2', 'p5', 'p9'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_counted_told_and_stood_in_for(faulty, log, num_workers):
     ids, dataset = stream(faulty, num_workers)
@@ -99,6 +100,7 @@ def test_counted_told_and_stood_in_for(faulty, log, num_workers):
     assert 'epoch 0, from batch 2 on: ' in log()
 
 
+@pytest.mark.slow
 def test_the_sequence_with_faults_goes_on_from_anywhere(faulty):
     whole, _ = stream(faulty)
     for start in range(13):

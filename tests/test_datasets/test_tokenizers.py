@@ -62,6 +62,7 @@ def test_same_ids_as_bert_with_the_same_vocabulary(path):
         )
 
 
+@pytest.mark.slow
 def test_training_is_the_same_in_every_process():
     """The library alone gives another vocabulary in every process."""
     program = (

@@ -109,6 +109,7 @@ def test_every_row_is_written_or_reported(both, place):
     assert reasons[5].startswith('no picture can be decoded')
 
 
+@pytest.mark.slow
 def test_a_broken_row_group_costs_its_rows_only(options, tmp_path):
     path = write_rows(make_rows(11), tmp_path / 'broken.parquet')
     group = pq.read_metadata(path).row_group(1)

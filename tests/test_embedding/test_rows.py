@@ -76,6 +76,7 @@ def test_lines_are_read_once(tmp_path, monkeypatch):
     assert opened.count(str(path)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [1, 3, 9])
 def test_blocks_of_workers_come_in_their_order(coarse, num_workers):
     blocks = list(blocks_of(coarse, 7, num_workers))

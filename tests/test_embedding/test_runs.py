@@ -39,6 +39,7 @@ def contents(out) -> dict:
     return {path.name: path.read_bytes() for path in Path(out).iterdir()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(both, tmp_path):
     quiet = replace(both, out=str(tmp_path / 'quiet'))
     embed_catalogue(quiet)
@@ -151,6 +152,7 @@ def test_a_cluster_names_its_device(options, monkeypatch):
     assert manifest['device'] == 'cuda'
 
 
+@pytest.mark.slow
 def test_the_tool_and_its_progress(both, place):
     command = [sys.executable, Path(__file__).parents[2] / 'tools/embed_catalog.py']
     command += [both.config, both.checkpoint, *both.catalogue, both.out, '--features', 'text']

@@ -100,6 +100,7 @@ def test_a_misspelt_paramwise_key_is_an_error():
         PretrainOptimWrapperConstructor(WRAPPER, dict(no_dekay=[]))
 
 
+@pytest.mark.slow
 def test_bf16_trains_on_cpu(tmp_path):
     runner = make_runner(
         tmp_path,

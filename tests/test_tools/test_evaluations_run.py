@@ -2,8 +2,6 @@
 
 import json
 import math
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,17 +45,13 @@ def data(workplace, tmp_path_factory):
 
 
 @pytest.fixture
-def evaluate(workplace, trained, data, monkeypatch):
-    """tools/test.py in this process: most of a short evaluation is the start of another one."""
-    main = runpy.run_path(str(workplace.root / 'tools/test.py'))['main']
+def evaluate(program, trained, data, monkeypatch):
     monkeypatch.chdir(data)
     monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(name: str, *args: str) -> dict:
         command = [str(CONFIGS / name), str(trained / 'iter_16.pth'), '--work-dir', name, *args]
-        options = ['--cfg-options', 'test_dataloader.num_workers=0']
-        monkeypatch.setattr(sys, 'argv', ['test.py', *command, *options])
-        main()
+        program('test.py', *command, '--cfg-options', 'test_dataloader.num_workers=0')
         assert (data / name / 'table.md').read_text().startswith('# ')
         return json.loads((data / name / 'metrics.json').read_text())
 
