@@ -107,7 +107,8 @@ SOURCES = dict(gaussian='GaussianNegatives', text='TextNegatives', ema='EMANegat
 
 def switchable(use: str) -> dict:
     options = {key: dict(type=value) for key, value in SOURCES.items()}
-    return {'negative_queries': dict(type='SwitchableNegatives', use=use, options=options)}
+    values = dict(type='SwitchableNegatives', use=use, options=options)
+    return {f'negative_queries.{key}': value for key, value in values.items()}
 
 
 def child_of(name: str) -> tuple[str, dict] | None:
@@ -128,7 +129,7 @@ def child_of(name: str) -> tuple[str, dict] | None:
         return base, {'negative_queries.use': source}
     if source == 'all':
         return base, switchable('gaussian')
-    return base, {'negative_queries': dict(type=SOURCES[source])}
+    return base, {'negative_queries.type': SOURCES[source]}
 
 
 def set_in(node, key, value):
@@ -145,6 +146,11 @@ def test_a_child_changes_one_thing(name):
     for key, value in changes.items():
         set_in(expected.model, key, value)
     assert child.to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize('base', ['ablation/eclip_vitb16', 'ablation/tiny/eclip_tiny'])
+def test_both_models_have_every_ablation(base):
+    assert {f'{base}_{what}.py' for what in DIFFERENCES if what != 'clip'} <= set(FULL)
 
 
 @pytest.mark.parametrize(
