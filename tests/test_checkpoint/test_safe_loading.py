@@ -11,11 +11,18 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from eclip_mm.checkpoint import safe_loading
 from eclip_mm.checkpoint.config_text import ConfigTextError
 from eclip_mm.checkpoint.metadata import read_saved_config
 from eclip_mm.checkpoint.plain import from_plain, to_plain
 from eclip_mm.checkpoint.safe_loading import load_from_local
 from helpers.runs import make_runner
+
+
+@pytest.fixture(autouse=True)
+def _installed():
+    """As everything that loads a checkpoint begins, whichever test comes first."""
+    safe_loading.install()
 
 
 class Malicious:
