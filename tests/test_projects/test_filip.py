@@ -161,6 +161,7 @@ def test_padding_changes_nothing():
     torch.testing.assert_close(padded, plain)
 
 
+@pytest.mark.slow
 def test_one_step_trains_every_weight_and_predict_fills_the_fields():
     model = build()
     batch = fake_batch()
