@@ -25,9 +25,9 @@ demo: ## train on a generated catalogue, print a table and draw pictures
 	@$(SETUP)
 	$(BIN)/python tools/demo.py $(ARGS)
 
-test: ## run all tests; installs mmdet and compiled mmcv ops
+test: ## run all tests, two at a time; installs mmdet and compiled mmcv ops
 	@$(SETUP) --tests --det
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 20 $(ARGS)
 
 lint: ## check the style of all files that git tracks, with the hooks of .pre-commit-config.yaml
 	@$(SETUP) --dev

@@ -90,17 +90,46 @@ def test_schedules_end_with_the_training(name):
         assert all(size % config.patch_size == 0 for size in sizes)
 
 
-#: what an ablation's name says -> what it sets; nothing else may differ from its base
-ABLATIONS = {
+#: what a config's name says of its difference -> what it sets in the model; nothing else differs
+DIFFERENCES = {
     **{
         f'no-{tasks}': {f'pretext_heads.{t}': None for t in tasks.split('_no-')}
         for tasks in ('inter', 'intra', 'itc', 'itm', 'inter_no-itm')
     },
+    'clip': {f'pretext_heads.{task}': None for task in ('inter', 'itm', 'intra')},
     'no-entropy': {'pretext_heads.intra.entropy': None},
     'prompts-text': {'prompts.image_prob': 0.0},
     'prompts-image': {'prompts.image_prob': 1.0},
     'index-first': {'prompts.positive_index': 'first'},
 }
+SOURCES = dict(gaussian='GaussianNegatives', text='TextNegatives', ema='EMANegatives')
+
+
+def switchable(use: str) -> dict:
+    options = {key: dict(type=value) for key, value in SOURCES.items()}
+    values = dict(type='SwitchableNegatives', use=use, options=options)
+    return {f'negative_queries.{key}': value for key, value in values.items()}
+
+
+def child_of(name: str) -> tuple[str, dict] | None:
+    """The config that another differs from by few keys of the model, and these keys."""
+    path, tiny = Path(name), 'ablation/tiny/eclip_tiny.py'
+    if name == tiny:
+        return 'demo/eclip_tiny_synthetic.py', switchable('text')
+    if path.stem.startswith('clip_'):
+        return str(path.with_name(f'e{path.name}')), DIFFERENCES['clip']
+    if path.parts[0] != 'ablation':
+        return None
+    base = tiny if path.parent.name == 'tiny' else 'eclip_vitb16.py'
+    what = path.stem.removeprefix(f'{Path(base).stem}_')
+    if not what.startswith('negatives-'):
+        return base, DIFFERENCES[what]
+    source = what.removeprefix('negatives-')
+    if base == tiny:
+        return base, {'negative_queries.use': source}
+    if source == 'all':
+        return base, switchable('gaussian')
+    return base, {'negative_queries.type': SOURCES[source]}
 
 
 def set_in(node, key, value):
@@ -110,15 +139,18 @@ def set_in(node, key, value):
     node[last] = value
 
 
-@pytest.mark.parametrize('base', ['eclip_vitb16', 'ablation/tiny/eclip_tiny'])
-@pytest.mark.parametrize('what', ABLATIONS)
-def test_an_ablation_changes_one_thing(base, what):
-    folder = CONFIGS / 'ablation' / ('tiny' if 'tiny' in base else '')
-    child = Config.fromfile(folder / f'{Path(base).name}_{what}.py')
-    expected = Config.fromfile(CONFIGS / f'{base}.py')
-    for key, value in ABLATIONS[what].items():
+@pytest.mark.parametrize('name', [name for name in FULL if child_of(name)])
+def test_a_child_changes_one_thing(name):
+    base, changes = child_of(name)
+    child, expected = Config.fromfile(CONFIGS / name), Config.fromfile(CONFIGS / base)
+    for key, value in changes.items():
         set_in(expected.model, key, value)
     assert child.to_dict() == expected.to_dict()
+
+
+@pytest.mark.parametrize('base', ['ablation/eclip_vitb16', 'ablation/tiny/eclip_tiny'])
+def test_both_models_have_every_ablation(base):
+    assert {f'{base}_{what}.py' for what in DIFFERENCES if what != 'clip'} <= set(FULL)
 
 
 @pytest.mark.parametrize(
@@ -177,18 +209,43 @@ def shrink(model):
 
 
 @pytest.mark.parametrize('name', FULL)
-def test_a_small_one_trains(name):
+def test_every_weight_gets_a_gradient(name):
+    """DDP waits for the gradient of each in every step."""
     torch.manual_seed(0)
     model = MODELS.build(shrink(load(name).model))
-    batch = fake_batch()
-    model.parse_losses(model(**model.data_preprocessor(batch), mode='loss'))[0].backward()
-    # DDP waits for the gradient of every weight in every step
+    terms = model(**model.data_preprocessor(fake_batch()), mode='loss')
+    model.parse_losses(terms)[0].backward()
     idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle
-    optim = PretrainOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=3e-3)))(model)
-    steps = [model.train_step(batch, optim) for _ in range(15)]
-    first, last = steps[0], steps[-1]
-    names = {k.removeprefix('loss_') for k in first if k.startswith('loss_')}
+    names = {k.removeprefix('loss_') for k in terms if k.startswith('loss_')}
     assert names - {'entropy'} == tasks_of(name)
     assert ('entropy' in names) == ('intra' in names and 'no-entropy' not in name)
-    assert last['loss'] < first['loss']
+
+
+#: what is trained -> why
+TRAINED = {
+    'eclip_vitb16.py': "the paper's model",
+    'eclip_vitl16_fsdp.py': 'computes activations again and takes texts in one group',
+    'eclip_dinov2b14.py': 'a vision model with a weight for its own pretraining alone',
+    'clip_vitb16.py': 'neither decoder nor momentum model',
+    'ablation/eclip_vitb16_no-inter_no-itm.py': 'the fewest tasks with a momentum model',
+    'ablation/eclip_vitb16_negatives-all.py': 'every kind of negatives; one follows the training',
+    'demo/eclip_tiny_synthetic.py': 'register tokens, one block',
+    'demo/eclip_tiny_grocery.py': 'a convolutional encoder, distractors, weights of terms',
+}
+
+
+@pytest.mark.parametrize('name', TRAINED)
+@pytest.mark.slow
+def test_a_small_one_trains(name):
+    torch.manual_seed(0)
+    model, batch = MODELS.build(shrink(load(name).model)), fake_batch()
+    optim = PretrainOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=3e-3)))(model)
+    steps = [model.train_step(batch, optim) for _ in range(15)]
+    assert steps[-1]['loss'] < steps[0]['loss']
+
+
+@pytest.mark.parametrize('name', [n for n in FULL if n not in TRAINED and not child_of(n)])
+def test_neither_trained_nor_a_child_it_has_the_model_of_one_that_is_trained(name):
+    """But for sizes."""
+    assert shrink(load(name).model) in [shrink(load(other).model) for other in TRAINED]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from test_engine.helpers import FakeProducts
 from torch.utils.data import ConcatDataset
 
 from eclip_mm.apis import (
@@ -21,6 +20,7 @@ from eclip_mm.apis.tsne import choose_samples, draw_tsne
 from eclip_mm.registry import MODELS, TASK_UTILS
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.testing import tiny_model_config
+from helpers.runs import FakeProducts
 
 
 @pytest.fixture(scope='module')

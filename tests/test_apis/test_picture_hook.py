@@ -5,10 +5,10 @@ import torch
 from mmengine.evaluator import BaseMetric
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_engine.helpers import make_runner
 
 from eclip_mm.apis.picture_hook import PictureHook
 from eclip_mm.registry import METRICS
+from helpers.runs import make_runner
 
 
 @METRICS.register_module(force=True)
@@ -56,6 +56,7 @@ def sheets(folder) -> dict:
     return {path.name: path for path in sorted(folder.glob('*/vis_data/vis_image/*.png'))}
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_a_run_without_pictures(tmp_path):
     # no StepSeedHook: dropout follows torch's global state, which the hook must not touch
     hook = dict(type='PictureHook', protocol='m5', num_photos=2, num_queries=2)
@@ -80,6 +81,7 @@ def test_weights_are_those_of_a_run_without_pictures(tmp_path):
         assert [image.step for image in board.Images(name)] == [2, 4]
 
 
+@pytest.mark.slow
 def test_nothing_to_find_is_a_warning_and_intervals_leave_out(tmp_path):
     hook = dict(type='PictureHook', num_photos=0, num_queries=2, interval=2)
     runner = run(tmp_path, [hook])  # every fake product has one picture
@@ -92,6 +94,7 @@ def test_nothing_to_find_is_a_warning_and_intervals_leave_out(tmp_path):
         PictureHook(interval=0)
 
 
+@pytest.mark.slow
 def test_dropout_would_show_a_draw(tmp_path):
     """A draw from the random state changes the weights, so the test above can fail."""
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from test_evaluation.helpers import grounding_sample, run
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
@@ -17,6 +16,7 @@ from eclip_mm.apis.picture_hook import PictureHook
 from eclip_mm.evaluation.evaluator import ProductEvaluator
 from eclip_mm.registry import DATASETS, TASK_UTILS
 from eclip_mm.visualization.canvas import ORANGE, WHITE
+from helpers.samples import grounding_sample, run
 
 CORNER, PHOTO = [0, 0, 4, 4], [0, 0, 8, 8]
 SPLITS = ('photos', 'products')

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from test_engine.helpers import make_runner
 
 from eclip_mm.checkpoint.metadata import (
     encoder_architectures,
@@ -23,6 +22,7 @@ from eclip_mm.datasets.checkpoint_tokenizer import (
 )
 from eclip_mm.engine.checkpoint_hooks import PlainCheckpointHook
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
+from helpers.runs import make_runner
 
 SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 
@@ -80,6 +80,7 @@ def test_a_config_without_initial_weights_is_left_alone():
     assert model == before
 
 
+@pytest.mark.slow
 def test_real_checkpoints_hold_both_encoders(tmp_path):
     runner = make_runner(tmp_path)
     runner.train()

@@ -7,13 +7,13 @@ import pytest
 import torch
 import towers
 import transformers
-from test_engine.helpers import make_runner
 from transformers.core_model_loading import revert_weight_conversion
 
 from eclip_mm.checkpoint.names import canonical_name, rename_weights
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import tiny_model_config
+from helpers.runs import make_runner
 
 #: model_type -> names in transformers 4.50.3 (DINOv3: 4.57.3) of the towers of `towers.py`
 NAMES_4 = json.loads((Path(__file__).parent / 'names_4.json').read_text())

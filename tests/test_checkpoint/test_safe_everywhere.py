@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from test_engine.helpers import runner_config
 
+from helpers.runs import runner_config
 from test_checkpoint.test_safe_loading import Malicious
 
 PROGRAM = Path(__file__).with_name('loading_programs.py')
@@ -19,7 +19,7 @@ PROGRAM = Path(__file__).with_name('loading_programs.py')
 @pytest.mark.slow
 def test_every_program_refuses_a_strangers_pickle(tmp_path, repo_root):
     cfg = Config(runner_config(tmp_path / 'unused'))
-    cfg.custom_imports = dict(imports=['test_engine.helpers'])
+    cfg.custom_imports = dict(imports=['helpers.runs'])
     cfg.dump(tmp_path / 'config.py')
     harm = tmp_path / 'harm'
     stranger = dict(state_dict=dict(weight=torch.zeros(1)), extra=Malicious(harm))

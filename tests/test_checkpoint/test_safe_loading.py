@@ -10,12 +10,19 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
-from test_engine.helpers import make_runner
 
+from eclip_mm.checkpoint import safe_loading
 from eclip_mm.checkpoint.config_text import ConfigTextError
 from eclip_mm.checkpoint.metadata import read_saved_config
 from eclip_mm.checkpoint.plain import from_plain, to_plain
 from eclip_mm.checkpoint.safe_loading import load_from_local
+from helpers.runs import make_runner
+
+
+@pytest.fixture(autouse=True)
+def _installed():
+    """As everything that loads a checkpoint begins, whichever test comes first."""
+    safe_loading.install()
 
 
 class Malicious:
@@ -28,6 +35,7 @@ class Malicious:
         return open, (self.path, 'w')
 
 
+@pytest.mark.slow
 def test_a_real_checkpoint_is_plain_and_comes_back_whole(tmp_path):
     runner = make_runner(tmp_path)
     runner.train()
@@ -107,6 +115,7 @@ def test_the_command_in_the_refusal_converts_a_trusted_file(tmp_path):
     assert load_from_local(f'{path}.safe.pth')['state_dict']['weight'].tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_python_in_a_checkpoint_is_not_run_on_resume(tmp_path):
     make_runner(tmp_path).train()
     path, harm = tmp_path / 'iter_4.pth', tmp_path / 'harm'

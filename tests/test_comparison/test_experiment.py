@@ -6,7 +6,7 @@ import pytest
 
 from eclip_mm.comparison.experiment import load_experiment
 from eclip_mm.comparison.frozen import changed_keys, freeze, write_record
-from test_comparison.helpers import GOOD, write_experiment
+from helpers.experiment import GOOD, write_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,16 +1,13 @@
 """Comparison of finished trainings from logs written by hand."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from eclip_mm.comparison.logged_runs import LoggedComparison
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/compare_detection.py'
+TOOL = 'analysis_tools/compare_detection.py'
 KEY = 'detection/mAP@0.5'
 #: t at 97.5% with two degrees of freedom
 T2 = 4.302652730
@@ -96,21 +93,16 @@ def test_warnings_name_what_cannot_be_compared(tmp_path):
         LoggedComparison(runs, ['nothing'])
 
 
-def start(monkeypatch, *args):
-    monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-    runpy.run_path(str(TOOL), run_name='__main__')
-
-
-def test_the_program(runs, tmp_path, monkeypatch, capsys):
+def test_the_program(program, runs, tmp_path):
     (ours, *others), theirs = runs.values()
     write_run(tmp_path / 'none', 0.1, 0, iterations=6)
     out = tmp_path / 'new'
-    start(
-        *(monkeypatch, f'ECLIP={ours}', *others, f'CLIP={theirs[0]}', *theirs[1:]),
+    shown, _ = program(
+        *(TOOL, f'ECLIP={ours}', *others, f'CLIP={theirs[0]}', *theirs[1:]),
         *(f'none={tmp_path / "none"}', '--keys', KEY, '--out', out / 'curves.png'),
         *('--markdown', out / 'table.md', '--json', out / 'all.json'),
     )
-    shown, table = capsys.readouterr().out, (out / 'table.md').read_text()
+    table = (out / 'table.md').read_text()
     assert '0.600 [0.352, 0.848]' in shown and '| -0.200 [-0.448, +0.048] |' in table
     for text in (shown, table):
         assert 'WARNING: trainings differ in length' in text
@@ -129,7 +121,5 @@ def test_the_program(runs, tmp_path, monkeypatch, capsys):
         (['a='], "'a' has no directory"),
     ],
 )
-def test_wrong_words_are_named(words, message, monkeypatch, capsys):
-    with pytest.raises(SystemExit):
-        start(monkeypatch, *words)
-    assert message in capsys.readouterr().err
+def test_wrong_words_are_named(program, words, message):
+    assert message in program(TOOL, *words, expected=2)[1]

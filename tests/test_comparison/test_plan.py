@@ -6,7 +6,7 @@ import pytest
 
 from eclip_mm.comparison.experiment import load_experiment
 from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals, seed_folder
-from test_comparison.helpers import write_experiment
+from helpers.experiment import write_experiment
 
 
 def finish(work_dir, name, seed, trained=1.0, **figures):

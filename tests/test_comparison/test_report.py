@@ -9,7 +9,7 @@ from eclip_mm.comparison.frozen import freeze, write_record
 from eclip_mm.comparison.plan import seed_folder
 from eclip_mm.comparison.report import write_report, write_tables
 from eclip_mm.comparison.results import Results
-from test_comparison.helpers import GOOD, write_experiment
+from helpers.experiment import GOOD, write_experiment
 
 FINE, BOX = 'photos/fine_R@1', 'photos/right_box'
 TABLE = """\

@@ -1,7 +1,7 @@
 """Processes of a comparison: number at a time, order, failures, and that none is left behind."""
 
 import os
-import subprocess
+import signal
 import sys
 import time
 
@@ -15,6 +15,7 @@ from eclip_mm.comparison.scheduler import (
     remaining_seconds,
     show_seconds,
 )
+from helpers.processes import Program, is_running, wait_until
 
 # replaces the real job: runs the code in its folder
 FAKE = (sys.executable, '-c', 'import sys; exec(open(sys.argv[1] + "/code.py").read())')
@@ -36,6 +37,7 @@ def make_job(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_a_failure_is_reported_and_skips_only_the_jobs_that_need_it(make_job):
     lines, done = [], []
     bad = make_job('bad', 'print("reading"); raise SystemExit("no such file: x")')
@@ -58,6 +60,7 @@ log.write('end\\n')
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [1, 2])
 def test_workers_run_one_job_each_and_divide_the_cores(make_job, tmp_path, num_workers):
     Scheduler(num_workers, lambda line: None).run([make_job(str(i), NOTE) for i in range(4)])
@@ -69,74 +72,66 @@ def test_workers_run_one_job_each_and_divide_the_cores(make_job, tmp_path, num_w
     assert most == num_workers
 
 
-def is_running(pid: int) -> bool:
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().split()[2] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
+@pytest.mark.slow
 def test_an_interrupt_ends_the_processes_and_what_they_started(make_job, tmp_path):
+    pids = tmp_path / 'pids'
     code = f"""
 import os, subprocess, time
-child = subprocess.Popen(['sleep', '60'])
-open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')
-print('ready', flush=True)
-time.sleep(60)
+child = subprocess.Popen(['sleep', '600'])
+open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')
+time.sleep(600)
 """
-    long, short = make_job('long', code), make_job('short', 'import time; time.sleep(2)')
+    wait = f"""
+import os, time
+while not os.path.exists({str(pids)!r}) or not os.path.getsize({str(pids)!r}):
+    time.sleep(0.02)
+"""
 
     def interrupt(job):
         raise KeyboardInterrupt
 
-    start = time.time()
+    jobs = [make_job('long', code), make_job('short', wait)]
     with pytest.raises(KeyboardInterrupt):
-        Scheduler(2, lambda line: None).run([long, short], interrupt)
-    assert time.time() - start < 20
-    pids = (tmp_path / 'pids').read_text().split()
-    deadline = time.time() + 5
-    while any(map(is_running, map(int, pids))) and time.time() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_running, map(int, pids)))
+        Scheduler(2, lambda line: None).run(jobs, interrupt)
+    ours, started = map(int, pids.read_text().split())
+    wait_until(lambda: not is_running(ours) and not is_running(started))
 
 
-CHILD = """
-import os, sys, time
-from eclip_mm.comparison.job import end_with_parent
-if sys.argv[1:]:
-    end_with_parent(int(sys.argv[1]))
-print(os.getpid(), flush=True)
-time.sleep(60)
-"""
 PARENT = """
-import os, subprocess, sys, time
-subprocess.Popen(
-    [sys.executable, '-c', sys.argv[1], *([str(os.getpid())] if sys.argv[2:] else [])],
-    stdin=subprocess.DEVNULL, start_new_session=True)
-time.sleep(60)
+import os, sys, time
+
+from eclip_mm.comparison.job import end_with_parent
+
+parent = os.getpid()
+if os.fork() == 0:
+    os.setsid()
+    if sys.argv[2:]:
+        end_with_parent(parent)
+    with open(sys.argv[1], 'w') as file:
+        file.write(f'{os.getpid()}\\n')
+time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('watches', [True, False])
-def test_a_job_ends_with_a_killed_parent(watches):
+def test_a_job_ends_with_a_killed_parent(tmp_path, watches):
     """Without --parent, as when started by hand under nohup, it outlives the shell."""
-    parent = subprocess.Popen(
-        [sys.executable, '-c', PARENT, CHILD, *(['watch'] * watches)],
-        stdout=subprocess.PIPE,
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
-    )
-    child = int(parent.stdout.readline())
+    script, pid = tmp_path / 'parent.py', tmp_path / 'pid'
+    script.write_text(PARENT)
+    command = [script, pid, *(['watch'] * watches)]
+    parent = Program(command, tmp_path / 'log.txt', tmp_path, dict(os.environ))
+    wait_until(lambda: pid.exists() and pid.read_text().endswith('\n'))
+    child = int(pid.read_text())
     assert is_running(child)
     parent.kill()  # -9: it cannot end anything itself
     parent.wait()
-    deadline = time.time() + (30 if watches else 2)
-    while is_running(child) and time.time() < deadline:
-        time.sleep(0.05)
-    assert is_running(child) != watches
-    if not watches:
-        os.kill(child, 9)
-    parent.stdout.close()
+    if watches:
+        wait_until(lambda: not is_running(child))
+    else:
+        time.sleep(1.5)  # who watches looks twice a second
+        assert is_running(child)
+        os.kill(child, signal.SIGKILL)
 
 
 def test_the_remaining_time_by_hand():

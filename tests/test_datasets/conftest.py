@@ -5,7 +5,7 @@ import pytest
 from mmengine.logging import MMLogger
 
 from eclip_mm.datasets.storage import stored_files
-from test_datasets.helpers import RemoteFileSystem
+from helpers.catalogues import RemoteFileSystem
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eclip_mm.datasets import CatalogueError, ParquetCatalogueWriter, read_catalogue, write_jsonl
-from test_datasets.helpers import make_rows, plain_png, write_rows
+from helpers.catalogues import make_rows, plain_png, write_rows
 
 SUFFIXES = ['.jsonl', '.parquet']
 

@@ -1,8 +1,5 @@
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,9 +13,7 @@ from eclip_mm.datasets.converters import (
     convert_grocery_store,
     shrink_picture,
 )
-from test_datasets.helpers import data_root, encode, make_rows, needs_data, write_rows
-
-TOOLS = Path(__file__).parents[2] / 'tools' / 'dataset_converters'
+from helpers.catalogues import encode, make_rows, write_rows
 
 
 def opened(image):
@@ -99,15 +94,10 @@ class TestCarrier:
         with pytest.raises(CatalogueError, match='image_dir'):
             convert_carrier(path, tmp_path / 'b.parquet', image_dir=tmp_path)
 
-    def test_program(self, tmp_path):
+    def test_program(self, program, tmp_path):
         path = write_rows(make_rows(2), tmp_path / 'a.jsonl')
-        run = subprocess.run(
-            [sys.executable, TOOLS / 'jsonl_parquet.py', path, tmp_path / 'b.parquet'],
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stderr
-        assert '2 of 2 rows can be used' in run.stdout
+        text, _ = program('dataset_converters/jsonl_parquet.py', path, tmp_path / 'b.parquet')
+        assert '2 of 2 rows can be used' in text
         assert len(read_catalogue(tmp_path / 'b.parquet')) == 2
 
 
@@ -176,10 +166,9 @@ class TestGroceryStore:
             convert_grocery_store(root, tmp_path / 'out')
         assert not (tmp_path / 'out' / 'val.parquet').exists()
 
-    @needs_data
     @pytest.mark.data
-    def test_real(self, tmp_path):
-        root = data_root() / 'GroceryStoreDataset'
+    def test_real(self, data_root, tmp_path):
+        root = data_root / 'GroceryStoreDataset'
         report = convert_grocery_store(root, tmp_path, max_size=64)
         listed = {
             split: (root / 'dataset' / f'{split}.txt').read_text().splitlines()
@@ -349,10 +338,9 @@ class TestCoco:
         (coco / 'products.json').write_text('[{"product_id": "m", "name": "mug"}]')
         fails("no product has the name 'bottle'", products=coco / 'products.json')
 
-    @needs_data
     @pytest.mark.data
-    def test_real(self, tmp_path):
-        root = data_root() / 'snacks'
+    def test_real(self, data_root, tmp_path):
+        root = data_root / 'snacks'
         names = {p['product_id']: p for p in json.loads((root / 'products.json').read_text())}
         for split in ('train', 'val'):
             coco = json.loads((root / 'annotations' / f'{split}.json').read_text())
@@ -381,21 +369,16 @@ class TestCoco:
 
 
 @pytest.mark.parametrize(
-    ('program', 'arguments'),
+    ('name', 'arguments'),
     [
         ('jsonl_parquet.py', ['gone.jsonl', 'b.parquet']),
         ('grocery_store.py', ['gone', 'out']),
         ('coco.py', ['gone.json', '.', 'b.parquet']),
     ],
 )
-def test_programs_end_with_a_message(tmp_path, program, arguments, monkeypatch, capsys):
+def test_programs_end_with_a_message(program, tmp_path, name, arguments):
     """A fault that the user can correct gives no traceback."""
-    import runpy
-
-    monkeypatch.setattr(
-        sys, 'argv', [program, *(a if a == '.' else str(tmp_path / a) for a in arguments)]
-    )
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(TOOLS / program), run_name='__main__')
-    assert str(end.value).startswith('error: ')
-    assert 'gone' in str(end.value)
+    arguments = [a if a == '.' else tmp_path / a for a in arguments]
+    _, error = program(f'dataset_converters/{name}', *arguments, expected=1)
+    assert error.splitlines()[-1].startswith('error: ')
+    assert 'gone' in error

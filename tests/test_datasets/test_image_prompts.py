@@ -3,7 +3,7 @@
 import pytest
 
 from eclip_mm.datasets import CatalogueError, ProductImageDataset, collate_products
-from test_datasets.helpers import make_rows, pipeline, write_rows
+from helpers.catalogues import make_rows, pipeline, write_rows
 
 
 def value(sample, picture):

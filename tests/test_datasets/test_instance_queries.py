@@ -1,14 +1,8 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from eclip_mm.datasets import CatalogueError, read_catalogue
 from eclip_mm.datasets.converters import write_instance_queries
-from test_datasets.helpers import make_rows, write_rows
-
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/instance_queries.py'
+from helpers.catalogues import make_rows, write_rows
 
 
 def box(product_id, x=0):
@@ -52,13 +46,9 @@ def test_sources_and_unknown_products(photos, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['photos.parquet', 'queries.parquet']
 
 
-def test_tool(photos, tmp_path):
-    command = [sys.executable, str(TOOL), str(photos), str(tmp_path / 'q.parquet')]
-    done = subprocess.run(
-        [*command, '--sources', 'merchant'], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.strip().endswith(
-        'q.parquet: 1 photos written, 1 with fewer products left out'
-    )
-    failed = subprocess.run(command, capture_output=True, text=True)
-    assert failed.returncode == 1 and failed.stderr.splitlines()[-1].startswith('error: ')
+def test_tool(program, photos, tmp_path):
+    command = ('dataset_converters/instance_queries.py', photos, tmp_path / 'q.parquet')
+    text, _ = program(*command, '--sources', 'merchant')
+    assert text.strip().endswith('q.parquet: 1 photos written, 1 with fewer products left out')
+    _, error = program(*command, expected=1)
+    assert error.splitlines()[-1].startswith('error: ')

@@ -9,7 +9,7 @@ from PIL import Image
 from eclip_mm.datasets import ImageDecodeError
 from eclip_mm.datasets.transforms.load_cropped import _reduced
 from eclip_mm.registry import TRANSFORMS
-from test_datasets.helpers import encode
+from helpers.catalogues import encode
 
 
 def photo(width, height, kind='JPEG', seed=0, **options) -> bytes:

@@ -1,16 +1,11 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from eclip_mm.datasets import CatalogueError, read_catalogue
 from eclip_mm.datasets.converters import write_mosaics
 from eclip_mm.datasets.transforms import LoadProductImages
-from test_datasets.helpers import encode, make_rows, write_rows
+from helpers.catalogues import encode, make_rows, write_rows
 
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/mosaics.py'
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
 
 
@@ -68,9 +63,9 @@ def test_broken_photos_and_too_few_products(photos, tmp_path):
     assert not (tmp_path / 'n.parquet').exists()
 
 
-def test_tool(photos, tmp_path):
-    command = [sys.executable, str(TOOL), str(photos), str(tmp_path / 'm.parquet')]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.strip().endswith('m.parquet: 15 mosaics')
-    failed = subprocess.run([*command, '--sources', 'video'], capture_output=True, text=True)
-    assert failed.returncode == 1 and failed.stderr.splitlines()[-1].startswith('error: ')
+def test_tool(program, photos, tmp_path):
+    command = ('dataset_converters/mosaics.py', photos, tmp_path / 'm.parquet')
+    text, _ = program(*command)
+    assert text.strip().endswith('m.parquet: 15 mosaics')
+    _, error = program(*command, '--sources', 'video', expected=1)
+    assert error.splitlines()[-1].startswith('error: ')

@@ -19,7 +19,7 @@ from eclip_mm.datasets import (
     read_catalogue,
 )
 from eclip_mm.datasets.picture_choice import choose_images
-from test_datasets.helpers import (
+from helpers.catalogues import (
     break_group,
     damage_pictures,
     encode,
@@ -236,6 +236,7 @@ class TestBrokenPictures:
         for a, b in zip(samples, again, strict=True):
             assert torch.equal(a['inputs']['images'], b['inputs']['images'])
 
+    @pytest.mark.slow
     def test_each_is_logged_once_by_all_workers_together(self, broken, log):
         dataset = ProductDataset(broken, pipeline(False))
         dataset.full_init()  # as the Runner does, before workers start
@@ -253,6 +254,7 @@ class TestBrokenPictures:
         dataset.on_epoch_start(1)
         assert 'pictures of 3 products could not be decoded' in log()
 
+    @pytest.mark.slow
     def test_strict_raises_and_names(self, broken):
         dataset = ProductDataset(broken, pipeline(False), strict=True)
         with pytest.raises(ImageDecodeError, match="'p4#0' of product 'p4'"):
@@ -347,7 +349,10 @@ class TestLoaders:
             batches += list(loader)
         return batches
 
-    @pytest.mark.parametrize(('num_workers', 'context'), [(1, 'fork'), (2, 'fork'), (1, 'spawn')])
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ('num_workers', 'context'), [(1, 'fork'), (2, 'fork'), (1, 'forkserver')]
+    )
     def test_workers_do_not_change_samples(self, noisy, num_workers, context):
         expected = self.epochs(self.loader(noisy, 0))
         assert len(expected) == 4
@@ -363,6 +368,7 @@ class TestLoaders:
                 s.product_id for s in b['data_samples']
             ]
 
+    @pytest.mark.slow
     def test_single_picture_products_are_logged_once_per_epoch(self, path, log):
         self.epochs(self.loader(path, 2), num=3)
         for epoch in range(3):

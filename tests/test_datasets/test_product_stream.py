@@ -14,7 +14,7 @@ from eclip_mm.datasets import CatalogueError, ProductDataset, ProductStream, col
 from eclip_mm.datasets import product_stream as stream_module
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.registry import DATASETS
-from test_datasets.helpers import make_rows, pipeline, write_rows
+from helpers.catalogues import make_rows, pipeline, write_rows
 
 BATCH = 6
 
@@ -81,7 +81,10 @@ class TestOrder:
         assert ids(load(make_stream(folder, epoch=1))) != expected
         assert sorted(flat) != flat
 
-    @pytest.mark.parametrize(('num_workers', 'context'), [(1, 'fork'), (2, 'spawn'), (4, 'fork')])
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ('num_workers', 'context'), [(1, 'fork'), (2, 'forkserver'), (4, 'fork')]
+    )
     def test_workers_change_nothing(self, folder, num_workers, context):
         batches = list(load(make_stream(folder, train=True)))
         loader = load(
@@ -91,6 +94,7 @@ class TestOrder:
             assert torch.equal(ours['inputs']['images'], theirs['inputs']['images'])
             assert torch.equal(ours['inputs']['input_ids'], theirs['inputs']['input_ids'])
 
+    @pytest.mark.slow
     def test_persistent_workers_get_the_epoch_and_the_place(self, folder):
         stream = make_stream(folder)
         loader = load(stream, 2, persistent_workers=True)
@@ -100,6 +104,7 @@ class TestOrder:
             whole = ids(load(make_stream(folder, epoch=epoch)))
             assert ids(loader) == whole[start:]
 
+    @pytest.mark.slow
     def test_from_any_batch_with_any_number_of_workers(self, folder, expected):
         for start in range(len(expected) + 1):
             stream = make_stream(folder)
@@ -212,6 +217,7 @@ class TestSamples:
 
 
 class TestMistakes:
+    @pytest.mark.slow
     def test_workers_that_do_not_divide_the_virtual_ones(self, folder):
         with pytest.raises(ValueError, match='do not divide 4 virtual workers; use 1, 2, 4'):
             ids(load(make_stream(folder), 3))

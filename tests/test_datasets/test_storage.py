@@ -18,7 +18,7 @@ from eclip_mm.datasets.storage import jsonl, parquet_file, stored_files
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.datasets.storage.schema import BrokenGroupError
 from eclip_mm.datasets.storage.stored_files import StoredFile, find_files
-from test_datasets.helpers import make_rows, write_rows
+from helpers.catalogues import make_rows, write_rows
 
 SUFFIXES = ['.jsonl', '.parquet']
 

@@ -14,7 +14,7 @@ from eclip_mm.datasets import stream_faults as faults_module
 from eclip_mm.datasets.storage import stored_files
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA
-from test_datasets.helpers import (
+from helpers.catalogues import (
     break_group,
     damage_pictures,
     encode,
@@ -79,6 +79,7 @@ def faulty(tmp_path):
 BAD = {'p0', 'p1', 'p2', 'p5', 'p9'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_faults_are_counted_logged_and_replaced(faulty, log, num_workers):
     ids, dataset = stream(faulty, num_workers)
@@ -101,6 +102,7 @@ def test_faults_are_counted_logged_and_replaced(faulty, log, num_workers):
     assert 'epoch 0, from batch 2 on: ' in log()
 
 
+@pytest.mark.slow
 def test_a_sequence_with_faults_can_be_resumed_anywhere(faulty):
     whole, _ = stream(faulty)
     for start in range(13):

@@ -14,7 +14,7 @@ from eclip_mm.datasets.tokenizers import (
     vocabulary_fingerprint,
 )
 from eclip_mm.registry import TRANSFORMS
-from test_datasets.helpers import make_rows, save_bert_tokenizer, write_rows
+from helpers.catalogues import make_rows, save_bert_tokenizer, write_rows
 
 TEXTS = ['Red mug with a dotted band', 'Blue mug, dotted', 'Red bottle', 'striped bottle 红杯']
 
@@ -62,6 +62,7 @@ def test_same_ids_as_bert_with_the_same_vocabulary(path):
         )
 
 
+@pytest.mark.slow
 def test_training_is_the_same_in_every_process():
     """The library alone gives another vocabulary in every process."""
     program = (

@@ -8,7 +8,7 @@ from PIL import Image
 
 from eclip_mm.datasets import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
-from test_datasets.helpers import encode, plain_png
+from helpers.catalogues import encode, plain_png
 
 
 def build(type, **cfg):

@@ -293,6 +293,7 @@ def test_predictions_are_boxes_of_the_original_picture(pretraining):
     assert (sample.pred_instances.scores.diff() <= 0).all()
 
 
+@pytest.mark.slow
 def test_it_learns_where_a_picture_is_bright():
     """A white square on noise, of 60 steps from scratch: boxes overlap it."""
     from mmengine.structures import InstanceData

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_datasets.conftest import remote  # noqa: F401 (a fixture)
-from test_datasets.helpers import make_rows, plain_png, write_rows
 
 from eclip_mm.embedding import EmbedOptions
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import tiny_model_config
+from helpers.catalogues import make_rows, plain_png, write_rows
+from test_datasets.conftest import remote  # noqa: F401 (a fixture)
 
 CONFIG = """
 model = {model!r}

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.apis import load_config_and_model, predict_items
 from eclip_mm.config.from_checkpoint import saved_pipeline
@@ -20,6 +19,7 @@ from eclip_mm.embedding import (
     plan_row_ranges,
     shard_schema,
 )
+from helpers.catalogues import make_rows, write_rows
 
 
 def read_features(out) -> list[dict]:
@@ -109,6 +109,7 @@ def test_every_row_is_written_or_reported(both, place):
     assert reasons[5].startswith('no picture can be decoded')
 
 
+@pytest.mark.slow
 def test_a_broken_row_group_costs_its_rows_only(options, tmp_path):
     path = write_rows(make_rows(11), tmp_path / 'broken.parquet')
     group = pq.read_metadata(path).row_group(1)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.embedding import embed_catalogue
+from helpers.catalogues import make_rows, write_rows
 from test_embedding.test_features import read_features, read_skipped
 
 

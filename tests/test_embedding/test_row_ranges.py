@@ -7,13 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_datasets.helpers import damage_pictures, make_rows, write_rows
 from torch.utils.data import DataLoader
 
 from eclip_mm.datasets import CatalogueError
 from eclip_mm.datasets.storage import parquet_file
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA
 from eclip_mm.embedding import ProductBlocks, embed_catalogue, plan_row_ranges
+from helpers.catalogues import damage_pictures, make_rows, write_rows
 from test_embedding.test_features import read_features, read_skipped
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_datasets.helpers import make_rows, write_rows
 
 from eclip_mm.embedding import embed_catalogue, read_counts, run_here, shards
+from helpers.catalogues import make_rows, write_rows
 
 NAMES = [f'features-{k:06d}-of-000005.parquet' for k in range(5)]
 
@@ -39,6 +39,7 @@ def contents(out) -> dict:
     return {path.name: path.read_bytes() for path in Path(out).iterdir()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued(both, tmp_path):
     quiet = replace(both, out=str(tmp_path / 'quiet'))
     embed_catalogue(quiet)
@@ -151,6 +152,7 @@ def test_a_cluster_names_its_device(options, monkeypatch):
     assert manifest['device'] == 'cuda'
 
 
+@pytest.mark.slow
 def test_the_tool_and_its_progress(both, place):
     command = [sys.executable, Path(__file__).parents[2] / 'tools/embed_catalog.py']
     good, faulty = both.catalogue

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from test_engine.helpers import make_runner
+from helpers.runs import make_runner
 
 
 def names(folder) -> list[str]:
     return sorted(path.name for path in Path(folder).glob('iter_*.pth'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'keep, left', [(1, ['iter_4.pth']), (2, ['iter_3.pth', 'iter_4.pth']), (-1, None)]
 )

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from eclip_mm.testing import end_rank
-from test_engine.rank_runs import DDP, SHARDED, assert_same_training, load, start_ranks, train_rank
+from helpers.processes import start_ranks
+from helpers.rank_runs import DDP, SHARDED, assert_same_training, load, train_rank
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 CASES = {'ddp': DDP, 'sharded': SHARDED}
 #: dynamo's and autograd's part, without a compiler for the result
@@ -27,7 +28,7 @@ def _train_all(rank, folder):
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('runs')
-    start_ranks(_train_all, folder)
+    start_ranks(_train_all, str(folder))
     return folder
 
 

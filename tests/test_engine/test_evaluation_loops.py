@@ -7,7 +7,7 @@ from mmengine.evaluator import Evaluator
 
 from eclip_mm.engine.evaluation_loops import _share
 from eclip_mm.evaluation import ProductEvaluator
-from test_engine.helpers import BATCH, make_runner
+from helpers.runs import BATCH, make_runner
 
 
 @pytest.mark.parametrize('form', ['list', 'single', 'evaluator', 'own'])

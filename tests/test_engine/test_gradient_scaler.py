@@ -13,7 +13,7 @@ from eclip_mm.registry import OPTIM_WRAPPERS
 from eclip_mm.testing import tiny_model_config
 from eclip_mm.utils import finite
 from eclip_mm.utils.finite import NonFiniteLossError
-from test_engine.helpers import make_runner
+from helpers.runs import make_runner
 
 pytestmark = pytest.mark.slow
 

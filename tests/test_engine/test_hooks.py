@@ -9,7 +9,7 @@ import torch
 
 from eclip_mm.engine import ProgressBarHook, StepSeedHook
 from eclip_mm.utils.seeding import derive_seed
-from test_engine.helpers import make_runner
+from helpers.runs import make_runner
 
 
 def draws(seed=0, rank=0, step=0):
@@ -31,6 +31,7 @@ def test_seeds_keep_their_parts_apart():
     assert derive_seed(1, 23) != derive_seed(12, 3)
 
 
+@pytest.mark.slow
 def test_what_happens_between_steps_does_not_change_the_run(tmp_path):
     weights = []
     for disturb in (False, True):
@@ -51,6 +52,7 @@ def test_what_happens_between_steps_does_not_change_the_run(tmp_path):
         assert torch.equal(value, weights[1][key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'accumulate, expected', [(1, [0.25, 0.5, 0.75, 1.0]), (2, [0.5, 1.0]), (3, [0.75, 1.0])]
 )

@@ -16,18 +16,20 @@ from eclip_mm.registry import HOOKS, MODELS, RUNNERS
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.dist import local_part
 from eclip_mm.utils.finite import NonFiniteLossError
-from test_engine.helpers import BATCH
-from test_engine.rank_runs import (
+from helpers.processes import start_ranks
+from helpers.rank_runs import (
     DDP,
     SHARDED,
     STEPS,
     assert_same_training,
     config,
     load,
-    start_ranks,
     train,
     train_rank,
 )
+from helpers.runs import BATCH
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: name -> what its config adds; chunks of one product on either side
 CASES = {
@@ -88,7 +90,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('runs')
     train(config(folder / 'one'))
     train(config(folder / 'one_accumulating', accumulate=2))
-    start_ranks(_train_all, folder)
+    start_ranks(_train_all, str(folder))
     return folder
 
 

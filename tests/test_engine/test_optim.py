@@ -6,7 +6,7 @@ import torch
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from eclip_mm.testing import tiny_model_config
-from test_engine.helpers import make_runner
+from helpers.runs import make_runner
 
 WRAPPER = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
 SWIN = dict(
@@ -100,6 +100,7 @@ def test_a_misspelt_paramwise_key_is_an_error():
         PretrainOptimWrapperConstructor(WRAPPER, dict(no_dekay=[]))
 
 
+@pytest.mark.slow
 def test_bf16_trains_on_cpu(tmp_path):
     runner = make_runner(
         tmp_path,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eclip_mm.engine.resume_check import check_resumable, training_state
-from test_engine.helpers import BATCH, make_runner
+from helpers.runs import BATCH, make_runner
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def loader(batch_size=BATCH, size=16):
     )
 
 
+@pytest.mark.slow
 def test_another_batch_or_catalogue_is_refused(tmp_path, checkpoint):
     meta = torch.load(checkpoint, weights_only=True)['meta']
     state = dict(batch_size=4, world_size=1, steps_per_epoch=4, stream=None)

@@ -13,8 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from eclip_mm.engine.worker_death import WorkerDiedError, defer_worker_death
 from eclip_mm.registry import DATASETS, HOOKS
-from test_engine.helpers import FakeProducts, make_runner
-from test_engine.rank_runs import assert_same_training, load, start_ranks, train_rank
+from helpers.processes import start_ranks
+from helpers.rank_runs import assert_same_training, load, train_rank
+from helpers.runs import FakeProducts, make_runner
+
+pytestmark = pytest.mark.slow
 
 
 @DATASETS.register_module(force=True)
@@ -156,15 +159,15 @@ def train_two_untouched(rank, folder):
     train_two(rank, folder, 'untouched', hooks=())
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_the_rank_whose_worker_died_saves_what_all_have(tmp_path):
     with pytest.raises(ProcessRaisedException):
-        start_ranks(train_two, tmp_path)
+        start_ranks(train_two, str(tmp_path))
     (path,) = (tmp_path / 'died').glob('worker_died_iter_*.pth')
     assert path.stem in ('worker_died_iter_1', 'worker_died_iter_2')
     assert (tmp_path / 'died/last_checkpoint').read_text() == str(path)
-    start_ranks(resume_two, tmp_path)
-    start_ranks(train_two_untouched, tmp_path)
+    start_ranks(resume_two, str(tmp_path))
+    start_ranks(train_two_untouched, str(tmp_path))
     # each rank logs the loss of its own products, and the first step was logged by rank 1
     assert_same_training(
         load(tmp_path / 'died'), load(tmp_path / 'untouched'), rtol=0, atol=0, ranks_differ=True

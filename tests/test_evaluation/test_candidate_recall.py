@@ -6,7 +6,7 @@ import torch
 
 from eclip_mm.evaluation.metrics import CandidateRecall
 from eclip_mm.registry import TASK_UTILS
-from test_evaluation.helpers import LEFT, RIGHT, run, sample
+from helpers.samples import LEFT, RIGHT, run, sample
 
 #: first the right half without one row of pixels (IoU 28 / 32), then exactly the left half
 FOUND = [[4, 0, 8, 7], LEFT]

@@ -16,7 +16,7 @@ from eclip_mm.evaluation.functional import (
     instance_relevance,
 )
 from eclip_mm.registry import METRICS
-from test_evaluation.helpers import run, sample
+from helpers.samples import run, sample
 
 
 def ours(ranked, asks, gallery, k):

@@ -7,7 +7,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 from eclip_mm.evaluation.functional import average_precision_chance
 from eclip_mm.registry import METRICS, TASK_UTILS
-from test_evaluation.helpers import ALL, LEFT, METRIC_CONFIGS, RIGHT, grounding_sample, run, sample
+from helpers.samples import ALL, LEFT, METRIC_CONFIGS, RIGHT, grounding_sample, run, sample
 
 
 def test_image_text_retrieval_by_hand():

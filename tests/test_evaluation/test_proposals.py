@@ -14,7 +14,7 @@ from eclip_mm.evaluation.proposals.region_grouping import (
 )
 from eclip_mm.evaluation.proposals.region_proposer import watershed_regions
 from eclip_mm.registry import METRICS, TASK_UTILS
-from test_evaluation.helpers import grounding_sample, run
+from helpers.samples import grounding_sample, run
 
 
 def picture(height=64, width=64, box=(10, 20, 34, 44), seed=0):

@@ -1,14 +1,13 @@
 """Two gloo processes give the figures of one, for every split and padding."""
 
-import socket
-
+import pytest
 import torch
-import torch.multiprocessing as mp
 
 from eclip_mm.evaluation import ProductEvaluator, ProductMetric
 from eclip_mm.registry import METRICS
 from eclip_mm.testing import end_rank
-from test_evaluation.helpers import LEFT, METRIC_CONFIGS, RIGHT, build_evaluator, grounding_sample
+from helpers.processes import start_ranks
+from helpers.samples import LEFT, METRIC_CONFIGS, RIGHT, build_evaluator, grounding_sample
 
 CONFIGS = [dict(config, split='photos', num_bootstrap=20, prefix='x') for config in METRIC_CONFIGS]
 NUM_SAMPLES = 9  # odd: the sampler repeats the first sample at the end
@@ -51,11 +50,8 @@ def evaluate(rank, world_size, build=build_evaluator):
     return evaluator.evaluate(NUM_SAMPLES)
 
 
-def worker(rank, port, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
-    )
+def worker(rank, folder):
+    torch.distributed.init_process_group('gloo')
     twins = KeepFeatures(prefix='a'), KeepFeatures(prefix='b')
 
     def shared(configs):
@@ -73,12 +69,11 @@ def worker(rank, port, folder):
     end_rank()
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_two_ranks_equal_one(tmp_path, monkeypatch):
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
     monkeypatch.chdir(tmp_path)  # mmengine gathers through a folder here
-    mp.spawn(worker, (port, str(tmp_path)), nprocs=2)
+    start_ranks(worker, str(tmp_path))
     alone = evaluate(0, 1)
     assert alone['x/i2t_num_images'] == 6
     for rank in range(2):

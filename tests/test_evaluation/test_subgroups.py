@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 
 from eclip_mm.evaluation.functional import bootstrap_interval, subgroup_rows
 from eclip_mm.registry import METRICS
-from test_evaluation.helpers import LEFT, METRIC_CONFIGS, RIGHT, grounding_sample, run, sample
+from helpers.samples import LEFT, METRIC_CONFIGS, RIGHT, grounding_sample, run, sample
 
 
 def test_rows_by_hand():

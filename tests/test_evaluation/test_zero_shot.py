@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eclip_mm.registry import METRICS
-from test_evaluation.helpers import run, sample, unit
+from helpers.samples import run, sample, unit
 
 
 @pytest.fixture

@@ -190,6 +190,7 @@ def test_a_compiled_head_makes_the_same_tiles():
     assert_same({k: x.grad for k, x in leaves.items() if x.grad is not None}, wanted)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_tiles():
     """512 tiles of 1 MiB, in a process of their own.
 

@@ -4,16 +4,16 @@ In float64, over three steps: the queue of the first is part of the second, and 
 the third.
 """
 
-import os
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from helpers.processes import start_ranks
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 BATCH, STEPS = 8, 3
 QUEUE = dict(type='MomentumQueue', size=12)  # a batch and a half
@@ -58,10 +58,8 @@ def _train(model, inner, rows):
     return list(terms), torch.stack(values)
 
 
-def _rank(rank, port, size, chunk_size, out):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', rank=rank, world_size=size)
+def _rank(rank, size, chunk_size, out):
+    dist.init_process_group('gloo')
     inner = _build(chunk_size)
     model = DistributedDataParallel(inner)
     # dealt like cards, as the sampler does
@@ -81,8 +79,7 @@ def test_several_processes_give_the_loss_and_gradients_of_one(tmp_path, size, ch
     model = _build()
     names, values = _train(model, model, slice(0, BATCH))
 
-    port = 20000 + os.getpid() % 20000
-    mp.spawn(_rank, args=(port, size, chunk_size, str(tmp_path)), nprocs=size)
+    start_ranks(_rank, size, chunk_size, str(tmp_path), size=size)
     first, *others = (torch.load(tmp_path / f'{rank}.pth') for rank in range(size))
     for name, value, other in zip(names, values.T, first['values'].T, strict=True):
         assert_same(other, value, name)

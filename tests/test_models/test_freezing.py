@@ -6,8 +6,6 @@ import pytest
 import torch
 import towers
 from mmengine.config import Config
-from test_engine.helpers import BATCH, runner_config
-from test_engine.rank_runs import DDP, SHARDED, start_ranks, train
 from torch import nn
 
 from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
@@ -15,6 +13,9 @@ from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from helpers.processes import start_ranks
+from helpers.rank_runs import DDP, SHARDED, train
+from helpers.runs import BATCH, runner_config
 
 FIELDS = towers.IMAGE | towers.TEXT
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
-from test_engine.helpers import BATCH, make_runner
 
 from eclip_mm.registry import HOOKS, MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 from eclip_mm.utils.finite import NonFiniteLossError
+from helpers.runs import BATCH, make_runner
 
 
 def config():

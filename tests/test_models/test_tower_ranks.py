@@ -2,11 +2,12 @@
 
 import pytest
 from mmengine.config import Config
-from test_engine.helpers import BATCH, runner_config
-from test_engine.rank_runs import DDP, start_ranks, train
 
 from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.testing import end_rank, tiny_model_config
+from helpers.processes import start_ranks
+from helpers.rank_runs import DDP, train
+from helpers.runs import BATCH, runner_config
 
 SMALL = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
 PICTURES = dict(SMALL, image_size=32, patch_size=16)

@@ -1,17 +1,15 @@
 """projects/filip: the loss against loops, padding, two processes, and a whole training."""
 
-import json
-import os
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 from eclip_mm.config.loading import load_config
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from helpers.figures import logged
+from helpers.processes import start_ranks
 
 OFF = dict(itc=None, inter=None, itm=None, intra=None)
 
@@ -163,6 +161,7 @@ def test_padding_changes_nothing():
     torch.testing.assert_close(padded, plain)
 
 
+@pytest.mark.slow
 def test_one_step_trains_every_weight_and_predict_fills_the_fields():
     model = build()
     batch = fake_batch()
@@ -246,12 +245,10 @@ def terms_and_gradients(rows, wrap=lambda model: model):
     return {k: v.detach().double() for k, v in terms.items()}, grads, longest
 
 
-def on_rank(rank, port, out):
+def on_rank(rank, out):
     import projects.filip.filip  # noqa: F401  registers in this process
 
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group('gloo', rank=rank, world_size=2)
+    dist.init_process_group('gloo')
     terms, grads, longest = terms_and_gradients(
         slice(rank, BATCH, 2), torch.nn.parallel.DistributedDataParallel
     )
@@ -259,10 +256,12 @@ def on_rank(rank, port, out):
     end_rank()
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path, repo_root, monkeypatch):
-    monkeypatch.setenv('PYTHONPATH', str(repo_root), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(repo_root))
     terms, grads, _ = terms_and_gradients(slice(0, BATCH))
-    mp.spawn(on_rank, args=(20000 + os.getpid() % 20000, str(tmp_path / 'rank')), nprocs=2)
+    start_ranks(on_rank, str(tmp_path / 'rank'))
     parts = [torch.load(tmp_path / f'rank{k}', weights_only=True) for k in range(2)]
     assert parts[0]['longest'] != parts[1]['longest']  # ranks pad differently
     for name, value in terms.items():
@@ -299,16 +298,13 @@ def test_configs_have_the_towers_and_steps_of_their_base(name, base, heads, repo
     }  # pretrained=None
 
 
+@pytest.mark.slow
 def test_its_config_trains(workplace):
     config = workplace.shrink(
         workplace.root / 'projects/filip/filip_tiny_synthetic.py', 'filip.py'
     )
-    workplace.wait(
-        'filip',
-        workplace.train('filip', '--cfg-options', 'train_cfg.max_epochs=1', config=config),
-    )
-    (path,) = (workplace.folder / 'filip').glob('*/vis_data/scalars.json')
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    workplace.train('filip', '--cfg-options', 'train_cfg.max_epochs=1', config=config)
+    rows = logged(workplace.folder / 'filip')
     steps = [row for row in rows if 'loss' in row]
     assert len(steps) == 8 and all('loss_filip' in row for row in steps)
     assert all('loss_itc' not in row and 'loss_intra' not in row for row in steps)

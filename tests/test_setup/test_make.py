@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='needs make')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which('make'), reason='needs make'),
+]
 
 
 # What an outer `make test ARGS=... VENV=...` hands down, and would change the answers.
@@ -39,11 +42,14 @@ def test_demo_compiles_nothing():
 def test_test_sets_up_ops_first():
     lines = make('-n', 'test', 'VENV=.venv').splitlines()
     assert lines[0] == 'bash tools/setup_env.sh --tests --det'
-    assert lines[1].strip() == f'{REPO}/.venv/bin/python -m pytest'
+    options = '-n 2 --dist loadgroup --durations 20'
+    assert lines[1].strip() == f'{REPO}/.venv/bin/python -m pytest {options}'
 
 
-def test_other_environment_is_used():
-    assert '/opt/conda/bin/python -m pytest' in make('-n', 'test', 'VENV=/opt/conda')
+def test_words_of_the_user_come_last_and_win():
+    command = make('-n', 'test', 'VENV=/opt/conda', 'ARGS=-n 0 tests/test_models').splitlines()[1]
+    assert command.startswith('/opt/conda/bin/python -m pytest ')
+    assert command.endswith(' --durations 20 -n 0 tests/test_models')
 
 
 def test_lint_runs_the_hooks():

@@ -3,13 +3,15 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from helpers.processes import is_running, wait_until
+
 REPO = Path(__file__).parents[2]
 SCRIPT = REPO / 'tools/setup_env.sh'
+pytestmark = pytest.mark.slow
 
 
 def executable(path: Path, body: str) -> Path:
@@ -35,66 +37,47 @@ def test_scripts_parse(script):
     assert done.returncode == 0, done.stderr
 
 
-def test_unknown_flag_is_refused(tmp_path):
-    done = set_up('--dett', VENV=tmp_path / 'env')
-    assert done.returncode == 1
-    assert 'unknown flag --dett' in done.stderr
-    assert not (tmp_path / 'env').exists()
-
-
-def test_old_python_is_refused_by_name(tmp_path):
+def test_unknown_flags_old_pythons_and_folders_of_something_else_are_refused(tmp_path):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/thesis.txt').write_text('mine')
     old = executable(tmp_path / 'python3', 'exit 1')
-    done = set_up(VENV=tmp_path / 'env', PYTHON=old)
-    assert done.returncode == 1
-    assert f'no Python >= 3.10 among: {old}' in done.stderr
-    assert 'PYTHON=/path/to' in done.stderr
+    for done, words in (
+        (set_up('--dett', VENV=tmp_path / 'env'), ['unknown flag --dett']),
+        (
+            set_up(VENV=tmp_path / 'env', PYTHON=old),
+            [f'no Python >= 3.10 among: {old}', 'PYTHON=/path/to'],
+        ),
+        (set_up(VENV=tmp_path / 'mine'), ['neither a Python environment nor an empty folder']),
+    ):
+        assert done.returncode == 1 and all(word in done.stderr for word in words), done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['mine', 'python3']
+    assert [path.name for path in (tmp_path / 'mine').iterdir()] == ['thesis.txt']
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / 'thesis.txt').write_text('mine')
-    done = set_up(VENV=tmp_path)
-    assert done.returncode == 1
-    assert 'neither a Python environment nor an empty folder' in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ['thesis.txt']
-
-
-@pytest.fixture
-def bare_debian(tmp_path):
-    """PATH of a Debian whose python3 has no venv module until apt-get is called."""
+@pytest.mark.parametrize(
+    ('user', 'auto_apt', 'installs'), [(0, '0', False), (1000, '1', False), (0, '1', True)]
+)
+def test_a_missing_venv_module_is_installed_by_root_only(tmp_path, user, auto_apt, installs):
+    """A Debian whose python3 has none; everybody else is told the command."""
     log = tmp_path / 'apt.log'
     executable(tmp_path / 'bin/apt-get', f'echo "$@" >>{log}')
-    # Stops the set-up where it would make the environment: nothing after it is meant.
+    executable(tmp_path / 'bin/id', f'echo {user}')
+    # it stops the set-up where it would make the environment
     python = executable(
         tmp_path / 'bin/python3',
         'case "$*" in *ensurepip*) exit 1 ;; *"print("*) echo 3.11 ;; *" venv "*) exit 9 ;; esac',
     )
-    return {
-        'PATH': f'{tmp_path}/bin:{os.environ["PATH"]}',
-        'PYTHON': python,
-        'VENV': tmp_path / 'env',
-        'log': log,
-    }
-
-
-@pytest.mark.parametrize(('user', 'auto_apt'), [(0, '0'), (1000, '1')])
-def test_missing_venv_module_names_the_command(bare_debian, user, auto_apt):
-    executable(Path(bare_debian['PYTHON']).with_name('id'), f'echo {user}')
-    log = bare_debian.pop('log')
-    done = set_up(AUTO_APT=auto_apt, **bare_debian)
-    assert done.returncode == 1
-    assert 'sudo apt-get install -y python3.11-venv' in done.stderr
-    assert not log.exists()
-
-
-def test_missing_venv_module_is_installed_as_root(bare_debian):
-    executable(Path(bare_debian['PYTHON']).with_name('id'), 'echo 0')
-    log = bare_debian.pop('log')
-    done = set_up(AUTO_APT='1', **bare_debian)
-    assert 'apt-get install python3.11-venv' in done.stdout
-    assert log.read_text().splitlines() == [
-        'update -q',
-        'install -y --no-install-recommends python3.11-venv',
-    ]
+    path = f'{tmp_path}/bin:{os.environ["PATH"]}'
+    done = set_up(AUTO_APT=auto_apt, PATH=path, PYTHON=python, VENV=tmp_path / 'env')
+    assert done.returncode != 0
+    if installs:
+        assert 'apt-get install python3.11-venv' in done.stdout
+        assert log.read_text().splitlines() == [
+            'update -q',
+            'install -y --no-install-recommends python3.11-venv',
+        ]
+    else:
+        assert 'sudo apt-get install -y python3.11-venv' in done.stderr and not log.exists()
 
 
 def build(tmp_path: Path, pip_wheel: str) -> subprocess.Popen:
@@ -151,24 +134,9 @@ def test_stopped_build_leaves_no_wheel_and_no_compiler(tmp_path, stop):
     alive = tmp_path / 'compiler.pid'
     # The compiler is a grandchild, as ninja's are.
     job = build(tmp_path, f'echo half >$out/mmcv.whl; bash -c "echo \\$\\$ >{alive}; sleep 60"; :')
-    wait_for(lambda: alive.exists() and alive.read_text().strip())
+    wait_until(lambda: alive.exists() and alive.read_text().strip())
     job.send_signal(stop)
     job.communicate(timeout=20)
     assert job.returncode == 128 + stop
     assert left_in(tmp_path / 'wheels') == ['build.log']
-    wait_for(lambda: not is_running(int(alive.read_text())))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        # A zombie, dead but not yet collected by init, does not count.
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_for(condition, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, 'waited in vain'
-        time.sleep(0.05)
+    wait_until(lambda: not is_running(int(alive.read_text())))

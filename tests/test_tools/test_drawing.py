@@ -3,14 +3,15 @@
 import pytest
 from PIL import Image
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('runs')]
 
-@pytest.mark.slow
+
 def test_pictures_of_a_checkpoint(workplace, trained):
     tools, folder = workplace.root / 'tools/analysis_tools', workplace.folder
     model = (workplace.config, trained / 'iter_16.pth')
     catalogue = workplace.data / 'photos.parquet'
-    processes = {
-        name: workplace.start(name, tools / f'{name}.py', *args)
+    logs = {
+        name: workplace.run(name, tools / f'{name}.py', *args)
         for name, args in dict(
             draw_score_maps=(*model, folder / 'maps.png', '--num', 3, '--ranked', 2),
             draw_retrieval=(*model, folder / 'found.png', '--num', 2, '--protocol', 'm5'),
@@ -20,7 +21,6 @@ def test_pictures_of_a_checkpoint(workplace, trained):
             ),
         ).items()
     }
-    logs = {name: workplace.wait(name, process) for name, process in processes.items()}
     for name in ('maps', 'found_photos', 'found_products', 'tsne'):
         with Image.open(folder / f'{name}.png') as image:
             assert min(image.size) > 150, name

@@ -2,8 +2,6 @@
 
 import json
 import math
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,8 @@ from mmengine.config import Config
 
 from eclip_mm.datasets import ParquetCatalogueWriter, read_catalogue
 from eclip_mm.datasets.converters import write_instance_queries
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('runs')]
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/evaluation'
 NAMES = sorted(path.name for path in CONFIGS.glob('*.py'))
@@ -45,17 +45,13 @@ def data(workplace, tmp_path_factory):
 
 
 @pytest.fixture
-def evaluate(workplace, trained, data, monkeypatch):
-    """tools/test.py in this process: most of a short evaluation is the start of another one."""
-    main = runpy.run_path(str(workplace.root / 'tools/test.py'))['main']
+def evaluate(program, trained, data, monkeypatch):
     monkeypatch.chdir(data)
     monkeypatch.setenv('LOCAL_RANK', '0')
 
     def run(name: str, *args: str) -> dict:
         command = [str(CONFIGS / name), str(trained / 'iter_16.pth'), '--work-dir', name, *args]
-        options = ['--cfg-options', 'test_dataloader.num_workers=0']
-        monkeypatch.setattr(sys, 'argv', ['test.py', *command, *options])
-        main()
+        program('test.py', *command, '--cfg-options', 'test_dataloader.num_workers=0')
         assert (data / name / 'table.md').read_text().startswith('# ')
         return json.loads((data / name / 'metrics.json').read_text())
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_checkpoint.lite_reference import random_state
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from eclip_mm.checkpoint.towers import efficientnet_lite, wheels
@@ -22,6 +21,7 @@ from eclip_mm.checkpoint.towers.getting import get_tower
 from eclip_mm.checkpoint.towers.known import PACKAGED
 from eclip_mm.checkpoint.towers.packaged import SENTENCE_FILES
 from eclip_mm.checkpoint.towers.wheels import find_wheel, open_wheel
+from test_checkpoint.lite_reference import random_state
 
 WHEELS = os.environ.get('ECLIP_MM_WHEELS', '')
 MINILM = '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'

@@ -1,8 +1,5 @@
 """The calculation of docs/scaling.md against numbers worked out by hand."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from scaling import (
@@ -87,21 +84,8 @@ def test_operations_are_those_of_a_real_forward(tmp_path):
     assert counted.teacher_params == sum(p.numel() for p in model.network.parameters())
 
 
-def test_the_tool_prints_a_table(repo_root, tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            repo_root / 'tools/analysis_tools/scaling_calculation.py',
-            repo_root / 'configs/demo/eclip_tiny_synthetic.py',
-            '--gpus',
-            '8',
-            '16',
-        ],
-        cwd=tmp_path,  # it finds its own modules from any folder
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert '| products per GPU | 800 | 400 |' in done.stdout
-    assert '| features into a machine, MB per step | 0 | ' in done.stdout
+def test_the_tool_prints_a_table(program, repo_root):
+    config = repo_root / 'configs/demo/eclip_tiny_synthetic.py'
+    text, _ = program('analysis_tools/scaling_calculation.py', config, '--gpus', 8, 16)
+    assert '| products per GPU | 800 | 400 |' in text
+    assert '| features into a machine, MB per step | 0 | ' in text

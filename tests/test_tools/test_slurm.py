@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def call(tmp_path, repo_root, *words, **env) -> list[str]:
     """The arguments that ``srun`` gets: one that writes down how it was called."""

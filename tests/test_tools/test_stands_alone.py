@@ -34,7 +34,9 @@ train_cfg = dict(max_epochs={epochs})
 """
 
 
-@pytest.mark.slow
+pytestmark = pytest.mark.slow
+
+
 def test_neither_pretrained_folder_nor_vocabulary_is_needed(workplace):
     folder, tools = workplace.folder / 'from_pretrained', workplace.root / 'tools'
     folder.mkdir()
@@ -55,12 +57,11 @@ def test_neither_pretrained_folder_nor_vocabulary_is_needed(workplace):
         return path
 
     run = workplace.folder / 'run'
-    workplace.wait('run', workplace.train('run', config=write(1)))
+    workplace.train('run', config=write(1))
     shutil.rmtree(folder)
-    workplace.wait('run', workplace.train('run', '--resume', config=write(2)))
-    assert 'resumed epoch: 1, iter: 8' in workplace.log('run')
+    assert 'resumed epoch: 1, iter: 8' in workplace.train('run', '--resume', config=write(2))
     # a checkpoint of the training that went on stands alone as well
-    workplace.wait('run', workplace.train('run', '--resume', config=write(3)))
+    workplace.train('run', '--resume', config=write(3))
 
     checkpoint = run / 'iter_24.pth'
     tables = (tools.parent / 'configs/evaluation/tables.py', checkpoint)
@@ -68,12 +69,8 @@ def test_neither_pretrained_folder_nor_vocabulary_is_needed(workplace):
         own=(write(3), checkpoint),
         tables=(*tables, '--catalogue', workplace.data / 'photos.parquet'),
     )
-    processes = {
-        name: workplace.start(name, tools / 'test.py', *args, '--work-dir', run / name)
-        for name, args in tests.items()
-    }
-    for name, process in processes.items():
-        workplace.wait(name, process)
+    for name, args in tests.items():
+        workplace.run(name, tools / 'test.py', *args, '--work-dir', run / name)
     last = sorted(run.glob('*/vis_data/scalars.json'))[-1]
     seen = [json.loads(line) for line in last.read_text().splitlines() if 'right_box' in line][-1]
     own, tables = (json.loads((run / name / 'metrics.json').read_text()) for name in tests)

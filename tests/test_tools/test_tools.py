@@ -1,53 +1,25 @@
 """tools/train.py, tools/test.py and their distributed scripts, started as a user does."""
 
 import json
-import socket
 
 import pytest
 import torch
 
-METRICS = ('i2t_R@1', 't2i_R@1', 'fine_R@1', 'pointing', 'right_box')
+from helpers.figures import METRICS, assert_same_figures, figures, logged, validation
+from helpers.processes import free_port
 
-
-@pytest.fixture
-def free_port() -> str:
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return str(sock.getsockname()[1])
-
-
-def figures(work_dir) -> dict:
-    """What tools/test.py wrote."""
-    (path,) = work_dir.glob('*/2*.json')
-    return json.loads(path.read_text())
-
-
-def validation(work_dir) -> dict:
-    """The last validation of a training."""
-    (path,) = work_dir.glob('*/vis_data/scalars.json')
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [row for row in rows if 'photos/right_box' in row][-1]
-
-
-def assert_same_figures(ours, theirs):
-    rates = {k for k in theirs if '/' in k}
-    assert {f'{split}/{m}' for split in ('photos', 'products') for m in METRICS} <= rates
-    # texts are encoded in groups that follow from the batch: float32 rounds otherwise, by 1e-7
-    assert {k: ours[k] for k in rates} == pytest.approx({k: theirs[k] for k in rates}, rel=1e-6)
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('runs')]
 
 
 def test_test_prints_the_metrics_that_training_saw(workplace, trained):
     folder = workplace.folder / 'test'
-    text = workplace.wait(
+    text = workplace.run(
         'test',
-        workplace.start(
-            'test',
-            workplace.root / 'tools/test.py',
-            workplace.config,
-            trained / 'iter_16.pth',
-            '--work-dir',
-            folder,
-        ),
+        workplace.root / 'tools/test.py',
+        workplace.config,
+        trained / 'iter_16.pth',
+        '--work-dir',
+        folder,
     )
     assert_same_figures(figures(folder), validation(trained))
     for split in ('photos', 'products'):
@@ -58,20 +30,17 @@ def test_test_prints_the_metrics_that_training_saw(workplace, trained):
 def test_an_evaluation_config_needs_only_checkpoint_and_catalogue(workplace, trained):
     """Model, pipeline and tokenizer come from the checkpoint; the figures are the training's."""
     folder = workplace.folder / 'tables'
-    text = workplace.wait(
+    text = workplace.run(
         'tables',
-        workplace.start(
-            'tables',
-            workplace.root / 'tools/test.py',
-            workplace.root / 'configs/evaluation/tables.py',
-            trained / 'iter_16.pth',
-            '--catalogue',
-            workplace.data / 'photos.parquet',
-            '--work-dir',
-            folder,
-            '--cfg-options',
-            "test_dataloader.dataset.datasets.0.sources=['comment','video']",
-        ),
+        workplace.root / 'tools/test.py',
+        workplace.root / 'configs/evaluation/tables.py',
+        trained / 'iter_16.pth',
+        '--catalogue',
+        workplace.data / 'photos.parquet',
+        '--work-dir',
+        folder,
+        '--cfg-options',
+        "test_dataloader.dataset.datasets.0.sources=['comment','video']",
     )
     ours, theirs = json.loads((folder / 'metrics.json').read_text()), validation(trained)
     for key, name in (
@@ -91,9 +60,7 @@ def test_an_evaluation_config_needs_only_checkpoint_and_catalogue(workplace, tra
 
 
 def test_training_logs_losses_accuracies_and_slot_health(trained):
-    (path,) = trained.glob('*/vis_data/scalars.json')
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    steps = [row for row in rows if 'loss' in row]
+    steps = [row for row in logged(trained) if 'loss' in row]
     assert [row['step'] for row in steps] == list(range(1, 17))
     for name in (
         'loss_itc',
@@ -127,93 +94,63 @@ def test_misspelt_keys_fail_and_name_key_and_config(workplace):
         top_level=(top_level,),
         component=(component,),
     )
-    processes = {name: workplace.start(name, train, *args) for name, args in runs.items()}
     for name, words in dict(
         option=("'batch_sise'", "'batch_size'", 'tiny.py'),
         top_level=("'train_dataloder'", "'train_dataloader'", 'top_level.py'),
         component=("'sede'", 'ProductDataset', 'component.py'),
     ).items():
-        assert processes[name].wait(timeout=180) == 1, name
-        last = workplace.log(name)[-1500:]
+        last = workplace.wait(name, workplace.start(name, train, *runs[name]), expected=1)[-1500:]
         for word in words:
             assert word in last, (name, last)
 
 
-def test_two_processes_evaluate_as_one(workplace, trained, free_port):
+@pytest.mark.alone
+def test_two_processes_evaluate_as_one(workplace, trained):
     folder = workplace.folder / 'two_test'
-    workplace.wait(
+    workplace.run(
         'two_test',
-        workplace.start(
-            'two_test',
-            'bash',
-            workplace.root / 'tools/dist_test.sh',
-            workplace.config,
-            trained / 'iter_16.pth',
-            2,
-            '--work-dir',
-            folder,
-            '--cfg-options',
-            'env_cfg.dist_cfg.backend=gloo',
-            PORT=free_port,
-        ),
+        'bash',
+        workplace.root / 'tools/dist_test.sh',
+        workplace.config,
+        trained / 'iter_16.pth',
+        2,
+        '--work-dir',
+        folder,
+        '--cfg-options',
+        'env_cfg.dist_cfg.backend=gloo',
+        PORT=free_port(),
     )
     assert_same_figures(figures(folder), validation(trained))
 
 
-def test_two_processes_accumulate_gradients(workplace, free_port):
-    """DDP as the base config sets it up, with a static graph, cannot."""
-    config = workplace.folder / 'accumulating.py'
-    config.write_text("_base_ = 'tiny.py'\noptim_wrapper = dict(accumulative_counts=2)\n")
-    workplace.wait(
-        'accumulating',
-        workplace.start(
-            'accumulating',
-            'bash',
-            workplace.root / 'tools/dist_train.sh',
-            config,
-            2,
-            '--cfg-options',
-            'train_cfg.max_epochs=1',
-            'val_dataloader=None',
-            'val_evaluator=None',
-            'val_cfg=None',
-            PORT=free_port,
-        ),
-    )
-    assert workplace.log('accumulating').count('model_wrapper_cfg.static_graph=False') == 1
-    folder = workplace.folder / 'work_dirs/accumulating'
-    saved = torch.load(folder / 'iter_4.pth', weights_only=True)  # 64 products / (2 x 8)
-    assert saved['optimizer']['state'][0]['step'] == 2
-
-
-def test_two_processes_train_with_amp_and_tensorboard(workplace, free_port):
+@pytest.mark.alone
+def test_two_processes_train_with_accumulation_amp_and_tensorboard(workplace):
+    """With a static graph, as the base config sets DDP up, they could not accumulate."""
     config = workplace.folder / 'board.py'
     config.write_text(
         "_base_ = 'tiny.py'\n"
+        'optim_wrapper = dict(accumulative_counts=2)\n'
         "visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), "
         "dict(type='TensorboardVisBackend')])\n"
     )
-    workplace.wait(
+    text = workplace.run(
         'board',
-        workplace.start(
-            'board',
-            'bash',
-            workplace.root / 'tools/dist_train.sh',
-            config,
-            2,
-            '--amp',
-            '--cfg-options',
-            'train_cfg.max_epochs=1',
-            'train_dataloader.batch_size=16',
-            'env_cfg.dist_cfg.backend=gloo',
-            PORT=free_port,
-        ),
+        'bash',
+        workplace.root / 'tools/dist_train.sh',
+        config,
+        2,
+        '--amp',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'env_cfg.dist_cfg.backend=gloo',
+        PORT=free_port(),
     )
     folder = workplace.folder / 'work_dirs/board'  # the default: named after the config
     assert list(folder.glob('*/vis_data/events.out.tfevents.*'))
-    text = workplace.log('board')
     assert 'Distributed training: True' in text and "BF16OptimWrapper'" in text
+    assert text.count('model_wrapper_cfg.static_graph=False') == 1
     assert 'photos/right_box' in validation(folder)
-    saved = torch.load(folder / 'iter_2.pth', weights_only=True)  # 64 products / (2 x 16)
-    assert saved['meta']['iter'] == 2
+    saved = torch.load(folder / 'iter_4.pth', weights_only=True)  # 64 products / (2 x 8)
+    assert saved['meta']['iter'] == 4
+    assert saved['optimizer']['state'][0]['step'] == 2
     assert all(value.isfinite().all() for value in saved['state_dict'].values())

@@ -1,15 +1,11 @@
 """A loss that is not finite stops the run: named, with a checkpoint, on all ranks."""
 
-import os
-import socket
 from contextlib import nullcontext
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
-from test_engine.helpers import make_runner
 
 from eclip_mm.config.launch import prepare_cpu_launch
 from eclip_mm.structures import ProductDataSample
@@ -20,6 +16,8 @@ from eclip_mm.utils.finite import (
     check_finite,
     refuse_nonfinite_gradients,
 )
+from helpers.processes import start_ranks
+from helpers.runs import make_runner
 
 
 def model_with_nan(**options):
@@ -40,6 +38,7 @@ def test_only_losses_are_checked():
             check_finite(dict(loss_a=torch.ones(()), loss_b=bad), [sample('p'), sample('q')])
 
 
+@pytest.mark.slow
 def test_the_run_stops_with_the_state_before_the_step(tmp_path):
     runner = make_runner(tmp_path, model=model_with_nan(at=2))
     with pytest.raises(NonFiniteLossError) as error:
@@ -62,6 +61,7 @@ def test_the_run_stops_with_the_state_before_the_step(tmp_path):
     assert all(p.isfinite().all() for p in other.model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])
 def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, bad):
     cfg = dict(
@@ -104,6 +104,7 @@ def test_only_wrappers_that_ask_for_it_refuse_gradients():
     assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
 
 
+@pytest.mark.slow
 def test_other_errors_of_a_step_are_not_taken_for_it(tmp_path):
     runner = make_runner(tmp_path)
 
@@ -116,16 +117,8 @@ def test_other_errors_of_a_step_are_not_taken_for_it(tmp_path):
     assert not list(tmp_path.glob('nonfinite*'))
 
 
-def _rank(rank, port, folder):
-    torch.set_num_threads(1)
+def _rank(rank, folder):
     init_default_scope('eclip_mm')
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-        WORLD_SIZE='2',
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-    )
     from mmengine.config import Config
 
     cfg = Config(dict(launcher='pytorch'))
@@ -142,11 +135,10 @@ def _rank(rank, port, folder):
     end_rank()
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_all_ranks_stop_together(tmp_path):
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
-    context = mp.spawn(_rank, args=(port, str(tmp_path)), nprocs=2, join=False)
+    context = start_ranks(_rank, str(tmp_path), join=False)
     # a rank that waits for the other's gradients would wait for half an hour
     for _ in range(2):
         if context.join(timeout=150):

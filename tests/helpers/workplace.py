@@ -1,11 +1,13 @@
 """A tiny catalogue, a tiny config and the tools as a user starts them."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
+from helpers.processes import Program
 
 # A child of the demo config, as a user's own would be: 64 products in batches of 8 make 8 steps
 # an epoch. BERT drops out, so that a resumed run must also repeat what is drawn.
@@ -64,15 +66,9 @@ custom_hooks = [
 ]
 """
 
-KILLABLE = """
-_base_ = 'tiny.py'
-custom_imports = dict(imports=['kill_hook'])
-custom_hooks = [
-    dict(type='KillHook', at={at}),
-]
-"""
-
-KILL_HOOK = """
+# Writes down the products of each step, and kills the run before one.
+STEP_HOOK = """
+import json
 import os
 import signal
 
@@ -82,14 +78,24 @@ from eclip_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
-class KillHook(Hook):
+class StepHook(Hook):
 
-    def __init__(self, at):
-        self.at = at
+    def __init__(self, file, kill_at):
+        self.file, self.kill_at = file, kill_at
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if runner.iter == self.at:
+        if runner.iter == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        ids = [sample.product_id for sample in data_batch['data_samples']]
+        with open(self.file, 'a') as file:
+            file.write(json.dumps([runner.iter, ids]) + '\\n')
+"""
+RECORDED = """
+_base_ = 'tiny.py'
+custom_imports = dict(imports=['step_hook'])
+custom_hooks = [dict(type='StepHook', file={file!r}, kill_at={kill_at})]
+train_dataloader = dict(num_workers={num_workers}, persistent_workers={num_workers} > 0{data})
+{more}
 """
 
 
@@ -118,7 +124,7 @@ class Workplace:
             ),
             self.data,
         )
-        (folder / 'kill_hook.py').write_text(KILL_HOOK)
+        (folder / 'step_hook.py').write_text(STEP_HOOK)
         self.config = self.shrink(root / 'configs/demo/eclip_tiny_synthetic.py', 'tiny.py')
 
     def shrink(self, base: Path, name: str) -> Path:
@@ -127,54 +133,70 @@ class Workplace:
         path.write_text(CONFIG.format(base=str(base), data=str(self.data)))
         return path
 
-    def killed_at(self, step: int) -> Path:
-        """A child of the tiny config that is killed before a step."""
-        path = self.folder / 'killable.py'
-        path.write_text(KILLABLE.format(at=step))
+    def recorded(
+        self, name: str, num_workers: int, kill_at: int = -1, data: str = '', more: str = ''
+    ) -> Path:
+        """A child of the tiny config that writes down the products of its steps.
+
+        Args:
+            name: of the config and of what :meth:`steps` reads.
+            num_workers: of the training's loader.
+            kill_at: the step before which the training is killed.
+            data: further arguments of the loader.
+            more: further lines of the config.
+        """
+        path = self.folder / f'{name}.py'
+        file = str(self.folder / f'{name}.jsonl')
+        data = data and f', {data}'
+        path.write_text(
+            RECORDED.format(
+                file=file, kill_at=kill_at, num_workers=num_workers, data=data, more=more
+            )
+        )
         return path
 
-    def start(self, name: str, *command, **env) -> subprocess.Popen:
+    def steps(self, name: str) -> dict[int, list[str]]:
+        """Number of a step -> ids of its products."""
+        lines = (self.folder / f'{name}.jsonl').read_text().splitlines()
+        return dict(json.loads(line) for line in lines)
+
+    def start(self, name: str, *command, **env) -> Program | subprocess.Popen:
         """A tool in the background; its output goes to ``{name}.log``."""
-        if str(command[0]).endswith('.py'):
-            command = (sys.executable, *command)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-        with open(self.folder / f'{name}.log', 'w') as log:
-            # a file, not a pipe: workers of a killed run would keep a pipe open
+        source = os.pathsep.join([str(self.root), str(self.folder)])
+        env = {**os.environ, 'PATH': path, 'HF_HUB_OFFLINE': '1', 'PYTHONPATH': source, **env}
+        log = self.folder / f'{name}.log'
+        if str(command[0]).endswith('.py'):
+            return Program(command, log, self.folder, env)
+        with open(log, 'w') as file:
             return subprocess.Popen(
                 [str(part) for part in command],
-                stdout=log,
+                stdout=file,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.folder,
-                env=dict(
-                    os.environ,
-                    PATH=path,
-                    OMP_NUM_THREADS='1',
-                    HF_HUB_OFFLINE='1',
-                    PYTHONPATH=os.pathsep.join([str(self.root), str(self.folder)]),
-                    **env,
-                ),
+                env=env,
             )
 
     def log(self, name: str) -> str:
         return (self.folder / f'{name}.log').read_text()
 
-    def train(self, name: str, *args, config: Path | None = None) -> subprocess.Popen:
-        """tools/train.py in the background, in the work dir ``name``."""
-        return self.start(
-            name,
-            self.root / 'tools/train.py',
-            config or self.config,
-            '--work-dir',
-            self.folder / name,
-            *args,
-        )
+    def train(self, name: str, *args, config: Path | None = None, expected: int = 0) -> str:
+        """tools/train.py in the work dir ``name``; returns its output."""
+        work_dir = ('--work-dir', self.folder / name)
+        tool = self.root / 'tools/train.py'
+        process = self.start(name, tool, config or self.config, *work_dir, *args)
+        return self.wait(name, process, expected)
 
-    def wait(self, name: str, process: subprocess.Popen, timeout: float = 300) -> str:
-        """Waits for a tool that must succeed and returns its output."""
+    def wait(self, name: str, process: Program | subprocess.Popen, expected: int = 0) -> str:
+        """Waits for a tool, checks its exit code and returns its output."""
         try:
-            code = process.wait(timeout)
+            code = process.wait(600)
         finally:
             process.kill()
-        assert code == 0, self.log(name)[-4000:]
+        assert code == expected, self.log(name)[-4000:]
         return self.log(name)
+
+    def run(self, name: str, *command, **env) -> str:
+        """:meth:`start` and :meth:`wait`."""
+        return self.wait(name, self.start(name, *command, **env))

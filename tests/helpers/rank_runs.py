@@ -1,16 +1,12 @@
 """Trainings of a few steps on one process or on two, and their comparison."""
 
-import os
-import socket
-
 import torch
-import torch.multiprocessing as mp
 from mmengine.config import Config
 
 from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.registry import RUNNERS
 from eclip_mm.testing import tiny_model_config
-from test_engine.helpers import BATCH, runner_config
+from helpers.runs import BATCH, runner_config
 
 DDP = dict(
     model_wrapper_cfg=dict(
@@ -69,31 +65,11 @@ def train(cfg: Config):
 
 
 def train_rank(work_dir, **case):
-    """As one of two processes; :func:`start_ranks` has started this one."""
+    """As one of two processes, which :func:`helpers.processes.start_ranks` has started."""
     cfg = config(work_dir, ranks=2, launcher='pytorch', **case)
     prepare_cpu_launch(cfg)
     allow_accumulation(cfg)
     return train(cfg)
-
-
-def _rank(rank, port, function, folder):
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE='2',
-    )
-    torch.set_num_threads(1)
-    function(rank, folder)
-
-
-def start_ranks(function, folder) -> None:
-    """``function(rank, folder)`` on two processes, which talk by gloo."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
-    mp.spawn(_rank, args=(port, function, str(folder)), nprocs=2)
 
 
 def load(folder, step=STEPS) -> dict:

@@ -1,26 +1,15 @@
 """Small pictures and catalogues for the tests of the data layer."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from PIL import Image
 
 from eclip_mm.datasets import ParquetCatalogueWriter, write_jsonl
-
-needs_data = pytest.mark.skipif(
-    'ECLIP_MM_DATA' not in os.environ,
-    reason='ECLIP_MM_DATA does not name the folder of GroceryStoreDataset and snacks',
-)
-
-
-def data_root() -> Path:
-    return Path(os.environ['ECLIP_MM_DATA'])
 
 
 def encode(array: np.ndarray, kind: str = 'PNG', **options) -> bytes:
