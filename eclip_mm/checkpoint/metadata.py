@@ -158,7 +158,7 @@ def read_saved_config(filename: str) -> dict:
     name = f'{filename}: its config'
     saved = parse_config_text(meta['cfg'], name) if meta.get('cfg') else {}
     saved = {key: saved[key] for key in SAVED_KEYS if key in saved}
-    saved.get('model', {}).pop('compile', None)  # version 0.1: compiling is a hook's work now
+    saved.get('model', {}).pop('compile', None)  # of older versions; CompileHook compiles now
     use_saved_architecture(saved.get('model', {}), meta)
     use_saved_tokenizer(saved, meta, str(filename))
     refuse_import_paths(saved, name)
