@@ -79,3 +79,25 @@ def grounding_sample(score_map, gt, objects, product_id='a', **kwargs):
         object_bboxes=torch.tensor(objects, dtype=torch.float32).reshape(-1, 4),
         **kwargs,
     )
+
+
+NUM_SAMPLES = 9  # odd: the sampler repeats the first sample at the end
+
+
+def make_samples() -> list[ProductDataSample]:
+    """:data:`NUM_SAMPLES` of three products in two splits."""
+    generator = torch.Generator().manual_seed(0)
+    # Splits lie so that the two ranks hold different numbers of each.
+    return [
+        grounding_sample(
+            torch.rand(2, 2, generator=generator).tolist(),
+            [LEFT],
+            [LEFT, RIGHT],
+            f'p{i % 3}',
+            image=41 * i % 360,
+            text=120 * (i % 3),
+            category='xy'[i % 2],
+            split='photos' if i in (0, 2, 3, 4, 6, 8) else 'other',
+        )
+        for i in range(NUM_SAMPLES)
+    ]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.testing import tiny_model_config
 from eclip_mm.utils.env_check import EnvironmentCheckError, check_detection
-
-NAMES = ('red enamel mug', 'blue mug', 'tea pot', 'oat milk')
+from helpers.detection import NAMES, PRETRAINING, ROOT
 
 
 @pytest.fixture(scope='session')
@@ -69,3 +69,14 @@ def with_tokenizer(pretraining, tmp_path_factory):
     path = tmp_path_factory.mktemp('with_tokenizer') / 'eclip.pth'
     torch.save(saved, path)
     return str(path), tokenizer
+
+
+@pytest.fixture(scope='session')
+def checkpoints(tmp_path_factory):
+    """Pretraining configs without weights."""
+    folder, found = tmp_path_factory.mktemp('configs'), {}
+    for key, name in PRETRAINING.items():
+        text = Config(dict(model=load_config(str(ROOT / 'configs' / name)).model)).pretty_text
+        found[key] = str(folder / f'{key}.pth')
+        torch.save(dict(state_dict={}, meta=dict(cfg=text)), found[key])
+    return found

@@ -10,22 +10,7 @@ from PIL import Image
 
 from eclip_mm.datasets.converters import convert_catalogue_boxes, convert_coco
 from eclip_mm.datasets.converters.coco_check import check_coco
-
-
-def coco(**changes):
-    """Two images of 40 x 30, two categories, three good boxes."""
-    data = dict(
-        images=[dict(id=k, file_name=f'{k}.png', width=40, height=30) for k in (1, 2)],
-        categories=[dict(id=7, name='chips'), dict(id=3, name='wafer')],
-        annotations=[
-            dict(id=1, image_id=1, category_id=7, bbox=[0, 0, 10, 10], area=100, iscrowd=0),
-            dict(id=2, image_id=1, category_id=3, bbox=[20, 10, 20, 20], area=400, iscrowd=0),
-            dict(id=3, image_id=2, category_id=7, bbox=[-5, 5, 15, 10], area=150, iscrowd=0),
-        ],
-    )
-    for key, value in changes.items():
-        data[key] = data[key] + value
-    return data
+from helpers.detection import coco
 
 
 def broken():

@@ -10,44 +10,9 @@ from mmengine.registry import DefaultScope
 from eclip_mm.checkpoint.config_text import ConfigTextError
 from eclip_mm.config.detection import draw_detections, fill_architecture
 from eclip_mm.config.loading import load_config
-from test_detection.test_detr import batch
+from helpers.detection import CONFIGS, FILES, OURS, PATCHES, SCRATCH, STOCK, batch, load
 
 pytestmark = pytest.mark.ops
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / 'configs/detection'
-FILES = sorted(path.name for path in CONFIGS.glob('*.py'))
-STOCK = ['retinanet_tiny_snacks.py']  # references without a component of ours
-SCRATCH = [name for name in FILES if name.endswith('_scratch.py')]
-OURS = [name for name in FILES if name not in STOCK]
-#: what the files say they are pretrained by
-PRETRAINING = {
-    'tiny_snacks': 'demo/eclip_tiny_snacks.py',
-    'tiny_synthetic': 'demo/eclip_tiny_synthetic.py',
-    'vitb16': 'eclip_vitb16.py',
-}
-PATCHES = {'tiny_snacks': 12, 'tiny_synthetic': 8, 'vitb16': 16}
-
-
-@pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """Pretraining configs without weights."""
-    folder, found = tmp_path_factory.mktemp('configs'), {}
-    for key, name in PRETRAINING.items():
-        text = Config(dict(model=load_config(str(ROOT / 'configs' / name)).model)).pretty_text
-        found[key] = str(folder / f'{key}.pth')
-        torch.save(dict(state_dict={}, meta=dict(cfg=text)), found[key])
-    return found
-
-
-def load(name, checkpoints):
-    cfg = load_config(str(CONFIGS / name))
-    if name in STOCK or name in SCRATCH:
-        return cfg
-    checkpoint = next(path for key, path in checkpoints.items() if key in name)
-    part = cfg.model if 'init_cfg' in cfg.model else cfg.model.backbone
-    part.init_cfg.checkpoint = checkpoint
-    fill_architecture(cfg.model)
-    return cfg
 
 
 @pytest.mark.parametrize('name', FILES)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from test_detection.test_data import coco
+from helpers.detection import coco
 
 pytestmark = [pytest.mark.ops, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]

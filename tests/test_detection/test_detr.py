@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from test_detection.conftest import NAMES
+from helpers.detection import NAMES, batch
 
 pytestmark = pytest.mark.ops
 
@@ -46,29 +46,6 @@ def build(cfg):
         model = MODELS.build(copy.deepcopy(cfg))
         model.init_weights()
     return model
-
-
-def batch(sizes=((40, 48), (32, 33)), padded=None):
-    """Uniform noise with one box a picture: the left half."""
-    from mmdet.structures import DetDataSample
-    from mmengine.structures import InstanceData
-
-    inputs, samples = [], []
-    for height, width in sizes:
-        generator = torch.Generator().manual_seed(height)
-        image = torch.rand(3, height, width, generator=generator)
-        inputs.append(image)
-        sample = DetDataSample(
-            metainfo=dict(
-                img_shape=(height, width), ori_shape=(height, width), scale_factor=(1.0, 1.0),
-                batch_input_shape=padded,
-            )
-        )  # fmt: skip
-        sample.gt_instances = InstanceData(
-            bboxes=torch.tensor([[0.0, 0.0, width / 2, height]]), labels=torch.tensor([1])
-        )
-        samples.append(sample)
-    return dict(inputs=inputs, data_samples=samples)
 
 
 def prepared(model, data):

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from eclip_mm.registry import METRICS
-from test_detection.test_detection_configs import CONFIGS, checkpoints, load  # noqa: F401 (a fixture)
+from helpers.detection import CONFIGS, load
 
 pytestmark = pytest.mark.ops
 SPLITS = dict(snacks={'val'}, synthetic={'photos', 'products'})
@@ -19,7 +19,7 @@ def name(request):
 
 
 @pytest.fixture
-def trained_rpn(name, checkpoints, tmp_path, monkeypatch):  # noqa: F811
+def trained_rpn(name, checkpoints, tmp_path, monkeypatch):
     """A work dir as the RPN's training leaves it, after which its own start is gone."""
     from mmdet.registry import MODELS
 

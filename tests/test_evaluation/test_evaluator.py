@@ -10,8 +10,7 @@ from mmengine.evaluator import BaseMetric
 from eclip_mm.evaluation import ProductEvaluator
 from eclip_mm.evaluation.metrics import shared_search
 from eclip_mm.registry import EVALUATOR, METRICS
-from helpers.samples import METRIC_CONFIGS, run, sample
-from test_evaluation.test_ranks import make_samples
+from helpers.samples import METRIC_CONFIGS, make_samples, run, sample
 
 CONFIGS = [dict(config, num_bootstrap=20, prefix='x') for config in METRIC_CONFIGS]
 

@@ -7,28 +7,9 @@ from eclip_mm.evaluation import ProductEvaluator, ProductMetric
 from eclip_mm.registry import METRICS
 from eclip_mm.testing import end_rank
 from helpers.processes import start_ranks
-from helpers.samples import LEFT, METRIC_CONFIGS, RIGHT, build_evaluator, grounding_sample
+from helpers.samples import METRIC_CONFIGS, NUM_SAMPLES, build_evaluator, make_samples
 
 CONFIGS = [dict(config, split='photos', num_bootstrap=20, prefix='x') for config in METRIC_CONFIGS]
-NUM_SAMPLES = 9  # odd: the sampler repeats the first sample at the end
-
-
-def make_samples():
-    generator = torch.Generator().manual_seed(0)
-    # The two ranks have different numbers of samples of each split.
-    return [
-        grounding_sample(
-            torch.rand(2, 2, generator=generator).tolist(),
-            [LEFT],
-            [LEFT, RIGHT],
-            f'p{i % 3}',
-            image=41 * i % 360,
-            text=120 * (i % 3),
-            category='xy'[i % 2],
-            split='photos' if i in (0, 2, 3, 4, 6, 8) else 'other',
-        )
-        for i in range(NUM_SAMPLES)
-    ]
 
 
 class KeepFeatures(ProductMetric):
