@@ -54,15 +54,15 @@ def use_tokenizers_pad_id(config, pretrained: str, allow_download: bool = False)
             break
     else:
         print_log(
-            f'text_encoder: {pretrained} has no tokenizer_config.json that tells the id of its '
-            f'padding; taken from its config: {config.pad_token_id}',
+            f'text_encoder: no tokenizer_config.json of {pretrained} gives the id of the padding '
+            f'token; the id of the model config is used: {config.pad_token_id}',
             logger='current',
         )
         return
     if pad_id != config.pad_token_id:
         print_log(
-            f'text_encoder: padding has the id {pad_id}, as the tokenizer of {pretrained} says; '
-            f'its config says {config.pad_token_id}',
+            f'text_encoder: the id of the padding token is {pad_id}, as in the tokenizer of '
+            f'{pretrained}; the model config says {config.pad_token_id}',
             logger='current',
         )
         config.pad_token_id = pad_id
