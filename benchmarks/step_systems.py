@@ -9,7 +9,6 @@ from torch import nn
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
 from eclip_mm.engine import PretrainOptimWrapperConstructor
-from eclip_mm.models.compiled import compile_parts
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
 
@@ -75,6 +74,9 @@ class Ours:
             cfg.model.pretext_heads.update(inter=None, itm=None, intra=None)
         self.model = MODELS.build(cfg.model).to(device).train()
         if compiled:
+            # here, since checkouts for --before may not have it
+            from eclip_mm.models.compiled import compile_parts
+
             compile_parts(self.model)
         self.optim = build_optimizer(cfg, self.model)
 

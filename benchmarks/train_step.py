@@ -62,7 +62,7 @@ class Worker:
         """Send a command and return the answer, parsed from JSON.
 
         Raises:
-            RuntimeError: The process has ended.
+            RuntimeError: the process has ended.
         """
         try:
             print(*command, file=self.process.stdin, flush=True)

@@ -70,9 +70,12 @@ def parse_args():
 
 def json_object(text):
     """A JSON object as a dict."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
-        raise ValueError('not an object')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a JSON object such as {{"anon": true}}')
     return value
 
 

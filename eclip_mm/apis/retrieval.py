@@ -87,8 +87,8 @@ def sheet_of_samples(
         title: heading.
 
     Raises:
-        ValueError: The protocol is unknown.
-        NothingToFind: No sample has another one of its product or category.
+        ValueError: the protocol is unknown.
+        NothingToFind: no sample has another one of its product or category.
     """
     if protocol not in RIGHT:
         raise ValueError(f'unknown protocol {protocol!r}, one of {tuple(RIGHT)}')

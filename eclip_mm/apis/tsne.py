@@ -27,7 +27,7 @@ def choose_samples(
         Indices of items, ascending.
 
     Raises:
-        ValueError: Fewer than two products have two pictures.
+        ValueError: fewer than two products have two pictures.
     """
     _, starts, counts = np.unique(dataset.rows, return_index=True, return_counts=True)
     able = np.flatnonzero(counts > 1)
@@ -75,7 +75,7 @@ def draw_tsne(
         :func:`~eclip_mm.evaluation.functional.separation.cluster_separation`.
 
     Raises:
-        ValueError: The models' data sets have different pictures.
+        ValueError: the models' data sets have different pictures.
     """
     panels, products, pictures = {}, None, None
     for name, (model, dataset) in models.items():

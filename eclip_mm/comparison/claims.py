@@ -42,7 +42,7 @@ class Claim:
             claim: the statement, or ``dict(claim=..., paper=...)``.
 
         Raises:
-            ValueError: The statement has neither of the two forms.
+            ValueError: the statement has neither of the two forms.
         """
         stated = dict(claim=claim) if isinstance(claim, str) else dict(claim)
         text, paper = str(stated.pop('claim', '')), stated.pop('paper', '')

@@ -89,7 +89,7 @@ def load_experiment(path: str | Path, seeds=None) -> Experiment:
 
     Raises:
         KeyError: A key, run or config option does not exist.
-        ValueError: Runs differ in steps or data, or a value is malformed.
+        ValueError: runs differ in steps or data, or a value is malformed.
         FileNotFoundError: A config or the notes are missing.
     """
     path = Path(path)

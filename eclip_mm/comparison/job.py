@@ -80,7 +80,7 @@ def load_weights(model, checkpoint: Path) -> None:
     """Load all weights of a model; the file may hold more.
 
     Raises:
-        ValueError: The checkpoint lacks a weight. Figures of untrained weights
+        ValueError: the checkpoint lacks a weight. Figures of untrained weights
             would be meaningless.
     """
     state = read_checkpoint(checkpoint)['state_dict']

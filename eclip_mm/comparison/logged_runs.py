@@ -38,8 +38,8 @@ def read_run(path: str | Path, keys: Sequence[str]) -> LoggedRun:
         keys: logged scalars.
 
     Raises:
-        FileNotFoundError: There is no log.
-        KeyError: The log has no values of a key.
+        FileNotFoundError: there is no log.
+        KeyError: the log has no values of a key.
     """
     curves = load_curves(path)
     if missing := [key for key in keys if key not in curves]:
@@ -70,8 +70,8 @@ class LoggedComparison:
         keys: logged scalars to compare.
 
     Raises:
-        ValueError: Two runs of a label have the same seed.
-        FileNotFoundError, KeyError: As in :func:`read_run`.
+        ValueError: two runs of a label have the same seed.
+        FileNotFoundError, KeyError: as in :func:`read_run`.
     """
 
     def __init__(self, runs: Mapping[str, Sequence[str | Path]], keys: Sequence[str]):

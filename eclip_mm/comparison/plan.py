@@ -116,7 +116,7 @@ def check_figures(experiment: Experiment, work_dir: Path) -> None:
     """Check that evaluations give all figures of tables, claims and bars.
 
     Raises:
-        KeyError: No evaluation has a figure; the message lists the choices.
+        KeyError: no evaluation has a figure; the message lists the choices.
     """
     known: set[str] = set()
     for path in (work_dir / UNTRAINED).glob(f'*/{METRICS_FILE}'):

@@ -47,7 +47,7 @@ def choose(name: str, known, what: str) -> None:
     """Check that a name is known.
 
     Raises:
-        KeyError: The name is unknown; the message lists the choices.
+        KeyError: the name is unknown; the message lists the choices.
     """
     if name not in known:
         meant = close_match(str(name), known)
@@ -65,7 +65,7 @@ def load_runs(path: Path, content: dict) -> dict[str, Run]:
         content: content of the experiment file.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: As in ``load_experiment``.
+        FileNotFoundError, KeyError, ValueError: as in ``load_experiment``.
     """
     common, runs, own = content.get('cfg_options', {}), {}, {}
     evaluation = content.get('evaluation') and path.parent / content['evaluation']
@@ -115,7 +115,7 @@ def replace_evaluation(cfg: Config, evaluation: Path) -> None:
         evaluation: config without a model.
 
     Raises:
-        ValueError: The evaluation config has a model.
+        ValueError: the evaluation config has a model.
     """
     other = load_config(str(evaluation))
     if 'model' in other:
@@ -140,7 +140,7 @@ def check_keys(given: dict, known: set, needed: set, where: str) -> None:
     """Check the keys of a dict in an experiment file.
 
     Raises:
-        KeyError: One is unknown or missing.
+        KeyError: one is unknown or missing.
     """
     for key in given:
         choose(key, known, where)

@@ -88,7 +88,7 @@ class Scheduler:
             Failed job -> reason, with the end of its log.
 
         Raises:
-            KeyboardInterrupt: Raised after all processes have been ended.
+            KeyboardInterrupt: raised after all processes have been ended.
         """
         waiting, failed, num_done = list(jobs), {}, 0
         try:

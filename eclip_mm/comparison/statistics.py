@@ -85,7 +85,7 @@ def mean_interval(values: Sequence[float], coverage: float = 0.95) -> Estimate:
         coverage: coverage of the interval.
 
     Raises:
-        ValueError: There is no value, or one is not finite.
+        ValueError: there is no value, or one is not finite.
     """
     values = np.asarray(values, dtype=np.float64)
     n = len(values)

@@ -37,9 +37,9 @@ class Catalogue(Sequence):
     each picture are in memory. An instance may be pickled and used in forked or spawned workers.
 
     Args:
-        files: Its files, opened.
-        strict: Raise at the first problem.
-        check_files: Leave out pictures whose file does not exist.
+        files: its files, opened.
+        strict: raise at the first problem.
+        check_files: leave out pictures whose file does not exist.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class Catalogue(Sequence):
         """Decode one row.
 
         Args:
-            index: Which of the usable rows.
-            images: Which of its usable pictures to return, in this order. Defaults to all.
-            boxes: Read the boxes; without them it is faster.
+            index: which of the usable rows.
+            images: which of its usable pictures to return, in this order. Defaults to all.
+            boxes: read the boxes; without them it is faster.
 
         Returns:
             The row. Image paths are absolute; an image has only those of ``path``, ``bytes`` and
@@ -213,9 +213,9 @@ def read_catalogue(
     Args:
         path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` files, a
             pattern with ``*``, or several of these.
-        strict: Raise at the first row that cannot be used. Otherwise such rows are skipped,
+        strict: raise at the first row that cannot be used. Otherwise such rows are skipped,
             counted and named in ``Catalogue.report``.
-        check_files: Check that picture files exist. Switch it off where that is slow (a network
+        check_files: check that picture files exist. Switch it off where that is slow (a network
             file system).
 
     Returns:
@@ -252,7 +252,7 @@ def open_file(file: StoredFile) -> CatalogueFile:
     """Open a file of a catalogue, whose suffix says of which kind it is.
 
     Raises:
-        CatalogueError: It is not a catalogue.
+        CatalogueError: it is not a catalogue.
     """
     suffix = posixpath.splitext(file.path)[1]
     if suffix in JSONL_SUFFIXES:

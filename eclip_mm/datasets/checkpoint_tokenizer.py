@@ -32,7 +32,7 @@ def check_tokenizer(cfg, meta: dict) -> None:
     """Compare the tokenizers of a config with that of a checkpoint.
 
     Raises:
-        ValueError: The vocabularies differ: every token id would mean another word.
+        ValueError: the vocabularies differ: every token id would mean another word.
     """
     saved = meta.get('tokenizer')
     for config in _configs(cfg) if saved else ():
@@ -51,10 +51,10 @@ class CheckpointTokenizer(JsonTokenizer):
     """The tokenizer that a checkpoint was trained with; its catalogue is not needed.
 
     Args:
-        checkpoint: Path of the checkpoint.
+        checkpoint: path of the checkpoint.
 
     Raises:
-        ValueError: The checkpoint holds no tokenizer.
+        ValueError: the checkpoint holds no tokenizer.
     """
 
     def __init__(self, checkpoint: str) -> None:

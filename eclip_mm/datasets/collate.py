@@ -18,7 +18,7 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
     Args:
         samples: B samples, each ``inputs`` (``images`` uint8 (V, 3, H, W), ``input_ids`` long
             (M_b,)) and ``data_samples``.
-        pad_token_id: Id that fills short texts. Defaults to 0, the id of BERT.
+        pad_token_id: id that fills short texts. Defaults to 0, the id of BERT.
 
     Returns:
         ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids`` long (B, M) padded to the
@@ -26,7 +26,7 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
         B.
 
     Raises:
-        ValueError: The pictures differ in number or size.
+        ValueError: the pictures differ in number or size.
     """
     images = [sample['inputs']['images'] for sample in samples]
     odd = next((i for i in images if i.shape != images[0].shape), None)

@@ -23,12 +23,12 @@ class CocoProducts(CocoDataset):
     COCO's own 80 classes and silently find no box. Faults are logged and kept in :attr:`faults`.
 
     Args:
-        strict: Raise at faults instead of leaving out what they are in.
-        check_files: Whether to check that the file of every picture exists.
-        args, kwargs: See mmdet's ``CocoDataset``.
+        strict: raise at faults instead of leaving out what they are in.
+        check_files: whether to check that the file of every picture exists.
+        args, kwargs: see mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError: With ``strict``, at any fault, naming and counting every kind; without it, if
+        ValueError: with ``strict``, at any fault, naming and counting every kind; without it, if
             nothing usable is left.
     """
 
@@ -83,7 +83,7 @@ def read_classes(ann_file: str) -> tuple[str, ...]:
     """Names of the categories of a COCO file, in its order.
 
     Raises:
-        ValueError: Two categories have the same name.
+        ValueError: two categories have the same name.
     """
     names: Sequence[str] = [c['name'] for c in json.loads(get_text(ann_file))['categories']]
     if len(set(names)) < len(names):

@@ -20,9 +20,9 @@ def choose_with_prompt(left: Sequence, sources: Sequence, rng: np.random.Generat
     """The picture of a sample and its prompt; nothing is random.
 
     Args:
-        left: The picture, as its place among the pictures of the product in the catalogue,
+        left: the picture, as its place among the pictures of the product in the catalogue,
             whatever their sources, then its prompts: place k takes prompt k modulo their number.
-        sources, rng: Not needed here.
+        sources, rng: not needed here.
     """
     image, *prompts = left
     if isinstance(image, Prompt):  # the picture itself cannot be decoded
@@ -34,8 +34,8 @@ class ImagePrompts:
     """Finds and loads the image prompts of samples.
 
     Args:
-        sources: Pictures of these sources may be prompts.
-        catalogue: Where they are; None for the catalogue of the samples.
+        sources: pictures of these sources may be prompts.
+        catalogue: where they are; None for the catalogue of the samples.
     """
 
     def __init__(self, sources: Sequence[str], catalogue=None) -> None:
@@ -51,10 +51,10 @@ class ImagePrompts:
         """Read the prompts' catalogue.
 
         Args:
-            catalogue: Catalogue of the samples.
+            catalogue: catalogue of the samples.
 
         Raises:
-            CatalogueError: It has no picture of these sources.
+            CatalogueError: it has no picture of these sources.
         """
         self._own = self._given is None
         chosen = catalogue if self._own else self._given
@@ -83,8 +83,8 @@ class ImagePrompts:
         """The row of a picture with its prompt as the second one of its ``images``.
 
         Args:
-            load_image: Loads the row with the picture alone.
-            chosen: The picture and its prompt, see :func:`choose_with_prompt`.
+            load_image: loads the row with the picture alone.
+            chosen: the picture and its prompt, see :func:`choose_with_prompt`.
         """
         image, prompt = chosen
         row = load_image([image])

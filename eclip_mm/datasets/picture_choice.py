@@ -27,7 +27,7 @@ def check_sources(
     """Check which sources are asked for; messages begin with ``name``, the class.
 
     Raises:
-        ValueError: Both are given, or one is a word instead of a list.
+        ValueError: both are given, or one is a word instead of a list.
     """
     if sources is not None and exclude_sources is not None:
         raise ValueError(f"{name}: give 'sources' or 'exclude_sources', not both")
@@ -63,10 +63,10 @@ def choose_pictures(
     """Draw the pictures of a training sample.
 
     Args:
-        candidates: Indices of the pictures to draw from.
-        sources: Source of every picture, indexed by candidate.
-        rng: Source of the choice.
-        num_images: How many to draw.
+        candidates: indices of the pictures to draw from.
+        sources: source of every picture, indexed by candidate.
+        rng: source of the choice.
+        num_images: how many to draw.
         first_picture: ``source`` makes each source equally likely for the first picture,
             ``picture`` each picture.
 
@@ -90,11 +90,11 @@ def choose_images(
     """Draw pictures of a product, from as many different sources as possible.
 
     Args:
-        candidates: Indices of the pictures to draw from.
-        sources: Source of every picture, indexed by candidate.
-        num_images: How many to draw. One picture is drawn twice only when all have been drawn
+        candidates: indices of the pictures to draw from.
+        sources: source of every picture, indexed by candidate.
+        num_images: how many to draw. One picture is drawn twice only when all have been drawn
             once.
-        rng: Source of the choice.
+        rng: source of the choice.
 
     Returns:
         ``num_images`` of the candidates in random order.

@@ -27,17 +27,17 @@ class ProductDataset(CatalogueDataset):
     is logged at the start of every epoch. Boxes are never read.
 
     Args:
-        catalogue: Path of a catalogue, several paths, or a catalogue that is open; see
+        catalogue: path of a catalogue, several paths, or a catalogue that is open; see
             :func:`~eclip_mm.datasets.catalogue.read_catalogue`.
-        pipeline: Transforms.
-        num_images: Pictures per sample. Defaults to 2.
-        seed: Seed of every random choice. Defaults to 0.
-        strict: Raise if a row or a picture cannot be used. Otherwise such rows are skipped and
+        pipeline: transforms.
+        num_images: pictures per sample. Defaults to 2.
+        seed: seed of every random choice. Defaults to 0.
+        strict: raise if a row or a picture cannot be used. Otherwise such rows are skipped and
             reported, and a picture that cannot be decoded is logged once and replaced by another
             one of the product; if there is none, the next product replaces the product.
-        sources: Use only pictures of these sources.
-        exclude_sources: Use no picture of these.
-        first_picture: How the first picture, which the trained encoder sees, is drawn: with
+        sources: use only pictures of these sources.
+        exclude_sources: use no picture of these.
+        first_picture: how the first picture, which the trained encoder sees, is drawn: with
             ``source`` all sources are equally likely, with ``picture`` all pictures. If products
             have one merchant picture and thirty photos, ``source`` spends half of the training on
             the merchant's.
@@ -112,21 +112,21 @@ class ProductImageDataset(CatalogueDataset):
     """Every picture of a catalogue with its product's text, for evaluation.
 
     Args:
-        catalogue: As for :class:`ProductDataset`.
-        pipeline: Transforms of one picture, or of two with ``prompt_sources``.
-        split: Name that metrics select samples by.
-        sources: Use only pictures of these sources.
-        max_images_per_product: Use at most so many pictures of each product, the first ones.
-        strict: As for :class:`ProductDataset`; a picture that cannot be decoded is replaced by the
+        catalogue: as for :class:`ProductDataset`.
+        pipeline: transforms of one picture, or of two with ``prompt_sources``.
+        split: name that metrics select samples by.
+        sources: use only pictures of these sources.
+        max_images_per_product: use at most so many pictures of each product, the first ones.
+        strict: as for :class:`ProductDataset`; a picture that cannot be decoded is replaced by the
             next one.
-        seed: Seed of random transforms, if the pipeline has any.
-        prompt_sources: Add a second picture to every sample, the image prompt: another picture of
+        seed: seed of random transforms, if the pipeline has any.
+        prompt_sources: add a second picture to every sample, the image prompt: another picture of
             the product, of one of these sources. If the picture is at place k of the product in
             the catalogue (from 0, pictures of all sources counted), it takes prompt k modulo the
             number of its prompts. A picture without a prompt is its own prompt, and the prompt's
             entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and counts
             it.
-        prompt_catalogue: Where the prompts come from, by product_id. Defaults to ``catalogue``.
+        prompt_catalogue: where the prompts come from, by product_id. Defaults to ``catalogue``.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import torch
 from mmengine.dist import get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 
+from eclip_mm.datasets.catalogue import JSONL_SUFFIXES
 from eclip_mm.datasets.picture_choice import (
     check_choice,
     check_sources,
@@ -45,26 +46,26 @@ class ProductStream(IterableDataset):
     Args:
         catalogue: A ``.parquet`` file, a folder of them, a pattern with ``*``, or several of
             these; paths, or addresses of a file system that ``fsspec`` knows (``s3://...``).
-        pipeline: Transforms.
-        num_images: Pictures per sample.
-        seed: Seed of the order and of every random choice.
-        strict: Raise at the first fault.
-        sources: Use only pictures of these sources. Products without any are not left out but
+        pipeline: transforms.
+        num_images: pictures per sample.
+        seed: seed of the order and of every random choice.
+        strict: raise at the first fault.
+        sources: use only pictures of these sources. Products without any are not left out but
             replaced: where many have none, write a catalogue without them.
-        exclude_sources: Use no picture of these.
-        first_picture: As for ``ProductDataset``.
-        shuffle: Shuffle row groups, and rows in memory.
-        shuffle_rows: Products that the virtual workers of a shard hold together, and twice as many
+        exclude_sources: use no picture of these.
+        first_picture: as for ``ProductDataset``.
+        shuffle: shuffle row groups, and rows in memory.
+        shuffle_rows: products that the virtual workers of a shard hold together, and twice as many
             while they read ahead (after half of their rows). Each shuffles its part,
             ``shuffle_rows / num_virtual_workers``, and a shard's part of a batch comes from one of
             them. Each holds one row group at least.
-        num_virtual_workers: The number of workers divides it, or is 0. The order depends on it,
+        num_virtual_workers: the number of workers divides it, or is 0. The order depends on it,
             and not on the number of workers.
-        num_shards: The number of ranks divides it, and it divides the batch of all ranks. The
+        num_shards: the number of ranks divides it, and it divides the batch of all ranks. The
             order depends on it, and not on the number of ranks, which read the shards. Defaults to
             the number of ranks.
-        storage_options: Passed to the file system.
-        batch_size: Batch size of the loader, which must drop the last, shorter batch; needed where
+        storage_options: passed to the file system.
+        batch_size: batch size of the loader, which must drop the last, shorter batch; needed where
             no ``ResumableTrainLoop`` sets it.
     """
 
@@ -126,7 +127,14 @@ class ProductStream(IterableDataset):
     def full_init(self) -> None:
         """Read the footers of the files; mmengine calls it once."""
         if self._groups is None:
-            self._groups = RowGroupReader(find_files(self.catalogue, self.storage_options))
+            files = find_files(self.catalogue, self.storage_options)
+            for file in files:
+                if file.path.endswith(JSONL_SUFFIXES):
+                    raise CatalogueError(
+                        f'{file}: a stream reads Parquet only; '
+                        'tools/dataset_converters/jsonl_parquet.py converts JSON Lines'
+                    )
+            self._groups = RowGroupReader(files)
             self._warn_of_memory()
 
     def _warn_of_memory(self) -> None:
@@ -159,7 +167,7 @@ class ProductStream(IterableDataset):
         """Begin the next iteration after batches that were already used.
 
         Args:
-            num_samples_this_rank: Samples of the epoch that this rank has used: whole batches.
+            num_samples_this_rank: samples of the epoch that this rank has used: whole batches.
         """
         self._place[1] = num_samples_this_rank // self._batch_size()
 

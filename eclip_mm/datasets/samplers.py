@@ -22,11 +22,11 @@ class ResumableSampler(Sampler):
     ``dataset.on_epoch_start(epoch)``, if the dataset has it, in the main process.
 
     Args:
-        dataset: The dataset.
-        shuffle: Draw a permutation; otherwise keep the order of the dataset.
-        seed: Seed of the permutations, the same on all ranks. Defaults to one that the ranks agree
+        dataset: the dataset.
+        shuffle: draw a permutation; otherwise keep the order of the dataset.
+        seed: seed of the permutations, the same on all ranks. Defaults to one that the ranks agree
             upon.
-        num_passes: Passes over the dataset that make one epoch, each in an order of its own. A
+        num_passes: passes over the dataset that make one epoch, each in an order of its own. A
             small dataset ends after a few batches; what happens once an epoch (validation,
             starting workers) would then take longer than the training.
     """
@@ -87,10 +87,10 @@ class ResumableSampler(Sampler):
         The iteration after that starts at the beginning again.
 
         Args:
-            num_samples_this_rank: Samples of the epoch that this rank has used.
+            num_samples_this_rank: samples of the epoch that this rank has used.
 
         Raises:
-            ValueError: It is not in [0, ``len(self)``].
+            ValueError: it is not in [0, ``len(self)``].
         """
         if not 0 <= num_samples_this_rank <= self.num_samples:
             raise ValueError(

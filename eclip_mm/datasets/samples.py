@@ -13,14 +13,14 @@ from eclip_mm.registry import TRANSFORMS
 
 
 class Attempts:
-    """The random numbers of a sample: a generator for each attempt at making it.
+    """Random generators for the attempts at making one sample.
 
     Args:
-        key: What they follow from, together with the number of the attempt.
-        limit: Number of attempts; None for any number.
+        key: seed of the generators; the number of the attempt is appended.
+        limit: number of attempts; None for any number.
 
     Attributes:
-        rng: That of the last attempt.
+        rng: generator of the last attempt.
     """
 
     def __init__(self, key: Sequence[int], limit: int | None = None) -> None:
@@ -41,14 +41,14 @@ class Attempts:
 class SampleBuilder:
     """Chooses pictures of a product, runs the pipeline on them, and tries others where one fails.
 
-    What rows are read, what the random numbers follow from, and what replaces a product without a
-    readable picture is the matter of the data that uses it.
+    The data set decides which rows are read, what the seeds are, and what replaces a product
+    without a readable picture.
 
     Args:
-        pipeline: Transforms: configs of TRANSFORMS and callables, or a pipeline that is ready.
-        choose: Chooses the pictures of a sample: takes the keys of pictures, their sources and a
-            generator, and returns keys; none where no sample can be made of these.
-        split: Name that metrics select samples by.
+        pipeline: transforms: configs of TRANSFORMS and callables, or a pipeline that is ready.
+        choose: chooses the pictures of a sample: takes the keys of pictures, their sources and a
+            generator, and returns keys, or an empty sequence if these make no sample.
+        split: name that metrics select samples by.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class SampleBuilder:
         """The sample of a product.
 
         Args:
-            pictures: Keys of the pictures that may be used.
-            sources: Source of each picture, by its key.
-            load: Takes the keys of chosen pictures and returns the row with these pictures, in
+            pictures: keys of the pictures that may be used.
+            sources: source of each picture, by its key.
+            load: takes the keys of chosen pictures and returns the row with these pictures, in
                 this order, as ``images``. Each has an ``image_id``.
             attempts: A generator for each attempt.
-            note: Called with the key of each picture that cannot be decoded, and the error.
+            note: called with the key of each picture that cannot be decoded, and the error.
 
         Returns:
             What the pipeline returns; None if no picture can be decoded, or the attempts end.
@@ -118,11 +118,11 @@ def load_stored(
     """``load`` of :meth:`SampleBuilder.build` for a row that is in memory.
 
     Args:
-        row: As it is stored.
-        file: Where from; paths of pictures are relative to it.
-        chosen: Places of pictures in the row.
-        read_local: Read pictures that are local files; otherwise the pipeline gets their paths.
-        faults: Errors of reading that are faults of the picture; others are raised as they are.
+        row: the row as stored.
+        file: the catalogue file of the row; picture paths are relative to it.
+        chosen: places of pictures in the row.
+        read_local: read pictures that are local files; otherwise the pipeline gets their paths.
+        faults: errors of reading that are faults of the picture; others are raised as they are.
 
     Raises:
         ImageDecodeError: A picture cannot be read.

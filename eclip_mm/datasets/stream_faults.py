@@ -19,11 +19,11 @@ class StreamFaults:
     """Faults of an epoch, in memory that workers share.
 
     Args:
-        num_virtual_workers: Virtual workers; only the worker that owns one counts its faults, so
+        num_virtual_workers: virtual workers; only the worker that owns one counts its faults, so
             that none is lost.
-        name: Name of the stream, for messages.
-        strict: Raise instead of counting.
-        max_logged: How many faults of a virtual worker and kind are logged in an epoch: a stream
+        name: name of the stream, for messages.
+        strict: raise instead of counting.
+        max_logged: how many faults of a virtual worker and kind are logged in an epoch: a stream
             keeps no list of what it has logged.
     """
 
@@ -38,7 +38,7 @@ class StreamFaults:
         """Count something; log a fault if it is one of the first of its virtual worker.
 
         Raises:
-            Exception: The fault, where ``strict``.
+            Exception: the fault, where ``strict``.
         """
         if self.strict and error is not None:
             raise error
@@ -70,7 +70,7 @@ class StreamFaults:
         """Log the counts of all ranks, if there are any; every rank must call it.
 
         Args:
-            part: Where it was counted, such as ``epoch 3``.
+            part: where it was counted, such as ``epoch 3``.
         """
         total = self._counts.sum(dim=0)
         all_reduce(total)

@@ -35,19 +35,19 @@ class StreamOrder:
     """Order of one epoch.
 
     Args:
-        group_sizes: Rows of every row group.
-        batch_size: Samples of a batch, those of all ranks together.
-        num_shards: Parts of every batch; divides ``batch_size``.
-        num_virtual_workers: Virtual workers of a shard.
-        window_rows: Rows to shuffle among; a window ends with the row group that reaches it.
-        seed: Seed of the order.
-        epoch: Number of the epoch.
-        shuffle: If False, the groups and the rows of a virtual worker keep their order.
+        group_sizes: rows of every row group.
+        batch_size: samples of a batch, those of all ranks together.
+        num_shards: parts of every batch; divides ``batch_size``.
+        num_virtual_workers: virtual workers of a shard.
+        window_rows: rows to shuffle among; a window ends with the row group that reaches it.
+        seed: seed of the order.
+        epoch: number of the epoch.
+        shuffle: if False, the groups and the rows of a virtual worker keep their order.
 
     Attributes:
-        num_batches: Whole batches of the epoch; rows that fill none are left out, others in every
+        num_batches: whole batches of the epoch; rows that fill none are left out, others in every
             epoch.
-        shard_batch_size: Samples that a shard gives to one batch; they are one virtual worker's.
+        shard_batch_size: samples that a shard gives to one batch; they are one virtual worker's.
     """
 
     def __init__(

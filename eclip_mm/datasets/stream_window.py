@@ -28,10 +28,10 @@ class StreamWindow:
     """Rows in the order in which they are handed out.
 
     Attributes:
-        rows: All rows; without content where a row cannot be used.
-        sources: Sources of all its pictures, including those of unwanted rows.
-        further: Usable rows of the row groups after the window, read when they are asked for.
-        hopeless: Numbers of rows none of whose pictures can be used; they are not tried again.
+        rows: all rows; without content where a row cannot be used.
+        sources: sources of all its pictures, including those of unwanted rows.
+        further: usable rows of the row groups after the window, read when they are asked for.
+        hopeless: numbers of rows none of whose pictures can be used; they are not tried again.
     """
 
     rows: list[WindowRow]
@@ -82,12 +82,12 @@ def load_window(
     """Read a window.
 
     Args:
-        reader: Reads the row groups.
-        order: Says which groups follow.
-        row_ranges: Rows of the window as they are read.
-        shuffled: Places among these, as they are handed out.
-        wanted: Whether a row is to be used.
-        note: Called with 'row groups', 'rows' or 'unwanted' and the fault.
+        reader: reads the row groups.
+        order: says which groups follow.
+        row_ranges: rows of the window as they are read.
+        shuffled: places among these, as they are handed out.
+        wanted: whether a row is to be used.
+        note: called with 'row groups', 'rows' or 'unwanted' and the fault.
     """
     sources = set()
 

@@ -46,10 +46,10 @@ class AutoTokenizer:
 
     Args:
         name_or_path: A folder, or a name that is in the local cache.
-        allow_download: Let ``transformers`` fetch what is missing.
+        allow_download: let ``transformers`` fetch what is missing.
 
     Raises:
-        FileNotFoundError: The tokenizer is not on this machine.
+        FileNotFoundError: the tokenizer is not on this machine.
     """
 
     def __init__(self, name_or_path: str, allow_download: bool = False) -> None:
@@ -112,14 +112,14 @@ class CatalogueWordPiece:
     The id of [PAD] is 0.
 
     Args:
-        catalogue: Catalogue to train on: the training split. Not needed if ``vocab_file`` exists.
-        vocab_size: Largest number of words; a small catalogue gives fewer.
-        vocab_file: Where the vocabulary is kept. Defaults to ``{stem}.vocab{vocab_size}.txt``
+        catalogue: catalogue to train on: the training split. Not needed if ``vocab_file`` exists.
+        vocab_size: largest number of words; a small catalogue gives fewer.
+        vocab_file: where the vocabulary is kept. Defaults to ``{stem}.vocab{vocab_size}.txt``
             beside the (first) catalogue.
 
     Raises:
-        ValueError: Neither ``catalogue`` nor ``vocab_file`` is given.
-        CatalogueError: The catalogue cannot be read.
+        ValueError: neither ``catalogue`` nor ``vocab_file`` is given.
+        CatalogueError: the catalogue cannot be read.
     """
 
     def __init__(
@@ -195,8 +195,8 @@ class JsonTokenizer:
     """A tokenizer from the JSON text of the ``tokenizers`` library.
 
     Args:
-        text: Result of ``to_json`` of another tokenizer of this module.
-        pad_token_id: Id that fills short texts.
+        text: result of ``to_json`` of another tokenizer of this module.
+        pad_token_id: id that fills short texts.
     """
 
     def __init__(self, text: str, pad_token_id: int) -> None:
@@ -241,8 +241,8 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
     """Train a WordPiece vocabulary; the same texts give the same list.
 
     Args:
-        texts: Texts to train on.
-        vocab_size: Largest number of words, including special tokens and characters.
+        texts: texts to train on.
+        vocab_size: largest number of words, including special tokens and characters.
 
     Returns:
         The vocabulary in the order of the ids.

@@ -26,9 +26,9 @@ class RayRun:
     on all of them. Ray repeats a task whose machine died.
 
     Args:
-        address: Address of a running cluster, ``auto`` for the one of this machine; None starts
+        address: address of a running cluster, ``auto`` for the one of this machine; None starts
             one here.
-        num_models: Number of workers, each with a model; on GPUs, one for each GPU.
+        num_models: number of workers, each with a model; on GPUs, one for each GPU.
     """
 
     def __init__(self, address: str | None = None, num_models: int = 1) -> None:
@@ -48,7 +48,7 @@ class RayRun:
         try:
             on_gpu = 'GPU' in ray.cluster_resources() and options.device == 'cuda'
             rows = ray.data.from_items(
-                [asdict(rows) for rows in missing], override_num_blocks=len(missing)
+                [asdict(row_range) for row_range in missing], override_num_blocks=len(missing)
             )
             made = rows.map(
                 RayShardEmbedder,

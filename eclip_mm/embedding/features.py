@@ -35,9 +35,9 @@ class ProductEmbedder:
     product_id.
 
     Args:
-        model: An ``ECLIP`` in evaluation mode.
-        features: Some of :data:`FEATURES`; what none of them needs is not computed.
-        batch_size: Number of pictures, and of texts, at a time.
+        model: an ``ECLIP`` in evaluation mode.
+        features: some of :data:`FEATURES`; what none of them needs is not computed.
+        batch_size: number of pictures, and of texts, at a time.
         amp: bf16 autocast. Without it, convolutions are float32 even if the process allows TF32 in
             them.
     """
@@ -71,11 +71,11 @@ class ProductEmbedder:
                 )
                 text = torch.cat([self.model.network.encode_text(*part) for part in inputs])
             if 'image' in self.features or 'instance' in self.features:
-                image, instance = self._encode_image_featss(block, text)
+                image, instance = self._encode_pictures(block, text)
         found = dict(text=text, image=image, instance=instance)
         return BlockFeatures(**{name: found[name].float().cpu() for name in self.features})
 
-    def _encode_image_featss(
+    def _encode_pictures(
         self, block: Block, text_feats: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         owners = [k for k, product in enumerate(block.products) for _ in product.pictures]

@@ -28,20 +28,20 @@ class EmbedOptions:
     """What decides the features and how they are made; the same on every machine.
 
     Attributes:
-        config, checkpoint: Config of the training, or one of configs/evaluation, and the weights.
-        catalogue: Files, folders or patterns; paths, or addresses of a file system that ``fsspec``
+        config, checkpoint: config of the training, or one of configs/evaluation, and the weights.
+        catalogue: files, folders or patterns; paths, or addresses of a file system that ``fsspec``
             knows (``s3://...``).
-        out: Local folder of the shards.
-        features, per: See :func:`shard_schema`.
-        sources: Use only pictures of these; None for all.
-        rows_per_shard: Rows of the catalogue that make a shard.
-        batch_size: Pictures at a time.
-        num_workers: Processes that decode pictures, per model; 0 decodes in the process of the
+        out: local folder of the shards.
+        features, per: see :func:`shard_schema`.
+        sources: use only pictures of these; None for all.
+        rows_per_shard: rows of the catalogue that make a shard.
+        batch_size: pictures at a time.
+        num_workers: processes that decode pictures, per model; 0 decodes in the process of the
             model.
-        device: Device of the model; None for a GPU where there is one. All features of a folder
+        device: device of the model; None for a GPU where there is one. All features of a folder
             are made on one kind, such as ``cuda``.
         amp: bf16 autocast.
-        storage_options: Passed to the file system of the catalogue; they may hold credentials and
+        storage_options: passed to the file system of the catalogue; they may hold credentials and
             are not stored.
     """
 
@@ -76,8 +76,8 @@ class ShardEmbedder:
     """Loads the model once and embeds one row range after the other.
 
     Args:
-        options: What to make.
-        num_shards: Number of all shards.
+        options: what to make.
+        num_shards: number of all shards.
     """
 
     def __init__(self, options: EmbedOptions, num_shards: int) -> None:
@@ -94,7 +94,7 @@ class ShardEmbedder:
         """Write one shard; returns its counts, see :meth:`ShardWriter.finish`.
 
         Raises:
-            RuntimeError: The file has other rows than when the run was planned.
+            RuntimeError: the file has other rows than when the run was planned.
         """
         options = self.options
         writer = ShardWriter(
@@ -127,12 +127,12 @@ def embed_catalogue(
     """Write those shards of the features of a catalogue that are missing.
 
     Args:
-        options: What to make.
-        run: Embeds row ranges and yields the counts of each, in any order: :func:`run_here` (the
+        options: what to make.
+        run: embeds row ranges and yields the counts of each, in any order: :func:`run_here` (the
             default) or a :class:`~eclip_mm.embedding.cluster.RayRun`. The options that it gets
             name a device. The default device is what ``run.device()`` returns, if it has that
             method.
-        progress: Wraps the counts; gets the number of all shards and of those that were there
+        progress: wraps the counts; gets the number of all shards and of those that were there
             before.
 
     Returns:
@@ -140,7 +140,7 @@ def embed_catalogue(
         ``_summary.json``.
 
     Raises:
-        ValueError: The folder holds features that were made with other options.
+        ValueError: the folder holds features that were made with other options.
         RuntimeError: A catalogue file changed meanwhile, a row was lost, or a shard is missing at
             the end.
     """

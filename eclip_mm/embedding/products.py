@@ -15,7 +15,7 @@ from eclip_mm.datasets.image_ids import image_number
 from eclip_mm.datasets.picture_choice import wanted_pictures
 from eclip_mm.datasets.samples import SampleBuilder, load_stored
 from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
-from eclip_mm.datasets.storage.stored_files import GONE, StoredFile
+from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.embedding.row_ranges import RowRange
 
 
@@ -24,10 +24,10 @@ class Fault:
     """A row, or one picture of a row, that has no features.
 
     Attributes:
-        row: Row number from 1.
-        reason: Description of the fault.
-        product_id: Id of the product, where it is known.
-        picture: Place in the row, from 0; None for the whole row.
+        row: row number from 1.
+        reason: description of the fault.
+        product_id: id of the product, where it is known.
+        picture: place in the row, from 0; None for the whole row.
     """
 
     row: int
@@ -41,10 +41,10 @@ class Product:
     """A row that has features.
 
     Attributes:
-        row: Row number from 1.
-        product_id, category: As in the row.
-        pictures: Its V readable pictures, as places in the row from 0.
-        sources: Source of each of them.
+        row: row number from 1.
+        product_id, category: as in the row.
+        pictures: its V readable pictures, as places in the row from 0.
+        sources: source of each of them.
     """
 
     row: int
@@ -59,9 +59,9 @@ class Block:
     """B products with P pictures in all.
 
     Attributes:
-        num_rows: Number of rows that were read for it.
-        products: Those that can be embedded, in order.
-        faults: The other rows, and pictures that cannot be used.
+        num_rows: number of rows that were read for it.
+        products: those that can be embedded, in order.
+        faults: the other rows, and pictures that cannot be used.
         images: (P, 3, H, W) uint8, product by product.
         input_ids, attention_mask: (B, M) the texts.
     """
@@ -81,11 +81,11 @@ class ProductBlocks(IterableDataset):
     turn, so the blocks come in their order.
 
     Args:
-        row_range: Which rows.
-        builder: Runs the pipeline of an evaluation on all pictures of a product.
-        block_rows: Rows of an item.
-        sources: Use only pictures of these sources.
-        storage_options: Passed to the file system of the catalogue.
+        row_range: which rows.
+        builder: runs the pipeline of an evaluation on all pictures of a product.
+        block_rows: rows of an item.
+        sources: use only pictures of these sources.
+        storage_options: passed to the file system of the catalogue.
     """
 
     def __init__(
@@ -150,9 +150,10 @@ class ProductBlocks(IterableDataset):
         if not pictures:
             reason = f'no picture has one of the sources {", ".join(self.sources)}'
             return None, [Fault(number, reason, product_id)], None
-        # A row is embedded without the pictures that are broken, but not without those that a
-        # file system fails to deliver: such errors end the run, which can be continued.
-        load = partial(load_stored, row, self.file, read_local=False, faults=GONE)
+        # A row is embedded without the pictures that are broken or missing, but not without those
+        # that a file system fails to deliver or refuses, as with expired credentials: such errors
+        # end the run, which can be continued.
+        load = partial(load_stored, row, self.file, read_local=False, faults=FileNotFoundError)
         faults = []
         packed = self._builder.build(
             pictures,

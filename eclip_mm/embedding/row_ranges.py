@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eclip_mm.datasets.catalogue import open_files
+from eclip_mm.datasets.catalogue import open_file
 from eclip_mm.datasets.storage.stored_files import find_files
 
 
@@ -17,11 +17,11 @@ class RowRange:
     """Rows of one catalogue file.
 
     Attributes:
-        shard: Number of the shard that they make, from 0.
-        path: Path or address of the file.
-        start, stop: First row and the one after the last, from 0; lines in JSON Lines.
-        num_rows: Number of rows expected there: lines that are not blank.
-        offset: Byte at which row ``start`` begins; JSON Lines only.
+        shard: number of the shard that they make, from 0.
+        path: path or address of the file.
+        start, stop: first row and the one after the last, from 0; lines in JSON Lines.
+        num_rows: number of rows expected there: lines that are not blank.
+        offset: byte at which row ``start`` begins; JSON Lines only.
     """
 
     shard: int
@@ -42,10 +42,10 @@ def plan_row_ranges(
     A row range lies in one file, and the last one of a file may be short.
 
     Args:
-        catalogue: Files, folders or patterns; paths, or addresses of a file system that ``fsspec``
+        catalogue: files, folders or patterns; paths, or addresses of a file system that ``fsspec``
             knows.
-        rows_per_shard: Rows of a row range.
-        storage_options: Passed to the file system.
+        rows_per_shard: rows of a row range.
+        storage_options: passed to the file system.
 
     Returns:
         The row ranges, in the order of the rows, and ``{path, bytes, rows}`` of each file.
@@ -57,7 +57,7 @@ def plan_row_ranges(
     if rows_per_shard < 1:
         raise ValueError(f'rows_per_shard is at least 1, got {rows_per_shard}')
     ranges, files = [], []
-    for opened in open_files(find_files(catalogue, storage_options)):
+    for opened in map(open_file, find_files(catalogue, storage_options)):
         num_rows, parts = opened.divide(rows_per_shard)
         file = opened.file
         files.append(dict(path=file.url, bytes=file.num_bytes(), rows=num_rows))

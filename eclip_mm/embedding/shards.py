@@ -31,10 +31,10 @@ def shard_schema(features: Sequence[str], per: Sequence[str], dims: int) -> pa.S
     """Columns of a shard (docs/embedding.md describes them).
 
     Args:
-        features: Some of ``image``, ``text``, ``instance``.
+        features: some of ``image``, ``text``, ``instance``.
         per: ``product`` for one image and instance feature per product, ``picture`` for one per
             picture, or both.
-        dims: Width D of the features.
+        dims: width D of the features.
     """
     feature = pa.list_(pa.float32(), dims)
     visual = [pa.field(f'{name}_feat', feature) for name in features if name != 'text']
@@ -61,9 +61,9 @@ def block_table(
 
     Args:
         products: B products with P pictures in all.
-        feats: Features of these products.
-        file: Content of the column ``file``.
-        schema: Result of :func:`shard_schema`.
+        feats: features of these products.
+        file: content of the column ``file``.
+        schema: result of :func:`shard_schema`.
     """
     counts = [len(product.pictures) for product in products]
     columns = dict(
@@ -109,10 +109,10 @@ class ShardWriter:
     renamed. Two processes that write the same shard write the same content.
 
     Args:
-        folder: Folder of the shards.
-        shard, num_shards: Number of the shard, and of all shards.
-        file: Catalogue file of the rows.
-        schema: Schema of the features.
+        folder: folder of the shards.
+        shard, num_shards: number of the shard, and of all shards.
+        file: catalogue file of the rows.
+        schema: schema of the features.
     """
 
     def __init__(

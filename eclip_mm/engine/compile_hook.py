@@ -11,7 +11,8 @@ from eclip_mm.utils.dist import unwrap_model
 class CompileHook(Hook):
     """Compiles encoders, decoder and heads for a training, see :func:`compile_parts`.
 
-    Evaluation and prediction do not compile and need no compiler.
+    A program that only evaluates or predicts needs no compiler. The validations of a compiled
+    training run the compiled parts.
 
     Args:
         enabled: whether to compile. The base config has this hook with

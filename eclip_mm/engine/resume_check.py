@@ -36,11 +36,11 @@ def check_resumable(runner, saved: dict | None) -> None:
     number of ranks with the same global batch reads the same batches.
 
     Args:
-        runner: Runner of the training that is resumed.
+        runner: runner of the training that is resumed.
         saved: :func:`training_state` of the other training; None if it stored none.
 
     Raises:
-        ValueError: Global batch, steps per epoch or the order of a stream differ.
+        ValueError: global batch, steps per epoch or the order of a stream differ.
     """
     now = training_state(runner)
     if not saved or not now:

@@ -41,7 +41,7 @@ class ProductEvaluator(Evaluator):
             one under the working directory.
 
     Raises:
-        ValueError: Unknown ``collect_device``, or ``collect_dir`` with ``gpu``.
+        ValueError: unknown ``collect_device``, or ``collect_dir`` with ``gpu``.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ProductEvaluator(Evaluator):
             Figures of all metrics, the same on every rank.
 
         Raises:
-            ValueError: Two metrics give a figure of the same name.
+            ValueError: two metrics give a figure of the same name.
         """
         rows = list(zip(*(metric.results for metric in self.shared), strict=True))
         figures: list = [None]

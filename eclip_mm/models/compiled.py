@@ -11,9 +11,9 @@ def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
     texts are grouped by length, features are gathered from other ranks, and a
     loss that is not finite stops the run. Weights keep their names, so that
     compiled and plain models read each other's checkpoints. DDP sends the
-    gradients of a part as soon as they are there.
+    gradients of a part as soon as they are computed.
 
-    In a model that is divided over the ranks (``ShardedRunner``), each layer
+    In a sharded model (``ShardedRunner``), each layer
     of encoders and decoder is a separate graph, since weights are gathered
     before each of them.
 
@@ -33,7 +33,7 @@ def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
         for part in (network.image_encoder, network.text_encoder, network.decoder):
             if part is None:
                 continue
-            layers = divided_layers(part)
+            layers = sharded_layers(part)
             for layer in layers:  # inside FSDP's hooks, which cannot be part of a graph
                 layer.forward = torch.compile(layer.forward, fullgraph=fullgraph, **options)
             if not layers:
@@ -43,7 +43,7 @@ def compile_parts(model: nn.Module, fullgraph: bool = True, **options) -> None:
     model.compiled = True
 
 
-def divided_layers(part: nn.Module) -> list[nn.Module]:
+def sharded_layers(part: nn.Module) -> list[nn.Module]:
     """The innermost modules of ``part`` that FSDP2 gathers the weights of one by one."""
-    divided = [m for m in part.modules() if hasattr(m, 'unshard')]
-    return [m for m in divided if sum(hasattr(inner, 'unshard') for inner in m.modules()) == 1]
+    sharded = [m for m in part.modules() if hasattr(m, 'unshard')]
+    return [m for m in sharded if sum(hasattr(inner, 'unshard') for inner in m.modules()) == 1]

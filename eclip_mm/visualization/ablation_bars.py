@@ -31,7 +31,7 @@ def plot_ablation_bars(
         ``out_file``.
 
     Raises:
-        ValueError: There is no figure, or a figure has no run.
+        ValueError: there is no figure, or a figure has no run.
     """
     runs = list(dict.fromkeys(run for bars in figures.values() for run in bars))
     if not runs or not all(figures.values()):

@@ -43,7 +43,7 @@ def to_pil(image) -> Image.Image:
             (3, H, W) uint8 tensor as the loader gives it.
 
     Raises:
-        ValueError: The picture has another shape or dtype.
+        ValueError: the picture has another shape or dtype.
     """
     if isinstance(image, (str, Path)):
         with Image.open(image) as opened:
@@ -221,7 +221,7 @@ def grid(images: Sequence[Image.Image], columns: int, gap: int = GAP) -> Image.I
     """Put pictures in rows of ``columns`` cells on white; all cells have the largest size.
 
     Raises:
-        ValueError: There is no picture.
+        ValueError: there is no picture.
     """
     if not images:
         raise ValueError('a sheet needs at least one picture')

@@ -24,7 +24,7 @@ def find_scalars(path: str | Path) -> list[Path]:
             ``<timestamp>/vis_data/scalars.json`` for each start and resume.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: there is none.
     """
     path = Path(path)
     if path.is_file():
@@ -55,7 +55,7 @@ def load_curves(path: str | Path) -> Curves:
         Key -> (iterations (n,) int64, values (n,) float64).
 
     Raises:
-        FileNotFoundError: As in :func:`find_scalars`.
+        FileNotFoundError: as in :func:`find_scalars`.
         ValueError: A line is not JSON; the message names file and line. A last
             line cut off by a killed process is ignored.
     """
@@ -170,7 +170,7 @@ def plot_curves(
     Raises:
         FileNotFoundError: A run has no log.
         KeyError: A key is in no run.
-        ValueError: There is nothing to draw, or a log is damaged.
+        ValueError: there is nothing to draw, or a log is damaged.
     """
     curves = {label: [load_curves(path) for path in _paths(own)] for label, own in runs.items()}
     singly = {(label, k): run for label, own in curves.items() for k, run in enumerate(own)}

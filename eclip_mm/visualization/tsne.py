@@ -28,7 +28,7 @@ def tsne_plane(feats, perplexity: float = 30.0, seed: int = 0) -> np.ndarray:
 
     Raises:
         EnvironmentCheckError: scikit-learn is not installed.
-        ValueError: There are fewer than four points.
+        ValueError: there are fewer than four points.
     """
     check_analysis()
     # imported here, as no other picture needs these packages
@@ -69,7 +69,7 @@ def plot_tsne(
         ``out_file``.
 
     Raises:
-        ValueError: There is no panel, or one has another number of points.
+        ValueError: there is no panel, or one has another number of points.
     """
     if not panels:
         raise ValueError('t-SNE needs at least one panel')

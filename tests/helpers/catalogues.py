@@ -71,11 +71,11 @@ class RemoteFileSystem(AbstractFileSystem):
     """Local files, read in ranges and with read-ahead, as fsspec reads remote ones.
 
     Attributes:
-        fetched: Bytes of each request.
-        opened: All files that were opened.
-        failures, failed: Number of requests that fail from now on, and of those that failed.
-        options: What the last instance was given.
-        block_size: Bytes that are read ahead.
+        fetched: bytes of each request.
+        opened: all files that were opened.
+        failures, failed: number of requests that fail from now on, and of those that failed.
+        options: what the last instance was given.
+        block_size: bytes that are read ahead.
     """
 
     protocol = 'remote'

@@ -90,3 +90,17 @@ def test_a_picture_that_is_gone_is_a_fault(options, tmp_path, remote):
     summary = embed_catalogue(there)
     assert summary['skipped'] == 3
     assert 'cannot be read' in read_skipped(options.out)[0]['reason']
+
+
+def test_expired_credentials_end_the_run(options, tmp_path, remote, monkeypatch):
+    """Remote file systems say so for each picture: all of them would be reported as gone."""
+    path = write_rows(make_rows(3), tmp_path / 'c.jsonl')
+
+    def refuse(self, path, **kwargs):
+        raise PermissionError(f'{path}: the token has expired')
+
+    monkeypatch.setattr(remote, 'cat_file', refuse)
+    there = replace(options, catalogue=[f'remote://{path}'], features=('text',))
+    with pytest.raises(PermissionError, match='expired'):
+        embed_catalogue(there)
+    assert not read_skipped(options.out)

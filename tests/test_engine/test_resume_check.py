@@ -1,4 +1,4 @@
-"""A training goes on only where the number of a step means the same batch."""
+"""A training resumes only if the number of a step means the same batch."""
 
 import pytest
 import torch

@@ -117,6 +117,9 @@ def test_the_hook_compiles_a_training_if_it_is_enabled():
     options = dict(type='CompileHook', backend='of another machine')
     HOOKS.build(options).before_train(runner)
     assert not runner.model.compiled
+    model = build().float().eval()  # predicting needs no compiler
+    batch = model.data_preprocessor(fake_batch())
+    assert 'pred_text_feat' in model(**batch, mode='predict')[0]
     with pytest.raises(torch._dynamo.exc.InvalidBackend):
         HOOKS.build(dict(options, enabled=True)).before_train(runner)
     HOOKS.build(dict(type='CompileHook', enabled=True, **AOT)).before_train(runner)

@@ -1,4 +1,4 @@
-"""A divided model through the tools, as a user starts them."""
+"""A sharded model through the tools, as a user starts them."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from helpers.processes import free_port, rank_env
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
-def test_a_divided_model_trains_validates_and_is_tested_whole(workplace):
+def test_a_sharded_model_trains_validates_and_is_tested_whole(workplace):
     """As torchrun starts it, in bf16; one process gets the figures of its validation."""
     config = workplace.folder / 'sharded.py'
     config.write_text(

@@ -24,21 +24,21 @@ def convert_carrier(
     Parquet changes the size of the row groups.
 
     Args:
-        source: Catalogue to read.
+        source: catalogue to read.
         target: ``.jsonl`` or ``.parquet`` file. An existing one is replaced
             when the new one is complete.
-        image_dir: Folder for the pictures of a JSON Lines target; see
+        image_dir: folder for the pictures of a JSON Lines target; see
             :func:`~eclip_mm.datasets.storage.writers.write_jsonl`.
-        strict: Whether to raise an error at the first row that cannot be used.
-        progress: Function that wraps the sized sequence of rows, e.g. ``tqdm``.
-        group_bytes: Size of the row groups of a Parquet target. The default
+        strict: whether to raise an error at the first row that cannot be used.
+        progress: function that wraps the sized sequence of rows, e.g. ``tqdm``.
+        group_bytes: size of the row groups of a Parquet target. The default
             suits random access; streams need larger row groups.
 
     Returns:
         Report on the rows read and left out.
 
     Raises:
-        CatalogueError: The source cannot be read, or the target is the source
+        CatalogueError: the source cannot be read, or the target is the source
             or has an unknown suffix.
     """
     source, target = Path(source), Path(target)

@@ -23,10 +23,10 @@ class BoxesReport:
     """Report on what was written and what was left out.
 
     Attributes:
-        num_images, num_boxes, num_categories: Numbers of what was written.
-        num_repeated: Number of pictures that an earlier row contains as well: a
+        num_images, num_boxes, num_categories: numbers of what was written.
+        num_repeated: number of pictures that an earlier row contains as well: a
             frame with several products is a picture of each of them.
-        problems: Pictures and boxes left out, each with the reason.
+        problems: pictures and boxes left out, each with the reason.
     """
 
     num_images: int = 0
@@ -58,16 +58,16 @@ def convert_catalogue_boxes(
     stored rotated.
 
     Args:
-        catalogue: Catalogue to read.
+        catalogue: catalogue to read.
         annotations: COCO JSON file to write.
-        image_dir: Folder for the pictures; ``file_name`` is relative to it.
-        classes: What a COCO category is: a ``product`` (named by its
+        image_dir: folder for the pictures; ``file_name`` is relative to it.
+        classes: what a COCO category is: a ``product`` (named by its
             product_id, with the product's ``text``), the ``category`` of the
             product, or the single class ``object``.
-        products: Catalogue that lists the products. The class numbers of
+        products: catalogue that lists the products. The class numbers of
             training and evaluation agree if both use the same one. Defaults to
             ``catalogue``.
-        progress: Function that wraps the rows.
+        progress: function that wraps the rows.
 
     Returns:
         Report with counts and with what was left out.

@@ -38,28 +38,28 @@ def convert_coco(
 
     Args:
         annotations: COCO JSON file.
-        image_root: Folder that ``file_name`` is relative to.
+        image_root: folder that ``file_name`` is relative to.
         target: ``.parquet`` file, which contains the pictures, or ``.jsonl``
             file, which contains the paths of the frames unless they are cropped
             or scaled down.
         products: JSON list of objects with ``product_id``, ``name`` (of the
             category) and the other keys that ``text`` uses. Without it the
             category id is the product id.
-        text: Template of the product text.
-        source: Source of the pictures.
+        text: template of the product text.
+        source: source of the pictures.
         pictures: ``frames`` stores frames with boxes, ``crops`` stores a
             cut-out of each box with the source ``crop``, ``both`` stores both.
-        min_crop: Shortest side of a cut-out in pixels; smaller ones are left
+        min_crop: shortest side of a cut-out in pixels; smaller ones are left
             out.
         rows: ``products`` makes a row per product. ``frames`` makes a row per
             frame, a query for several products at once: its product_id is the
             name of the file, its text joins the texts of its products by
             commas, and its picture has the boxes.
-        min_products: Smallest number of different products in a frame; other
+        min_products: smallest number of different products in a frame; other
             frames are left out (``rows='frames'`` only).
-        max_size: Longest side of the stored pictures in pixels.
+        max_size: longest side of the stored pictures in pixels.
         quality: JPEG quality of pictures that are encoded again.
-        progress: Function that wraps the list of products.
+        progress: function that wraps the list of products.
 
     Returns:
         Report with counts and with what was left out.

@@ -14,12 +14,12 @@ class CocoReport:
     """Report on what was written and what was left out.
 
     Attributes:
-        num_products, num_pictures, num_boxes: Numbers of what was written. A
+        num_products, num_pictures, num_boxes: numbers of what was written. A
             frame and its boxes count once for every product in it. With a row
             per frame, ``num_products`` is the number of rows.
-        left_out_products: Categories without a usable box.
-        num_left_out_frames: Number of frames with too few products.
-        problems: Frames and boxes left out, each with the reason.
+        left_out_products: categories without a usable box.
+        num_left_out_frames: number of frames with too few products.
+        problems: frames and boxes left out, each with the reason.
     """
 
     num_products: int = 0
@@ -52,9 +52,9 @@ def read_coco(
     """Products and frames of a file.
 
     Args:
-        annotations, image_root, products, text, source: As in
+        annotations, image_root, products, text, source: as in
             :func:`~eclip_mm.datasets.converters.coco.convert_coco`.
-        report: Report that receives the boxes left out.
+        report: report that receives the boxes left out.
 
     Returns:
         Products ``{product_id, text, category}``, and frames with a box,

@@ -16,10 +16,10 @@ class GroceryStoreReport:
     """Report on what was written and what the data set lacks.
 
     Attributes:
-        num_products: Number of products per split.
-        num_photos: Number of phone photos per split.
-        left_out: Products without a picture, per split.
-        missing: Lists, photos and descriptions that do not exist or cannot be
+        num_products: number of products per split.
+        num_photos: number of phone photos per split.
+        left_out: products without a picture, per split.
+        missing: lists, photos and descriptions that do not exist or cannot be
             read.
     """
 
@@ -62,12 +62,12 @@ def convert_grocery_store(
     list only; products without a photo are left out.
 
     Args:
-        root: Folder ``GroceryStoreDataset`` or its folder ``dataset``.
-        out_dir: Folder for the files.
-        max_size: Longest side of the stored pictures in pixels; None keeps the
+        root: folder ``GroceryStoreDataset`` or its folder ``dataset``.
+        out_dir: folder for the files.
+        max_size: longest side of the stored pictures in pixels; None keeps the
             original files.
         quality: JPEG quality of pictures that are scaled down.
-        progress: Function that wraps the list of products of each split.
+        progress: function that wraps the list of products of each split.
 
     Returns:
         Report with counts and with what is missing.

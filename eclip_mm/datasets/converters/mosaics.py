@@ -50,7 +50,7 @@ def write_mosaics(
         decoded.
 
     Raises:
-        CatalogueError: There are fewer products with photos than cells.
+        CatalogueError: there are fewer products with photos than cells.
     """
     rows, problems = read_catalogue(catalogue), []
     cells: dict[int, list[Image.Image]] = {}

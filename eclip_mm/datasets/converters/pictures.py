@@ -22,16 +22,16 @@ def shrink_picture(
 
     Args:
         image: ``path`` or ``bytes``, ``source`` and optionally ``boxes``.
-        max_size: Longest side allowed, in pixels. None keeps the size.
+        max_size: longest side allowed, in pixels. None keeps the size.
         quality: JPEG quality of a picture that is encoded again.
-        crop: Part to keep, as xyxy in pixels of the picture as seen (EXIF
+        crop: part to keep, as xyxy in pixels of the picture as seen (EXIF
             orientation applied). Boxes are then dropped. None keeps the whole.
 
     Returns:
         The image with ``bytes`` instead of ``path``.
 
     Raises:
-        ImageDecodeError: The picture cannot be read.
+        ImageDecodeError: the picture cannot be read.
     """
     loaded = _load(dict(image_records=[image]))
     picture, boxes = loaded['images'][0], loaded['boxes'][0]

@@ -22,7 +22,7 @@ class JsonLinesFile:
     In memory is only where each line begins.
 
     Args:
-        file: The file; it is local where rows are read at random.
+        file: the file; it is local where rows are read at random.
     """
 
     def __init__(self, file: StoredFile) -> None:
@@ -89,16 +89,16 @@ class JsonLinesFile:
         """Read rows from front to back; nothing is checked.
 
         Args:
-            spans: First line and the one after the last of each span, from 0 and ascending.
+            spans: first line and the one after the last of each span, from 0 and ascending.
             start: A line at or before the first span.
-            offset: Byte at which it begins.
+            offset: byte at which it begins.
 
         Yields:
             The rows of each span: number of the line from 1, and the row or the reason why it
             cannot be parsed. Blank lines are no rows, and there are none beyond the end.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: the file cannot be read.
         """
         lines = self._lines(offset)
         for first, stop in spans:

@@ -30,8 +30,8 @@ def check_columns(schema: pa.Schema, path) -> None:
     """Check that a file has the columns of a catalogue.
 
     Args:
-        schema: Schema of the file.
-        path: Path of the file, for messages.
+        schema: schema of the file.
+        path: path of the file, for messages.
 
     Raises:
         CatalogueError: A column is missing, unknown or of a wrong type.
@@ -65,7 +65,7 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
     :func:`~eclip_mm.datasets.storage.schema.validate_row` finds the faults of each row.
 
     Args:
-        table: The group without the bytes of pictures.
+        table: the group without the bytes of pictures.
 
     Returns:
         The rows, or None if one has a fault or names a file that must be looked for.

@@ -29,11 +29,11 @@ class ParquetCatalogueFile:
     row group per sample.
 
     Args:
-        file: The file.
-        cache_bytes: Decoded row groups to keep, in bytes.
+        file: the file.
+        cache_bytes: decoded row groups to keep, in bytes.
 
     Raises:
-        CatalogueError: It is not a Parquet file, a column is missing or one is not of the schema.
+        CatalogueError: it is not a Parquet file, a column is missing or one is not of the schema.
     """
 
     # Beyond this, reading a single row decodes too much; see `warn_if_coarse`.
@@ -114,7 +114,7 @@ class ParquetCatalogueFile:
         """Decode one row, with the chosen images only.
 
         Raises:
-            BrokenGroupError: Its row group cannot be read.
+            BrokenGroupError: its row group cannot be read.
         """
         group = int(self.reader.group_of(row))
         table = self.reader.read(group, boxes)
@@ -151,7 +151,7 @@ class ParquetCatalogueFile:
         row that is asked for.
 
         Raises:
-            BrokenGroupError: The file system does not answer.
+            BrokenGroupError: the file system does not answer.
         """
         group = None
         for start, stop in spans:

@@ -8,8 +8,8 @@ def list_problems(problems: Sequence[str], num_problems: int | None = None) -> s
     """The first 20 problems as lines to be appended to a text, and how many more there are.
 
     Args:
-        problems: Descriptions of problems.
-        num_problems: Number of all problems. Defaults to the number of descriptions.
+        problems: descriptions of problems.
+        num_problems: number of all problems. Defaults to the number of descriptions.
     """
     shown = problems[:20]
     more = (len(problems) if num_problems is None else num_problems) - len(shown)
@@ -22,10 +22,10 @@ class CatalogueReport:
     """Which rows and pictures were left out when a catalogue was read, and why.
 
     Attributes:
-        num_rows: Rows found in the files.
-        num_used: Rows that can be used.
-        num_skipped: Rows that were left out.
-        num_missing_images: Pictures of used rows that were left out because their file does not
+        num_rows: rows found in the files.
+        num_used: rows that can be used.
+        num_skipped: rows that were left out.
+        num_missing_images: pictures of used rows that were left out because their file does not
             exist.
         problems: 'file, row N: reason' for each row or picture that was left out, up to
             ``max_problems``. Rows count from 1 (in JSON Lines, the lines do).

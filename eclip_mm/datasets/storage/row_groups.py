@@ -40,14 +40,14 @@ class RowGroupReader:
     pickled and used in forked workers; several threads may read where nothing is cached.
 
     Args:
-        files: Files in their order.
-        memory_map: Map local files to memory and keep them open.
-        cache_bytes: Decoded row groups to keep, in bytes; one is kept in any case unless it is 0.
+        files: files in their order.
+        memory_map: map local files to memory and keep them open.
+        cache_bytes: decoded row groups to keep, in bytes; one is kept in any case unless it is 0.
 
     Attributes:
-        sizes: Rows of every group.
-        num_bytes: Bytes of every group in memory.
-        num_rows: Rows of all files.
+        sizes: rows of every group.
+        num_bytes: bytes of every group in memory.
+        num_rows: rows of all files.
 
     Raises:
         CatalogueError: A file cannot be read, or is not a Parquet catalogue.
@@ -115,8 +115,8 @@ class RowGroupReader:
         """A file while it is read.
 
         Args:
-            index: Place of the file in ``files``.
-            whole_groups: Fetch a group of a remote file in one request, and keep it meanwhile.
+            index: place of the file in ``files``.
+            whole_groups: fetch a group of a remote file in one request, and keep it meanwhile.
         """
         file = self.files[index]
         options = dict(page_checksum_verification=True)
@@ -198,11 +198,11 @@ class RowGroupReader:
         """Some columns of a group, which are not kept.
 
         Args:
-            group: Number of the group.
-            select: Picks from the names of the stored columns.
+            group: number of the group.
+            select: picks from the names of the stored columns.
 
         Raises:
-            Exception: One of ``UNREADABLE``.
+            Exception: one of ``UNREADABLE``.
         """
         index, number = self._locate(group)
 
@@ -219,11 +219,11 @@ class RowGroupReader:
         """A whole group.
 
         Args:
-            group: Number of the group.
-            boxes: Read the boxes as well.
+            group: number of the group.
+            boxes: read the boxes as well.
 
         Raises:
-            BrokenGroupError: The group cannot be read.
+            BrokenGroupError: the group cannot be read.
         """
         key = (group, boxes)
         if key in self._cache:
@@ -244,7 +244,7 @@ class RowGroupReader:
         """Rows of a group, counted within it, without their boxes.
 
         Raises:
-            BrokenGroupError: The group cannot be read, or one of the rows has text that is not
+            BrokenGroupError: the group cannot be read, or one of the rows has text that is not
                 UTF-8.
         """
         try:
@@ -258,11 +258,11 @@ class RowGroupReader:
         Other programs write row groups of up to a million rows.
 
         Args:
-            group: Number of the group.
-            num_rows: Rows of a batch, counted from the beginning of the group.
+            group: number of the group.
+            num_rows: rows of a batch, counted from the beginning of the group.
 
         Raises:
-            Exception: One of ``UNREADABLE``, after the batches before the damage.
+            Exception: one of ``UNREADABLE``, after the batches before the damage.
         """
         index, number = self._locate(group)
         whole = int(self.num_bytes[group]) <= self.max_fetched_bytes

@@ -62,8 +62,8 @@ class CheckedRow:
     """What the index of a catalogue keeps of a row without fault.
 
     Attributes:
-        product_id: Id of the product.
-        sources: Source of each of its pictures.
+        product_id: id of the product.
+        sources: source of each of its pictures.
     """
 
     product_id: str
@@ -81,10 +81,10 @@ def validate_row(row: Mapping, where: str) -> None:
     Args:
         row: ``{product_id, text, category, images}``; see :mod:`eclip_mm.datasets.catalogue`.
             ``category`` may be left out or None. The files of pictures are not opened.
-        where: File and row number; every message begins with it.
+        where: file and row number; every message begins with it.
 
     Raises:
-        CatalogueError: The row has a fault; the message names the first one.
+        CatalogueError: the row has a fault; the message names the first one.
     """
     if not isinstance(row, Mapping):
         raise CatalogueError(

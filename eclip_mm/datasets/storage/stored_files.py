@@ -26,13 +26,13 @@ class StoredFile:
     """A file that is named by a path, or by an address such as ``s3://bucket/a.parquet``.
 
     Args:
-        url: Path or address.
-        storage_options: Passed to the file system.
+        url: path or address.
+        storage_options: passed to the file system.
 
     Attributes:
-        url: Path or address as given; messages and tables name the file by it.
-        path: What the file system calls it; absolute for a local file.
-        is_local: Whether it can be opened without ``fsspec``.
+        url: path or address as given; messages and tables name the file by it.
+        path: what the file system calls it; absolute for a local file.
+        is_local: whether it can be opened without ``fsspec``.
     """
 
     def __init__(self, url: str | Path, storage_options: dict | None = None) -> None:
@@ -78,7 +78,7 @@ class StoredFile:
         """The content of a file that is named relative to this one.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: it cannot be read.
         """
         return persist(lambda: self.fs.cat_file(self.beside(path)))
 
@@ -91,10 +91,10 @@ def find_files(
     Args:
         catalogue: A file, a folder of ``.parquet`` files, a pattern with ``*``, or several of
             these; paths, or addresses of a file system that ``fsspec`` knows.
-        storage_options: Passed to the file system.
+        storage_options: passed to the file system.
 
     Raises:
-        CatalogueError: No catalogue is given, or there is no such file.
+        CatalogueError: no catalogue is given, or there is no such file.
     """
     given = [catalogue] if isinstance(catalogue, (str, Path)) else catalogue
     files = [file for url in given for file in _find(StoredFile(url, storage_options))]
@@ -152,7 +152,7 @@ def persist_each(start: Callable[[int], Iterator[T]]) -> Iterator[T]:
     """What ``start(0)`` yields; where the file system fails after n items, ``start(n)`` continues.
 
     Args:
-        start: Yields what is read, without its first so many items.
+        start: yields what is read, without its first so many items.
     """
     done = tries = 0
     while True:

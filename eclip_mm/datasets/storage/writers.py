@@ -30,9 +30,9 @@ def write_jsonl(
     rewritten relative to the file.
 
     Args:
-        rows: Catalogue rows; image paths are absolute or relative to the working directory.
-        path: Target, ``.jsonl``.
-        image_dir: Folder for the pictures. Defaults to ``{stem}_images`` beside the file.
+        rows: catalogue rows; image paths are absolute or relative to the working directory.
+        path: target, ``.jsonl``.
+        image_dir: folder for the pictures. Defaults to ``{stem}_images`` beside the file.
 
     Returns:
         Number of rows written.
@@ -88,7 +88,7 @@ class ParquetCatalogueWriter:
     decode a large block. The bytes of pictures are not compressed a second time.
 
     Args:
-        path: Target, ``.parquet``.
+        path: target, ``.parquet``.
         group_bytes: A row group ends when its pictures and texts reach this size, ...
         group_rows: ... or when it has this many rows.
 
@@ -123,10 +123,10 @@ class ParquetCatalogueWriter:
         """Append a row; a picture given by ``path`` is read into the file.
 
         Args:
-            row: Catalogue row; a relative path is relative to the working directory.
+            row: catalogue row; a relative path is relative to the working directory.
 
         Raises:
-            CatalogueError: The row is not of the schema or a picture file cannot be read.
+            CatalogueError: the row is not of the schema or a picture file cannot be read.
         """
         where = f'{self.path}, row {self.num_rows + 1}'
         validate_row(row, where)
@@ -157,9 +157,12 @@ class ParquetCatalogueWriter:
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._flush()
-        self._writer.close()
-        self._target.commit()
+        try:
+            self._flush()
+            self._writer.close()
+            self._target.commit()
+        finally:
+            self._target.discard()
 
     def abort(self) -> None:
         """Leave nothing behind."""

@@ -229,7 +229,7 @@ def write_synthetic_catalogue(
         Path of each split. A split without products is left out.
 
     Raises:
-        FileExistsError: The folder contains a catalogue of another config.
+        FileExistsError: the folder contains a catalogue of another config.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -245,6 +245,8 @@ def write_synthetic_catalogue(
             'choose another folder or remove this one'
         )
     stamp.write_text(wanted)
+    for part in out_dir.glob('.*.part'):  # left by processes that were killed
+        part.unlink(missing_ok=True)
     missing = [split for split, path in paths.items() if not path.exists()]
     with _start_pool(num_workers if missing else 0) as pool:
         for split in missing:

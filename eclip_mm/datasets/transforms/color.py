@@ -16,12 +16,12 @@ class ColorJitter:
     The changes are applied in random order.
 
     Args:
-        brightness: Strength in [0, 1].
-        contrast: Strength in [0, 1].
-        saturation: Strength in [0, 1].
-        hue: Strength in [0, 0.5], as a share of the colour circle. Keep it
+        brightness: strength in [0, 1].
+        contrast: strength in [0, 1].
+        saturation: strength in [0, 1].
+        hue: strength in [0, 0.5], as a share of the colour circle. Keep it
             small where colour distinguishes products.
-        prob: Probability that a picture is changed at all.
+        prob: probability that a picture is changed at all.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RandomGray:
     """Convert each picture to grey with a given probability.
 
     Args:
-        prob: Probability in [0, 1].
+        prob: probability in [0, 1].
     """
 
     def __init__(self, prob: float = 0.1) -> None:

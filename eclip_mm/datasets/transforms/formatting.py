@@ -18,7 +18,7 @@ class PackProductInputs:
     objects).
 
     Raises:
-        ValueError: The pictures of a product differ in size.
+        ValueError: the pictures of a product differ in size.
     """
 
     def __call__(self, results: dict) -> dict:

@@ -66,7 +66,7 @@ class Resize(_Resizing):
     """Resize whole pictures to a fixed size without keeping the aspect ratio.
 
     Args:
-        size: Side in pixels, or (height, width).
+        size: side in pixels, or (height, width).
         interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
     """
 
@@ -95,9 +95,9 @@ class RandomResizedCrop(_Resizing):
     if nothing of them is left.
 
     Args:
-        size: Side in pixels, or (height, width).
-        scale: Bounds of the region's share of the area.
-        ratio: Bounds of the region's width / height.
+        size: side in pixels, or (height, width).
+        scale: bounds of the region's share of the area.
+        ratio: bounds of the region's width / height.
         interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'.
     """
 
@@ -151,7 +151,7 @@ class RandomFlip:
     """Mirror each picture left to right with a given probability.
 
     Args:
-        prob: Probability in [0, 1].
+        prob: probability in [0, 1].
     """
 
     def __init__(self, prob: float = 0.5) -> None:

@@ -36,12 +36,12 @@ class LoadCroppedImages(LoadProductImages):
     of this package accept both.
 
     Args:
-        size: Side in pixels, or (height, width).
-        scale: Bounds of the region's share of the area.
-        ratio: Bounds of the region's width / height.
+        size: side in pixels, or (height, width).
+        scale: bounds of the region's share of the area.
+        ratio: bounds of the region's width / height.
         interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos'. For the
             first and the last PIL is used, which is slower.
-        max_pixels: As in ``LoadProductImages``.
+        max_pixels: as in ``LoadProductImages``.
 
     Raises:
         ImageDecodeError: A picture is missing, broken or too large.

@@ -15,7 +15,7 @@ class ImageDecodeError(RuntimeError):
     """A picture cannot be decoded. The message names its file, product and picture id.
 
     Attributes:
-        image_index: Index of the picture among the sample's ``image_records``.
+        image_index: index of the picture among the sample's ``image_records``.
     """
 
     def __init__(self, message: str, image_index: int = 0) -> None:
@@ -40,11 +40,11 @@ class LoadProductImages:
     ((height, width) of the first picture as stored).
 
     Args:
-        draft_size: Smallest side, in pixels, down to which the JPEG decoder may
+        draft_size: smallest side, in pixels, down to which the JPEG decoder may
             reduce a picture by 2, 4 or 8, which is several times faster for
             large photos. Boxes are scaled with the picture. None decodes the
             full size.
-        max_pixels: Largest number of pixels of a picture. Larger ones are
+        max_pixels: largest number of pixels of a picture. Larger ones are
             refused before they are decoded (decompression bombs).
 
     Raises:

@@ -9,10 +9,10 @@ class TokenizeText:
     """Turn ``text`` into ``input_ids``, a list of ints with the special tokens.
 
     Args:
-        tokenizer: Config for
+        tokenizer: config for
             :func:`~eclip_mm.datasets.tokenizers.build_tokenizer`, or a built
             tokenizer.
-        max_length: Largest number of tokens, including [CLS] and [SEP].
+        max_length: largest number of tokens, including [CLS] and [SEP].
             Defaults to 55, as in the paper.
     """
 

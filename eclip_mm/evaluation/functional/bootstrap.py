@@ -28,7 +28,7 @@ def bootstrap_interval(
         scores are equal.
 
     Raises:
-        ValueError: There is no score, or one is not finite.
+        ValueError: there is no score, or one is not finite.
     """
     scores = np.asarray(scores, dtype=np.float64).reshape(-1)
     if len(scores) == 0:

@@ -18,7 +18,7 @@ def as_boxes(boxes) -> np.ndarray:
         (K, 4) float64.
 
     Raises:
-        ValueError: The shape is not (K, 4), a value is not finite, or x2 < x1
+        ValueError: the shape is not (K, 4), a value is not finite, or x2 < x1
             or y2 < y1 (as in a box given as xywh).
     """
     boxes = np.asarray(boxes, dtype=np.float64)

@@ -112,7 +112,7 @@ def top1_box(score_map, boxes, alpha: float = ALPHA) -> int:
         Index into ``boxes``; the lowest one of equal scores.
 
     Raises:
-        ValueError: There is no candidate.
+        ValueError: there is no candidate.
     """
     boxes = as_boxes(boxes)
     if len(boxes) == 0:
@@ -188,7 +188,7 @@ def energy_inside(score_map, boxes) -> float:
         In [0, 1]; 0 for a map that is zero everywhere.
 
     Raises:
-        ValueError: The map has a negative value, so that the fraction is not
+        ValueError: the map has a negative value, so that the fraction is not
             defined.
     """
     score_map = _as_map(score_map)

@@ -24,7 +24,7 @@ def ap_depth(num_relevant, num_ranked: int, k: int, protocol: str) -> np.ndarray
     """Number of ranks that AP@k reads: min(k, |R|) for ``ir``, else min(k, |P|, |R|).
 
     Raises:
-        ValueError: Unknown protocol or k < 1.
+        ValueError: unknown protocol or k < 1.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f'unknown protocol {protocol!r}, one of {PROTOCOLS}')
@@ -78,7 +78,7 @@ def average_precision_at_k(relevant, num_relevant, k: int, protocol: str) -> np.
         (...,) float64 in [0, 1]; 0 where |P| is 0.
 
     Raises:
-        ValueError: Unknown protocol, k < 1, or more hits than |P|.
+        ValueError: unknown protocol, k < 1, or more hits than |P|.
     """
     relevant = np.asarray(relevant, dtype=bool)
     num_relevant = np.asarray(num_relevant, dtype=np.int64)

@@ -22,7 +22,7 @@ def silhouette(feats, labels) -> np.ndarray:
         (N,) in [-1, 1]; 0 for a sample that is alone in its cluster.
 
     Raises:
-        ValueError: There are fewer than two clusters.
+        ValueError: there are fewer than two clusters.
     """
     feats = np.asarray(feats, dtype=np.float64)
     _, codes, sizes = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)

@@ -46,7 +46,7 @@ def topk_similarity(
         score -inf.
 
     Raises:
-        ValueError: Shapes do not fit, k < 1, an excluded index is outside the
+        ValueError: shapes do not fit, k < 1, an excluded index is outside the
             gallery, or a feature is not finite.
     """
     if len(query.shape) != 2 or len(gallery.shape) != 2 or query.shape[1] != gallery.shape[1]:

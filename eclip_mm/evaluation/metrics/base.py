@@ -215,7 +215,7 @@ def get_field(sample: dict, key: str, metric: str):
     """Return a field of a data sample.
 
     Raises:
-        KeyError: The sample lacks it; the message names metric, field,
+        KeyError: the sample lacks it; the message names metric, field,
             product and the component that writes the field.
     """
     if sample.get(key) is None:
@@ -235,8 +235,8 @@ def get_feature(sample: dict, key: str, metric: str) -> np.ndarray:
     """Return a predicted feature as a (D,) float32 array.
 
     Raises:
-        KeyError: The sample lacks it.
-        ValueError: It is not finite, or not a vector.
+        KeyError: the sample lacks it.
+        ValueError: it is not finite, or not a vector.
     """
     feat = get_field(sample, key, metric)
     if isinstance(feat, torch.Tensor):
@@ -259,7 +259,7 @@ def check_topk(topk: Sequence[int], metric: str) -> tuple[int, ...]:
     """Check cut-offs and return them as a tuple.
 
     Raises:
-        ValueError: There is none, or one is not a positive integer.
+        ValueError: there is none, or one is not a positive integer.
     """
     topk = (topk,) if isinstance(topk, int) else tuple(topk)
     if not topk or any(not isinstance(k, int) or k < 1 for k in topk):

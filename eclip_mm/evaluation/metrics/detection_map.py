@@ -68,7 +68,7 @@ class DetectionMAP(CocoMetric):
             The figures of :meth:`measure`, ``num_images`` and ``num_boxes``.
 
         Raises:
-            ValueError: No picture has a box.
+            ValueError: no picture has a box.
         """
         truths, predictions = zip(*results, strict=True)
         img_ids = [result['img_id'] for result in predictions]

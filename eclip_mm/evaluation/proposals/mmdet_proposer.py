@@ -67,7 +67,7 @@ class MMDetProposer:
             (K, 4) xyxy pixels, K <= num_proposals, the best first.
 
         Raises:
-            ValueError: There is no picture.
+            ValueError: there is no picture.
         """
         if image is None:
             raise ValueError(

@@ -23,7 +23,7 @@ def proposal_recall(
         (len(iou_thrs), len(counts)).
 
     Raises:
-        ValueError: No photo has a box.
+        ValueError: no photo has a box.
     """
     best = []  # of each annotated box: highest IoU among the first n proposals
     for proposals, boxes, img_shape in photos:

@@ -65,7 +65,7 @@ class RegionProposer:
             first.
 
         Raises:
-            ValueError: There is no picture.
+            ValueError: there is no picture.
         """
         if image is None:
             raise ValueError(

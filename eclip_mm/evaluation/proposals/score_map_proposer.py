@@ -47,7 +47,7 @@ class ScoreMapProposer:
             (K, 4) xyxy pixels of the network input, the highest sum first.
 
         Raises:
-            KeyError: The sample has no such map.
+            KeyError: the sample has no such map.
         """
         if sample.get(self.score_map) is None:
             raise KeyError(

@@ -56,7 +56,7 @@ def replace_conv_padding(model: nn.Module, mode: str) -> None:
     """Pad the convolutions of a model otherwise than with zeros; weights stay.
 
     Raises:
-        ValueError: It has no convolution that pads.
+        ValueError: it has no convolution that pads.
     """
     convs = [
         (n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and any(m.padding)
