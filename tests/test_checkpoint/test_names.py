@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import towers
 import transformers
 from transformers.core_model_loading import revert_weight_conversion
 
@@ -13,6 +12,7 @@ from eclip_mm.checkpoint.names import canonical_name, rename_weights
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import tiny_model_config
+from helpers import towers
 from helpers.runs import make_runner
 
 #: model_type -> names in transformers 4.50.3 (DINOv3: 4.57.3) of the towers of `towers.py`
@@ -146,6 +146,7 @@ def old_checkpoint(folder, order=None):
     return path, state
 
 
+@pytest.mark.slow
 def test_a_training_resumes_and_starts_from_an_old_named_checkpoint(tmp_path):
     path, state = old_checkpoint(tmp_path / 'old')
     for options in (dict(resume=True), {}):
@@ -159,6 +160,7 @@ def test_a_training_resumes_and_starts_from_an_old_named_checkpoint(tmp_path):
     model.load_state_dict(torch.load(path, weights_only=True)['state_dict'])
 
 
+@pytest.mark.slow
 def test_an_optimiser_of_another_order_is_refused(tmp_path):
     """ViT has query, key, value in version 4 and another order in version 5."""
     path, _ = old_checkpoint(tmp_path / 'old', order=lambda item: 'query' in item[0])

@@ -6,13 +6,13 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
-import towers
 
 from eclip_mm.checkpoint.metadata import encoder_architectures, use_saved_architecture
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.models.encoders.building import build_transformers_model
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
+from helpers import towers
 
 DIMS = dict(clip=24, chinese_clip=24, metaclip_2=24, siglip=32)
 

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-import towers
 from mmengine.config import Config
 from torch import nn
 
@@ -13,6 +12,7 @@ from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from helpers import towers
 from helpers.processes import start_ranks
 from helpers.rank_runs import DDP, SHARDED, train
 from helpers.runs import BATCH, runner_config
@@ -184,6 +184,7 @@ def _train_all(rank, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_frozen_towers_train_and_resume_on_two_ranks(tmp_path):
     start_ranks(_train_all, tmp_path)
     states = {

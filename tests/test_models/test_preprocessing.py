@@ -5,12 +5,12 @@ import warnings
 
 import pytest
 import torch
-import towers
 
 from eclip_mm.models.encoders import TransformersImageEncoder
 from eclip_mm.models.encoders.preprocessing import parse_preprocessing, read_preprocessing
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
+from helpers import towers
 
 IMAGENET = dict(image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])
 

@@ -99,6 +99,7 @@ def load(path) -> dict:
     return torch.load(path, weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('accumulate, bad', [(1, 2), (2, 2), (2, 3), (3, 1)])
 def test_a_gradient_that_is_not_finite_leaves_the_state_before_the_step(tmp_path, accumulate, bad):
     """While gradients accumulate, the iteration with the bad gradient stops the run."""
@@ -113,6 +114,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_state_before_the_step(tmp_path
     assert_same(saved['state_dict'], before['state_dict'])
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_from_there_is_the_run_without_the_fault(tmp_path):
     """It draws the same prompts and holds no key of the batch twice."""
     run(tmp_path / 'whole').train()
@@ -144,6 +146,7 @@ def state_at_start(folder, **options) -> dict:
     return next(hook.state for hook in runner.hooks if isinstance(hook, StartRecorder))
 
 
+@pytest.mark.slow
 def test_a_new_training_takes_over_weights_and_nothing_else(tmp_path):
     run(tmp_path / 'old').train()
     path = str(tmp_path / 'old/iter_2.pth')

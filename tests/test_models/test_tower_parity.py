@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-import towers
 
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, IMAGE_FAMILIES, TEXT_FAMILIES
+from helpers import towers
 
 
 def close(ours, reference):

@@ -33,6 +33,7 @@ def _train_all(rank, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_towers_train_on_two_ranks_with_accumulation(tmp_path):
     start_ranks(_train_all, tmp_path)
     for model_type in TOWERS:
