@@ -18,6 +18,7 @@ from eclip_mm.apis import draw_score_maps, load_model, spread_indices
 from eclip_mm.config import load_config
 from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.registry import DATASETS
+from eclip_mm.utils.files import write_whole_text
 from eclip_mm.visualization import metrics_table, plot_curves
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,8 +95,8 @@ def main():
 
     keys = [f'{split}/{figure}' for split in cfg.splits for figure in FIGURES]
     table = metrics_table(results, keys)
-    (out / 'table.md').write_text(metrics_table(results, keys, markdown=True) + '\n')
-    (out / 'metrics.json').write_text(json.dumps(results, indent=2))
+    write_whole_text(out / 'table.md', metrics_table(results, keys, markdown=True) + '\n')
+    write_whole_text(out / 'metrics.json', json.dumps(results, indent=2))
     print('\nphotos: new photos of products of the training; products: new products.')
     print('The model was trained on pictures and titles, without any box.\n')
     print(table)

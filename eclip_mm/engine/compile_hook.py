@@ -28,5 +28,6 @@ class CompileHook(Hook):
         self.options = dict(options, fullgraph=fullgraph)
 
     def before_train(self, runner) -> None:
-        if self.enabled:
-            compile_parts(unwrap_model(runner.model), **self.options)
+        model = unwrap_model(runner.model)
+        if self.enabled and not model.compiled:
+            compile_parts(model, **self.options)

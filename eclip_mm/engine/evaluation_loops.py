@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.runner import TestLoop, ValLoop
 
 from eclip_mm.registry import EVALUATOR, LOOPS
+from eclip_mm.utils.files import write_whole_text
 
 
 @LOOPS.register_module()
@@ -20,7 +21,7 @@ class ProductValLoop(ValLoop):
     """
 
     def __init__(self, runner, dataloader, evaluator, **kwargs) -> None:
-        super().__init__(runner, dataloader, _share(evaluator), **kwargs)
+        super().__init__(runner, dataloader, _as_product_evaluator(evaluator), **kwargs)
 
     def run(self) -> dict:
         """Validate; returns the figures."""
@@ -34,7 +35,7 @@ class ProductTestLoop(TestLoop):
     """The same for tests, to ``subgroups_test.json``."""
 
     def __init__(self, runner, dataloader, evaluator, **kwargs) -> None:
-        super().__init__(runner, dataloader, _share(evaluator), **kwargs)
+        super().__init__(runner, dataloader, _as_product_evaluator(evaluator), **kwargs)
 
     def run(self) -> dict:
         """Test; returns the figures."""
@@ -43,7 +44,7 @@ class ProductTestLoop(TestLoop):
         return figures
 
 
-def _share(evaluator):
+def _as_product_evaluator(evaluator):
     single = isinstance(evaluator, dict) and 'metrics' not in evaluator
     if single or isinstance(evaluator, list):
         return EVALUATOR.build(dict(type='ProductEvaluator', metrics=evaluator))
@@ -62,6 +63,6 @@ def _write_subgroups(loop, name: str) -> None:
     ]
     path = Path(loop.runner.work_dir) / name
     content = dict(iter=loop.runner.iter, rows=rows)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    write_whole_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
     keys = dict.fromkeys(key for metric in metrics for key in metric.subgroups)
     print_log(f'figures by {" and ".join(keys)} are in {path}', logger='current')

@@ -161,9 +161,11 @@ def unsharded(model: nn.Module) -> Iterator[None]:
     sharded = hasattr(model, 'unshard')
     if sharded:
         model.unshard()
-    yield
-    if sharded:
-        model.reshard()
+    try:
+        yield
+    finally:
+        if sharded:
+            model.reshard()
 
 
 def _average_grad(param: nn.Parameter) -> None:

@@ -9,6 +9,7 @@ from mmengine.dist import get_dist_info
 from mmengine.runner import EpochBasedTrainLoop
 from torch.nn.parallel import DistributedDataParallel
 
+from eclip_mm.engine.hooks import TeacherUpdateHook
 from eclip_mm.engine.worker_death import (
     WorkerDiedError,
     defer_worker_death,
@@ -71,7 +72,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         Raises:
             NonFiniteLossError: a loss or gradient is not finite.
             WorkerDiedError: a data-loading worker died.
+            ValueError: no hook finishes the steps of the model.
         """
+        self._check_steps_are_finished()
         refuse_nonfinite_gradients(self.runner.optim_wrapper)
         try:
             return super().run()
@@ -85,6 +88,17 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 self.dataloader._iterator = None
                 traceback.clear_frames(error.__traceback__)
             raise WorkerDiedError(f'A DataLoader worker died: {error}\n{advice}') from error
+
+    def _check_steps_are_finished(self) -> None:
+        """Without the hook each checkpoint would be one step behind its weights."""
+        model, hooks = unwrap_model(self.runner.model), self.runner.hooks
+        if isinstance(model, StepwiseModel) and not any(
+            isinstance(hook, TeacherUpdateHook) for hook in hooks
+        ):
+            raise ValueError(
+                f'{type(model).__name__} needs TeacherUpdateHook, which finishes its steps; set '
+                "default_hooks.teacher=dict(type='TeacherUpdateHook')"
+            )
 
     def run_epoch(self) -> None:
         """Train from the current iteration to the end of its epoch."""

@@ -10,14 +10,15 @@ from torch import Tensor
 class StepwiseModel(BaseModel):
     """A model that counts its training steps and remembers something of them.
 
-    A step is complete when the optimiser has used its gradient. What the step
-    leaves for later ones (its number, new rows of a queue) takes effect then,
-    not with the loss. In between, a gradient that is not finite may end the
-    run: the state that is saved has to be the one before the step, so that a
-    resumed run repeats the step.
+    A step is one iteration. It is complete when its gradient is known to be
+    finite. What it leaves for later ones (its number, new rows of a queue)
+    takes effect then, not with the loss: a gradient that is not finite ends
+    the run, and the state that is saved has to be the one before the step, so
+    that a resumed run repeats the step. Gradients that were accumulated before
+    it are lost, as in any checkpoint between two updates.
 
-    ``TeacherUpdateHook`` finishes each step. In a training without this hook
-    the next call of ``loss`` does.
+    ``TeacherUpdateHook`` finishes each step, and ``ResumableTrainLoop`` needs
+    it. In a loop of your own the next call of ``loss`` finishes the step.
 
     Attributes:
         num_steps: number of complete training steps; it travels with the

@@ -97,3 +97,11 @@ def test_the_progress_bar_tells_steps_and_remaining_time(capsys):
     text = capsys.readouterr().err
     assert '1/4 [' in text and '4/4 [' in text
     assert '<' in text and ('step/s' in text or 's/step' in text)  # elapsed < remaining, speed
+
+
+@pytest.mark.slow
+def test_a_training_without_the_hook_that_finishes_steps_is_refused(tmp_path):
+    """Its checkpoints would hold the queue and the step number of one step before."""
+    runner = make_runner(tmp_path, custom_hooks=[])
+    with pytest.raises(ValueError, match='ECLIP needs TeacherUpdateHook'):
+        runner.train()

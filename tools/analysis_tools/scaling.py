@@ -19,7 +19,7 @@ GPUS_PER_MACHINE = 8
 
 @dataclass(frozen=True)
 class Assumptions:
-    """A training and its machines. Rates of hardware are published peaks times an assumed share.
+    """A training and its machines. Rates are published peaks times an assumed fraction of them.
 
     Attributes:
         products: number of products in the catalogue.
@@ -33,10 +33,10 @@ class Assumptions:
         cores: cores of a machine that decode pictures.
         read_gbytes: GB that a machine reads from storage in a second.
         peak_tflops: peak of a GPU in dense bf16, in TFLOP/s.
-        use: share of this peak that a step reaches.
+        use: fraction of this peak that a step reaches.
         nvlink_gbytes: GB that a GPU sends in a second within a machine, one way.
         network_gbytes: GB that a GPU sends in a second to other machines, one way.
-        network_share: share of these two rates that collectives reach.
+        network_share: fraction of these two rates that collectives reach.
         recompute: activations are computed twice (activation checkpointing or
             ``chunk_size``).
         sharded: ``ShardedRunner`` is used instead of DDP.

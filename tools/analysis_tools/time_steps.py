@@ -10,6 +10,7 @@ once, so that the program measures the step and not the loading of data.
 import argparse
 import resource
 import time
+from types import SimpleNamespace
 
 import torch
 from mmengine.config import DictAction
@@ -18,7 +19,7 @@ from mmengine.registry import init_default_scope
 from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
-from eclip_mm.registry import MODELS
+from eclip_mm.registry import HOOKS, MODELS
 from eclip_mm.testing import fake_batch
 
 
@@ -48,6 +49,8 @@ def main():
     init_default_scope('eclip_mm')
     torch.manual_seed(0)
     model = MODELS.build(without_pretrained(cfg.model)).to(args.device).train()
+    hook = dict(cfg.default_hooks.get('compile') or dict(type='CompileHook'))
+    HOOKS.build(hook).before_train(SimpleNamespace(model=model))
     optim_cfg = {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
     optim_wrapper = PretrainOptimWrapperConstructor(optim_cfg)(model)
 
