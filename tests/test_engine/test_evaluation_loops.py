@@ -5,7 +5,7 @@ import json
 import pytest
 from mmengine.evaluator import Evaluator
 
-from eclip_mm.engine.evaluation_loops import _share
+from eclip_mm.engine.evaluation_loops import _as_product_evaluator
 from eclip_mm.evaluation import ProductEvaluator
 from helpers.runs import BATCH, make_runner
 
@@ -20,9 +20,9 @@ def test_loops_take_every_form_of_an_evaluator(form):
         own=Evaluator([]),
     )[form]
     if form in ('list', 'single'):
-        assert isinstance(_share(given), ProductEvaluator)
+        assert isinstance(_as_product_evaluator(given), ProductEvaluator)
     else:
-        assert _share(given) is given
+        assert _as_product_evaluator(given) is given
 
 
 @pytest.mark.parametrize('kind', ['val', 'test'])
