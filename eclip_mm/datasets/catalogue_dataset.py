@@ -56,6 +56,15 @@ class CatalogueDataset(Dataset):
         return dict(dataset_type='product_catalogue')
 
     @property
+    def pipeline(self) -> Callable:
+        """The transforms; mmengine's ``PipelineSwitchHook`` sets others."""
+        return self.builder.pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Callable) -> None:
+        self.builder.pipeline = pipeline
+
+    @property
     def catalogue(self) -> Catalogue:
         """The catalogue, read at first use."""
         self.full_init()
@@ -102,11 +111,6 @@ class CatalogueDataset(Dataset):
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         """``pictures``, ``sources`` and ``load`` for :meth:`SampleBuilder.build`."""
         raise NotImplementedError
-
-    @property
-    def pipeline(self) -> Callable:
-        """The transforms."""
-        return self.builder.pipeline
 
     def _name(self) -> str:
         return f'{type(self).__name__}({self.catalogue_path})'

@@ -152,6 +152,7 @@ class ProductImageDataset(CatalogueDataset):
         choose = choose_all if self._prompts is None else choose_with_prompt
         builder = SampleBuilder(pipeline, choose, split)
         super().__init__(catalogue, builder, seed, strict, sources, None)
+        self.split = split
         if max_images_per_product is not None and max_images_per_product < 1:
             raise ValueError(
                 "ProductImageDataset: 'max_images_per_product' is "

@@ -17,9 +17,10 @@ from eclip_mm.apis import (
     spread_indices,
 )
 from eclip_mm.apis.tsne import choose_samples, draw_tsne
-from eclip_mm.registry import MODELS, TASK_UTILS
+from eclip_mm.registry import DATASETS, MODELS, TASK_UTILS
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.testing import tiny_model_config
+from helpers.catalogues import make_rows, write_rows
 from helpers.runs import FakeProducts
 
 
@@ -153,3 +154,13 @@ def test_all_panels_show_the_same_pictures(model, tmp_path):
     second.items.reverse()
     with pytest.raises(ValueError, match='b: its pictures are not those of a'):
         draw_tsne(dict(a=(model, first), b=(model, second)), tmp_path / 'tsne.png')
+
+
+def test_splits_of_a_test_set_have_the_names_of_the_config(tmp_path):
+    path = write_rows(make_rows(2), tmp_path / 'c.jsonl')
+    parts = [
+        dict(type='ProductImageDataset', catalogue=str(path), pipeline=[], split=split)
+        for split in ('photos', 'products')
+    ]
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
+    assert list(split_datasets(dataset)) == ['photos', 'products']

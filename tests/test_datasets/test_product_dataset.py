@@ -471,3 +471,10 @@ def test_pack_refuses_views_of_different_sizes(tmp_path):
     dataset = ProductDataset(write_rows(rows, tmp_path / 'c.parquet'), steps)
     with pytest.raises(ValueError, match="product '1' differ in size"):
         dataset[0]
+
+
+def test_a_pipeline_can_be_exchanged(tmp_path):
+    """As mmengine's PipelineSwitchHook does."""
+    dataset = ProductDataset(str(write_rows(make_rows(2), tmp_path / 'c.jsonl')), [])
+    dataset.pipeline = lambda results: results['product_id']
+    assert dataset[0] == dataset.catalogue[0]['product_id']

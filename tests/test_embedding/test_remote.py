@@ -18,7 +18,7 @@ def without_files(rows) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in ('file', 'reason')} for row in rows]
 
 
-@pytest.mark.parametrize('num_workers', [0, 1])
+@pytest.mark.parametrize('num_workers', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_memory_file_system(both, place, tmp_path, num_workers):
     """Parquet, and JSON Lines whose pictures are named by paths beside the file."""
     embed_catalogue(both)

@@ -32,6 +32,7 @@ def blocks_of(path, block_rows, num_workers):
     return DataLoader(products, batch_size=None, num_workers=num_workers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [1, 3, 9])
 def test_blocks_of_workers_come_in_their_order(unusable, num_workers):
     blocks = list(blocks_of(unusable, 7, num_workers))

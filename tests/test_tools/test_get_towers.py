@@ -287,10 +287,9 @@ def test_help_needs_no_torch(repo_root):
         'finally:\n'
         "    assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
     )
-    for option, text in (('--help', 'checkpoints'), ('--list', 'efficientnet-lite2')):
-        command = [sys.executable, '-c', code, '-', option]
-        done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
-        assert done.returncode == 0 and text in done.stdout, done.stderr
+    command = [sys.executable, '-c', code, '-', '--help']
+    done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
+    assert done.returncode == 0 and 'checkpoints' in done.stdout, done.stderr
 
 
 @pytest.mark.slow
