@@ -2,8 +2,9 @@
 
 ``meta`` of every checkpoint has
 
-- ``encoders``: name -> ``model_type`` and ``config`` of each encoder, which the
-  config of the training may leave to a folder of initial weights (``pretrained``);
+- ``encoders``: name -> ``model_type``, ``config`` and pooling rules of each encoder, which
+  the config of the training may leave to a folder of initial weights (``pretrained``);
+  under ``model`` what it may leave to a dual encoder (``pretrained_dual``);
 - ``tokenizer``: the complete tokenizer of the training's texts.
 
 An evaluation or a resumed training therefore needs neither that folder nor the
@@ -55,7 +56,9 @@ def encoder_architectures(model: nn.Module) -> dict[str, dict]:
         if isinstance(config, PretrainedConfig):
             fields = config.to_dict()
             fields = {key: fields[key] for key in fields if key not in _NOT_ARCHITECTURE}
-            found[name] = dict(model_type=config.model_type, config=fields, **encoder.rules())
+            found[name] = dict(
+                model_type=config.model_type, config=fields, **getattr(encoder, 'rules', dict)()
+            )
     return found | dual_options(model)
 
 

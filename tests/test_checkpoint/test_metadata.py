@@ -85,7 +85,7 @@ def test_real_checkpoints_hold_both_encoders(tmp_path):
     runner = make_runner(tmp_path)
     runner.train()
     meta = torch.load(tmp_path / 'iter_4.pth', weights_only=True)['meta']
-    assert set(meta['encoders']) == {'image_encoder', 'text_encoder'}
+    assert set(meta['encoders']) == {'image_encoder', 'text_encoder', 'model'}
     vocab_size = runner.model.network.text_encoder.vocab_size
     assert meta['encoders']['text_encoder']['config']['vocab_size'] == vocab_size
     assert meta['tokenizer'] is None  # its fake products come as ids
