@@ -263,6 +263,14 @@ def test_options_of_texts_that_exclude_one_another():
         encoder(torch.ones(1, 17, dtype=torch.int64), torch.ones(1, 17, dtype=torch.int64))
 
 
+@pytest.mark.parametrize('field', ['pad_token_id', 'max_position_embeddings'])
+def test_filling_texts_needs_an_id_and_a_length(field):
+    model = towers.build('siglip_text_model', towers.TEXT['siglip_text_model'])
+    model.config.__dict__[field] = None
+    with pytest.raises(ValueError, match=f'has no {field}: set text_encoder.config.{field}, or'):
+        TransformersTextEncoder(model=model)
+
+
 @pytest.mark.parametrize('mode', ['mean_tokens', 'cls_token', 'max_tokens'])
 def test_a_model_of_sentence_transformers_says_its_pooling(mode, tmp_path):
     towers.build('bert', towers.BERT).save_pretrained(tmp_path)
