@@ -2,8 +2,9 @@
 
 ``meta`` of every checkpoint has
 
-- ``encoders``: name -> ``model_type`` and ``config`` of each encoder, which the
-  config of the training may leave to a folder of initial weights (``pretrained``);
+- ``encoders``: name -> ``model_type``, ``config`` and pooling rules of each encoder, which
+  the config of the training may leave to a folder of initial weights (``pretrained``);
+  under ``model`` what it may leave to a dual encoder (``pretrained_dual``);
 - ``tokenizer``: the complete tokenizer of the training's texts.
 
 An evaluation or a resumed training therefore needs neither that folder nor the
@@ -20,6 +21,7 @@ from transformers import PretrainedConfig
 
 from eclip_mm.checkpoint.config_text import parse_config_text, refuse_import_paths
 from eclip_mm.checkpoint.dual import dual_options, use_saved_dual
+from eclip_mm.checkpoint.old_pooling import use_old_rules
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 ENCODERS = ('image_encoder', 'text_encoder')
@@ -55,7 +57,9 @@ def encoder_architectures(model: nn.Module) -> dict[str, dict]:
         if isinstance(config, PretrainedConfig):
             fields = config.to_dict()
             fields = {key: fields[key] for key in fields if key not in _NOT_ARCHITECTURE}
-            found[name] = dict(model_type=config.model_type, config=fields, **encoder.rules())
+            found[name] = dict(
+                model_type=config.model_type, config=fields, **getattr(encoder, 'rules', dict)()
+            )
     return found | dual_options(model)
 
 
@@ -93,12 +97,14 @@ def use_saved_tokenizer(cfg, meta: dict, checkpoint: str) -> bool:
 def use_saved_architecture(model: dict, meta: dict) -> None:
     """Replace ``pretrained`` of a model's encoders by the architecture in a checkpoint, in place.
 
-    Fields that the config of an encoder sets itself are kept.
+    Fields that the config of an encoder sets itself are kept. An older checkpoint, which does
+    not say how its features were pooled, keeps the pooling that it was trained with.
 
     Args:
         model: config of an ``ECLIP``.
         meta: ``meta`` of the checkpoint.
     """
+    use_old_rules(model, meta.get('encoders') or {})
     use_saved_dual(model, meta.get('encoders') or {})
     for name, saved in (meta.get('encoders') or {}).items():
         part = model.get(name)

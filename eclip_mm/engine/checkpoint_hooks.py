@@ -9,6 +9,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from eclip_mm.checkpoint import safe_loading
 from eclip_mm.checkpoint.metadata import encoder_architectures
 from eclip_mm.checkpoint.names import fit_towers
+from eclip_mm.checkpoint.old_pooling import check_old_rules
 from eclip_mm.checkpoint.plain import from_plain, to_plain
 from eclip_mm.datasets.checkpoint_tokenizer import check_tokenizer, tokenizer_state
 from eclip_mm.engine.resume_check import check_resumable, training_state
@@ -94,6 +95,8 @@ class PlainCheckpointHook(Hook):
             meta.get('transformers_version'),
             resumes=runner._resume,
         )
+        if runner._resume or not runner._load_from:
+            check_old_rules(unwrap_model(runner.model), meta.get('encoders') or {})
         if runner._resume:
             check_resumable(runner, meta.get('training'))
             check_tokenizer(runner.cfg.get('train_dataloader'), meta)

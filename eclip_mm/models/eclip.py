@@ -123,8 +123,8 @@ class ECLIP(StepwiseModel):
         if init_logit_scale is None:
             init_logit_scale = self.network.init_logit_scale
             max_logit_scale = max(max_logit_scale, init_logit_scale)
+        self.init_logit_scale, self.max_logit_scale = init_logit_scale, max_logit_scale
         self.logit_scale = nn.Parameter(torch.tensor(float(init_logit_scale)).log())
-        self.max_logit_scale = max_logit_scale
         bias = self.network.init_logit_bias if init_logit_bias is None else init_logit_bias
         self.register_buffer('logit_bias', None if bias is None else torch.tensor(float(bias)))
         self.compiled = False  # compile_parts() sets it

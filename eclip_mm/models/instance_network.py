@@ -71,7 +71,6 @@ class InstanceNetwork(nn.Module):
             is_trained=decoder is not None,
         )
         self.preprocessing = getattr(self.image_encoder, 'preprocessing', None)
-        self.from_dual = dual is not None
         self.init_logit_scale = dual.logit_scale if dual else 1 / 0.07
         self.init_logit_bias = dual.logit_bias if dual else None
         self.queries = self.decoder = None
@@ -96,9 +95,10 @@ class InstanceNetwork(nn.Module):
     def _build(self, projections: dict | None) -> list[nn.Module]:
         """g_I and g_T with random weights."""
         kinds = dict(image='linear', text='linear') | dict(projections or {})
-        if len(kinds) > 2:
-            raise KeyError(f'projections has unknown keys in {sorted(kinds)}: image, text')
         widths = dict(image=self.image_encoder.embed_dims, text=self.text_encoder.embed_dims)
+        unknown = sorted(kinds.keys() - widths.keys())
+        if unknown:
+            raise KeyError(f'projections has unknown keys {unknown}; known: {", ".join(widths)}')
         return [build_projection(kinds[k], k, widths[k], self.embed_dims) for k in widths]
 
     def options(self) -> dict:
@@ -108,8 +108,6 @@ class InstanceNetwork(nn.Module):
                 image=projection_kind(self.image_proj), text=projection_kind(self.text_proj)
             ),
             patch_projection=self.patch_proj.kind,
-            init_logit_scale=self.init_logit_scale,
-            init_logit_bias=self.init_logit_bias,
         )
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:

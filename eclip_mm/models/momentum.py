@@ -41,6 +41,8 @@ class MomentumTeacher(nn.Module):
         # frozen parts are one with the network's: no second copy in memory
         shared = {id(part): part for part in getattr(network, 'frozen_parts', list)()}
         self.network = copy.deepcopy(network, shared).requires_grad_(False).eval()
+        self.shared_names = find_shared_names(self.network, network)
+        self.register_load_state_dict_pre_hook(keep_shared_weights)
 
     def train(self, mode: bool = True):
         """Stay in evaluation mode: the teacher uses no dropout."""
@@ -114,3 +116,34 @@ class MomentumTeacher(nn.Module):
         torch._foreach_lerp_([mine for mine, _ in pairs], [other for _, other in pairs], weight)
         for mine, other in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(other)
+
+
+def find_shared_names(network: nn.Module, other: nn.Module) -> list[str]:
+    """Names of the tensors in the state dict of a network that are those of another one."""
+    theirs = {id(value) for value in other.state_dict(keep_vars=True).values()}
+    own = network.state_dict(keep_vars=True)
+    return [name for name, value in own.items() if id(value) in theirs]
+
+
+def keep_shared_weights(
+    teacher: MomentumTeacher, state_dict: dict[str, Tensor], prefix: str, *_
+) -> None:
+    """Let the network's values count for what the teacher shares with it, in place.
+
+    A shared tensor has two names in a checkpoint. If that comes from a training without
+    ``freeze``, the values differ. The network is registered first and is already loaded, so the
+    teacher's entries are replaced by what the tensors hold now.
+
+    Args:
+        teacher: about to be loaded.
+        state_dict: with its weights behind ``prefix``.
+        prefix: of the teacher's names in ``state_dict``.
+    """
+    if not teacher.shared_names:
+        return
+    for name, module in teacher.network.named_modules():
+        if hasattr(module, 'rename_weights'):  # names of another version of transformers
+            module.rename_weights(state_dict, f'{prefix}network.{name}.')
+    own = teacher.network.state_dict()
+    for name in teacher.shared_names:
+        state_dict[f'{prefix}network.{name}'] = own[name]

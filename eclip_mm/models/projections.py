@@ -35,7 +35,7 @@ def projection_kind(projection: nn.Module) -> str:
     """The :data:`PROJECTIONS` that would build it."""
     if isinstance(projection, nn.Identity):
         return 'none'
-    return 'linear_no_bias' if projection.bias is None else 'linear'
+    return 'linear_no_bias' if getattr(projection, 'bias', None) is None else 'linear'
 
 
 class PatchProjection(nn.Module):

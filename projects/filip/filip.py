@@ -53,7 +53,8 @@ class FILIP(ECLIP):
     the mean of the prompt's tokens.
 
     Raises:
-        ValueError: a pretext task needs the instance decoder.
+        ValueError: a pretext task needs the instance decoder, or an option of
+            the towers does not fit features that are made of tokens.
     """
 
     network_type = FILIPNetwork
@@ -66,6 +67,21 @@ class FILIP(ECLIP):
                 f'FILIP has no instance decoder, which pretext_heads {tasks} need; '
                 'set them to None'
             )
+        padding = getattr(self.network.text_encoder, 'padding', 'longest')
+        if padding != 'longest':
+            raise ValueError(
+                'FILIP compares the words of a text, without padding, but text_encoder.padding '
+                f"is {padding!r}, which makes padding part of the text: set padding='longest' and "
+                'use_mask=True, or take another text encoder'
+            )
+        patch_projection = kwargs.get('patch_projection')
+        if patch_projection not in (None, 'shared'):
+            raise ValueError(
+                f'FILIP projects patch tokens with g_I, but patch_projection is '
+                f"{patch_projection!r}: set patch_projection='shared' or leave it out"
+            )
+        if hasattr(self.network.image_encoder, 'freeze_head'):
+            self.network.image_encoder.freeze_head()  # only patch tokens are used
 
     def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> FILIPOutputs:
         """Tokens and their means for one training batch."""

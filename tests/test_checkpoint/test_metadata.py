@@ -14,6 +14,7 @@ from eclip_mm.checkpoint.metadata import (
     use_saved_architecture,
     use_saved_tokenizer,
 )
+from eclip_mm.checkpoint.old_pooling import check_old_rules
 from eclip_mm.datasets import build_tokenizer
 from eclip_mm.datasets.checkpoint_tokenizer import (
     CheckpointTokenizer,
@@ -22,6 +23,9 @@ from eclip_mm.datasets.checkpoint_tokenizer import (
 )
 from eclip_mm.engine.checkpoint_hooks import PlainCheckpointHook
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
+from eclip_mm.registry import MODELS
+from eclip_mm.testing import tiny_model_config
+from helpers import towers
 from helpers.runs import make_runner
 
 SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
@@ -80,12 +84,53 @@ def test_a_config_without_initial_weights_is_left_alone():
     assert model == before
 
 
+@pytest.mark.parametrize(
+    'model_type, pooling',
+    [('convnext', 'mean'), ('clip_vision_model', 'cls'), ('siglip_vision_model', 'mean')],
+)
+def test_an_old_checkpoint_keeps_the_features_that_it_was_trained_with(
+    model_type, pooling, tmp_path
+):
+    model = tiny_model_config()
+    model['image_encoder'] = dict(
+        type='TransformersImageEncoder', model_type=model_type, config=towers.IMAGE[model_type]
+    )
+    mpnet = dict(model_type='mpnet', config=towers.TEXT['mpnet'])
+    model['text_encoder'] = dict(type='TransformersTextEncoder', **mpnet)
+    built = MODELS.build(copy.deepcopy(model)).eval()
+    encoders = encoder_architectures(built)
+    del encoders['model'], encoders['image_encoder']['pooling']
+    for option in ('pooling', 'padding', 'use_mask'):
+        del encoders['text_encoder'][option]
+    meta = dict(cfg=f'model = {model!r}', encoders=encoders)
+    torch.save(dict(state_dict=built.state_dict(), meta=meta), tmp_path / 'old.pth')
+
+    again = MODELS.build(read_saved_config(tmp_path / 'old.pth')['model']).eval()
+    again.load_state_dict(built.state_dict())
+    images, (ids, mask) = torch.randn(2, 3, 32, 32), towers.texts()
+    encoder = again.network.image_encoder
+    tokens = encoder.model(images).last_hidden_state
+    wanted = tokens[:, 0] if pooling == 'cls' else tokens.mean((2, 3) if tokens.ndim == 4 else 1)
+    torch.testing.assert_close(encoder(images)[0], wanted)
+    text_encoder = again.network.text_encoder
+    first = text_encoder.model(ids, attention_mask=mask).last_hidden_state[:, 0]
+    torch.testing.assert_close(text_encoder(ids, mask), first, rtol=1e-5, atol=1e-5)
+
+    check_old_rules(again, encoders)
+    with pytest.raises(ValueError, match=f"Set model.image_encoder.pooling='{pooling}'"):
+        check_old_rules(built, encoders)
+    chosen = copy.deepcopy(model)
+    chosen['image_encoder']['pooling'] = 'mean_norm'
+    use_saved_architecture(chosen, dict(encoders=encoders))
+    assert chosen['image_encoder']['pooling'] == 'mean_norm'
+
+
 @pytest.mark.slow
 def test_real_checkpoints_hold_both_encoders(tmp_path):
     runner = make_runner(tmp_path)
     runner.train()
     meta = torch.load(tmp_path / 'iter_4.pth', weights_only=True)['meta']
-    assert set(meta['encoders']) == {'image_encoder', 'text_encoder'}
+    assert set(meta['encoders']) == {'image_encoder', 'text_encoder', 'model'}
     vocab_size = runner.model.network.text_encoder.vocab_size
     assert meta['encoders']['text_encoder']['config']['vocab_size'] == vocab_size
     assert meta['tokenizer'] is None  # its fake products come as ids

@@ -188,3 +188,10 @@ def test_simple_fpn_strides():
     ]  # fmt: skip
     sum(m.square().sum() for m in maps).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in neck.parameters())
+
+
+def test_an_encoder_of_ones_own_needs_no_pooling_head(monkeypatch):
+    from eclip_mm.models.encoders import TransformersImageEncoder
+
+    monkeypatch.delattr(TransformersImageEncoder, 'freeze_head')
+    assert build(encoder=encoder()).embed_dims == 16

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from helpers import towers
 from helpers.detection import NAMES, batch
 
 pytestmark = pytest.mark.ops
@@ -74,6 +75,61 @@ def test_it_starts_as_the_pretrained_model(pretraining):
     )['hidden_states']
     assert out.shape == (2, 2, 4, 36)
     torch.testing.assert_close(out[-1, ..., :32], feats)
+
+
+def saved_dual(path, family, **overrides):
+    """A checkpoint of a random dual encoder, and the model in it."""
+    from mmengine.config import Config
+
+    from eclip_mm.checkpoint.metadata import encoder_architectures
+    from eclip_mm.registry import MODELS
+    from eclip_mm.testing import tiny_model_config
+
+    cfg = tiny_model_config(
+        embed_dims=dict(clip=24, siglip=32)[family],
+        pretrained_dual=dict(model_type=family, config=towers.DUAL[family]),
+        **overrides,
+    )
+    for name in ('image', 'text'):
+        cfg[f'{name}_encoder'] = dict(type=f'Transformers{name.title()}Encoder')
+    torch.manual_seed(3)
+    model = MODELS.build(copy.deepcopy(cfg)).eval()
+    meta = dict(cfg=Config(dict(model=cfg)).pretty_text, encoders=encoder_architectures(model))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    return model
+
+
+@pytest.mark.parametrize(
+    'family, kind', [('clip', 'shared'), ('clip', 'separate'), ('siglip', 'separate')]
+)
+def test_it_starts_with_the_patch_projection_of_its_pretraining(family, kind, tmp_path):
+    path = str(tmp_path / 'dual.pth')
+    eclip = saved_dual(path, family, patch_projection=kind)
+    if kind == 'separate':
+        linear = eclip.network.patch_proj.linear
+        torch.nn.init.normal_(linear.weight)
+        if linear.bias is not None:
+            torch.nn.init.normal_(linear.bias)
+        saved = torch.load(path, weights_only=True)
+        torch.save(dict(saved, state_dict=eclip.state_dict()), path)
+    model = build(config(path)).eval()
+    images = torch.randn(2, 3, 32, 32)
+    data = prepared(model, batch(((32, 32), (32, 32))))
+    enc, _ = model.pre_transformer(model.extract_feat(images), data['data_samples'])
+    tokens = eclip.network.encode_image(images)[1]
+    torch.testing.assert_close(model.forward_encoder(**enc)['memory'], tokens)
+
+
+def test_a_projection_that_it_cannot_have_is_an_error(tmp_path):
+    path = str(tmp_path / 'dual.pth')
+    saved_dual(path, 'siglip', patch_projection='head')
+    with pytest.raises(ValueError, match="trained with patch_projection='head'"):
+        build(config(path))
+    saved = torch.load(path, weights_only=True)
+    saved['meta']['encoders']['model']['patch_projection'] = 'shared'
+    torch.save(saved, path)
+    with pytest.raises(ValueError, match='no linear map of patch tokens'):
+        build(config(path))
 
 
 def test_with_names_it_begins_where_grounding_ends(pretraining, with_tokenizer):

@@ -200,6 +200,39 @@ def test_a_checkpoint_of_a_dual_needs_no_folder(family, tmp_path):
     assert again.network.patch_proj.kind == model.network.patch_proj.kind
 
 
+@pytest.mark.parametrize('family', ['clip', 'siglip'])
+def test_a_resumed_dual_writes_the_same_metadata_again(family, tmp_path):
+    reference = towers.build(family, towers.DUAL[family])
+    with torch.no_grad():
+        reference.logit_scale.fill_(4.765)  # above max_logit_scale
+    reference.save_pretrained(tmp_path)
+    cfg = config(str(tmp_path), DIMS[family], patch_projection='separate')
+    cfg['max_logit_scale'] = 100.0
+    found = []
+    for _ in range(3):
+        model = MODELS.build(copy.deepcopy(cfg))
+        found.append(json.loads(json.dumps(encoder_architectures(model))))
+        resumed = copy.deepcopy(cfg)
+        use_saved_architecture(resumed, dict(encoders=found[-1]))
+        model = MODELS.build(copy.deepcopy(resumed))
+        found.append(json.loads(json.dumps(encoder_architectures(model))))
+        assert found[-1] == found[0]
+        assert model.logit_bias == (None if family == 'clip' else reference.logit_bias.item())
+
+
+def test_an_encoder_without_rules_can_be_saved():
+    model = build(random_dual('clip'), 24)
+    encoder = model.network.image_encoder = torch.nn.Module()
+    encoder.model = torch.nn.Module()
+    encoder.model.config = model.network.text_encoder.model.config
+    assert encoder_architectures(model)['image_encoder'].keys() == {'model_type', 'config'}
+
+
+def test_an_unknown_projection_is_named():
+    with pytest.raises(KeyError, match=r"unknown keys \['txt'\]; known: image, text"):
+        MODELS.build(tiny_model_config(projections=dict(txt='none')))
+
+
 def test_padding_has_the_tokenizers_id(tmp_path):
     """A SigLIP 2 says nothing of padding in its config; its tokenizer pads with 0."""
     fields = {k: v for k, v in towers.TEXT['siglip_text_model'].items() if k != 'pad_token_id'}
@@ -228,6 +261,14 @@ def test_options_of_texts_that_exclude_one_another():
     encoder = TransformersTextEncoder('siglip_text_model', fields)
     with pytest.raises(ValueError, match='texts of 17 tokens.*16 positions.*TokenizeText'):
         encoder(torch.ones(1, 17, dtype=torch.int64), torch.ones(1, 17, dtype=torch.int64))
+
+
+@pytest.mark.parametrize('field', ['pad_token_id', 'max_position_embeddings'])
+def test_filling_texts_needs_an_id_and_a_length(field):
+    model = towers.build('siglip_text_model', towers.TEXT['siglip_text_model'])
+    model.config.__dict__[field] = None
+    with pytest.raises(ValueError, match=f'has no {field}: set text_encoder.config.{field}, or'):
+        TransformersTextEncoder(model=model)
 
 
 @pytest.mark.parametrize('mode', ['mean_tokens', 'cls_token', 'max_tokens'])

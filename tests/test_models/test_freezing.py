@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
 from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
@@ -119,6 +120,34 @@ def test_the_momentum_model_shares_what_is_frozen():
     assert other.train().text_encoder.training  # a call from outside
     assert not built.teacher.train().network.text_encoder.training
     assert not bert.embeddings.training
+
+
+@pytest.mark.parametrize('image', ['all', 1])
+@pytest.mark.parametrize('loader', ['torch', 'mmengine'])
+@pytest.mark.parametrize('has_old_names', [False, True])
+def test_a_frozen_tower_starts_from_the_network_of_an_unfrozen_checkpoint(
+    image, loader, has_old_names
+):
+    source = model({})
+    step(source)  # the teacher lags behind
+    state = source.state_dict()
+    name = 'image_encoder.model.embeddings.cls_token'
+    assert not torch.equal(state[f'network.{name}'], state[f'teacher.network.{name}'])
+    wanted = copy.deepcopy(state)
+    if has_old_names:
+        state = {
+            key.replace('model.layers.', 'model.encoder.layer.').replace(
+                'mlp.fc1', 'intermediate.dense'
+            ): value
+            for key, value in state.items()
+        }
+    built = model(dict(image=image, text=1))
+    (nn.Module.load_state_dict if loader == 'torch' else load_state_dict)(built, state)
+    shared = {f'teacher.network.{n}' for n in built.teacher.shared_names}
+    assert shared and len(shared) < len(built.teacher.network.state_dict())
+    for key, value in built.state_dict().items():
+        source_key = key.removeprefix('teacher.') if key in shared else key
+        assert torch.equal(value, wanted[source_key]), key
 
 
 def test_freezing_twice_changes_nothing_and_can_be_undone():

@@ -15,6 +15,7 @@ from eclip_mm.models.heads import (
     IntraProductHead,
     ITCHead,
     ITMHead,
+    PretextHeads,
     draw_hard_negatives,
 )
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
@@ -142,3 +143,12 @@ def test_slot_health_by_hand():
     assert health['slot_mass'].item() == pytest.approx(0.75)
     assert health['slot_entropy'].item() == pytest.approx(1.0, abs=1e-5)
     assert health['slot_dead'].item() == pytest.approx(0.5)
+
+
+def test_a_head_of_an_older_version_is_an_error():
+    class OldHead(ITCHead):
+        def observe(self, outputs):
+            pass
+
+    with pytest.raises(TypeError, match=r'pretext_heads.old: OldHead .*remember\(\).*CHANGELOG'):
+        PretextHeads(dict(old=dict(type=OldHead)), D)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from eclip_mm.config.loading import load_config
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from helpers import towers
 from helpers.figures import logged
 from helpers.processes import start_ranks
 
@@ -220,6 +221,31 @@ def test_a_task_that_needs_the_decoder_is_an_error():
     cfg['pretext_heads'].update(inter=None, itm=None, filip=dict(type='FILIPHead'))
     with pytest.raises(ValueError, match=r"pretext_heads \['intra'\]"):
         MODELS.build(cfg)
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(patch_projection='separate'), "'separate': set patch_projection='shared'"),
+        (dict(text_encoder=dict(padding='max_length')), "padding is 'max_length'"),
+    ],
+)
+def test_towers_whose_tokens_it_cannot_compare_are_errors(options, words):
+    cfg = tiny_model_config(type='FILIP')
+    cfg['pretext_heads'].update(OFF, filip=dict(type='FILIPHead'))
+    for key, value in options.items():
+        cfg[key] = cfg[key] | value if isinstance(value, dict) else value
+    if 'text_encoder' in options:
+        cfg['text_encoder']['length_groups'] = 1
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(cfg)
+
+
+def test_a_pooling_head_that_nothing_uses_is_frozen():
+    siglip = dict(model_type='siglip_vision_model', config=towers.IMAGE['siglip_vision_model'])
+    model = build(image_encoder=dict(type='TransformersImageEncoder', **siglip)).train()
+    model(**model.data_preprocessor(fake_batch()), mode='loss')['loss_filip'].backward()
+    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 BATCH = 8

@@ -66,7 +66,8 @@ class EclipBackbone(BaseModule):
         if gradient_checkpointing:
             cfg['gradient_checkpointing'] = True
         self.encoder = build_part(cfg)
-        self.encoder.freeze_head()
+        if hasattr(self.encoder, 'freeze_head'):
+            self.encoder.freeze_head()
         self.embed_dims = self.encoder.embed_dims
         # `patch_size` of a pyramid (ConvNeXt, Swin) is that of its first stage
         plain = not hasattr(self.encoder.model.config, 'depths')

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eclip_mm.config.detection import fill_detr
 from eclip_mm.models.detection.backbone import build_part, check_init_cfg, pretrained_source
 from eclip_mm.models.detection.class_prompts import NameEncoder, begin_with_names, class_names
+from eclip_mm.models.detection.patch_projection import check_projection, find_patch_projection
 from eclip_mm.models.detection.pretrained import load_pretrained
 from eclip_mm.models.detection.references import assignment_boxes, token_positions
 from eclip_mm.registry import MODELS
@@ -48,9 +49,9 @@ class EclipDETR(DETR):
         token_positions: add a learned projection of sine positions to Z, which
             is zero at the start; Z itself then need not encode positions.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads image
-            encoder, g_I and decoder of a pretraining checkpoint by name, see
-            :func:`load_pretrained`. A CLIP checkpoint has no decoder, which
-            then keeps its random start.
+            encoder, g_I (or the separate ``patch_projection``) and decoder of
+            a pretraining checkpoint by name, see :func:`load_pretrained`. A
+            CLIP checkpoint has no decoder, which then keeps its random start.
         kwargs: see mmdet's ``DETR``.
     """
 
@@ -117,13 +118,13 @@ class EclipDETR(DETR):
 
     def _load_pretrained(self) -> None:
         source = pretrained_source(self.init_cfg)
-        parts = dict(
-            image_encoder=self.backbone.encoder,
-            image_proj=self.image_proj,
-            decoder=self.decoder,
-        )
+        parts = {
+            'image_encoder': self.backbone.encoder,
+            find_patch_projection(**source): self.image_proj,
+            'decoder': self.decoder,
+        }
         if self.class_prompts is None:
-            load_pretrained(parts, **source)
+            check_projection(load_pretrained(parts, **source), self.image_proj)
             return
         names = class_names(self.class_prompts, self.bbox_head.num_classes)
         if self.num_queries < len(names):
@@ -134,7 +135,12 @@ class EclipDETR(DETR):
         encoder = NameEncoder(source['checkpoint'])
         text_parts = dict(text_encoder=encoder.text_encoder, text_proj=encoder.text_proj)
         report = load_pretrained(parts | text_parts, **source)
-        missing = [part for part in text_parts if not report.loaded[part]]
+        check_projection(report, self.image_proj)
+        missing = [
+            part
+            for part, module in text_parts.items()
+            if not report.loaded[part] and module.state_dict()
+        ]
         if missing:
             raise KeyError(
                 f'{report.checkpoint} has no {" and no ".join(missing)}, which class_prompts '

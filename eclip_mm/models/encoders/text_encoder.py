@@ -86,6 +86,7 @@ class TransformersTextEncoder(TransformersEncoder):
         self.embed_dims = cfg.hidden_size
         self.vocab_size = cfg.vocab_size
         self.max_length = getattr(cfg, 'max_position_embeddings', None)
+        self._check_padding()
         head = self.find_part(rule.head)
         if head is not None:  # its parameters would get no gradient
             self.model.set_submodule(head, nn.Identity())
@@ -108,6 +109,22 @@ class TransformersTextEncoder(TransformersEncoder):
                 "text for a model with padding='max_length'; set it to 1 or leave it out"
             )
         return length_groups
+
+    def _check_padding(self) -> None:
+        if self.padding == 'longest':
+            return
+        needed = dict(
+            pad_token_id=getattr(self.model.config, 'pad_token_id', None),
+            max_position_embeddings=self.max_length,
+        )
+        missing = [field for field, value in needed.items() if value is None]
+        if missing:
+            raise ValueError(
+                "text_encoder.padding='max_length' fills texts up to all positions, but the config "
+                f'of {self.model.config.model_type!r} has no {" and no ".join(missing)}: '
+                f'set {", ".join(f"text_encoder.config.{field}" for field in missing)}, or '
+                "padding='longest'"
+            )
 
     def _check_pooling(self, uncertain: bool) -> None:
         name = f'text model {self.model.config.model_type!r}'

@@ -23,6 +23,7 @@ class PretextHeads(nn.ModuleDict):
 
     Raises:
         KeyError: a name set to None looks like a misspelt task.
+        TypeError: a head defines ``observe``, which nothing calls.
         ValueError: all tasks are switched off, or the config of a head has
             another width.
     """
@@ -36,6 +37,7 @@ class PretextHeads(nn.ModuleDict):
             if takes_embed_dims(cfg):
                 cfg = with_embed_dims(cfg, embed_dims, f'pretext_heads.{name}')
             self[name] = MODELS.build(cfg)
+            check_remembers(name, self[name])
         if not len(self):
             raise ValueError('pretext_heads switches every task off: nothing would be trained')
 
@@ -55,6 +57,19 @@ class PretextHeads(nn.ModuleDict):
                 )
             terms.update(found)
         return terms
+
+
+def check_remembers(name: str, head: nn.Module) -> None:
+    """Check that a head of an older version does not lose what it keeps of a step.
+
+    Raises:
+        TypeError: it defines ``observe``.
+    """
+    if hasattr(head, 'observe'):
+        raise TypeError(
+            f'pretext_heads.{name}: {type(head).__name__} defines observe(), which is now '
+            'remember() and returns a function, see CHANGELOG.md'
+        )
 
 
 def check_head_names(pretext_heads: dict) -> None:
