@@ -1,4 +1,4 @@
-"""Fixtures that all tests share; :mod:`helpers.rules` has the rules for all of them."""
+"""Fixtures that all tests share; :mod:`helpers.rules` and :mod:`helpers.groups` hold for all."""
 
 import os
 import runpy
@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 from helpers.workplace import Workplace  # noqa: E402
 
-pytest_plugins = ['helpers.rules']
+pytest_plugins = ['helpers.rules', 'helpers.groups', 'pytester']
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,10 +1,8 @@
-"""Rules of the suite, as a plugin: what is slow, what runs alone, what goes to one worker.
+"""Rules of the suite, as a plugin: what is slow, and what runs alone.
 
 - A test that starts a process or trains with a Runner is marked ``slow``. Without it, it fails.
 - With pytest-xdist, a test that is marked ``alone`` has the machine to itself: it starts ranks or
   several programs, or measures memory. The others hold a lock together, and it holds it alone.
-- With ``--dist loadgroup``, the tests of a file go to one worker, and so do those of one
-  ``xdist_group``: fixtures that they share are made once.
 """
 
 import fcntl
@@ -29,15 +27,6 @@ _SLOW = (
 
 def is_marked(item: pytest.Item | None, name: str) -> bool:
     return item is not None and item.get_closest_marker(name) is not None
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if not is_marked(item, 'xdist_group'):
-            # those alone go to one worker, one after the other: the rest of the suite waits once
-            name = 'alone' if is_marked(item, 'alone') else item.location[0]
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 class AloneLock:
