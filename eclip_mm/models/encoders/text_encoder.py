@@ -120,8 +120,8 @@ class TransformersTextEncoder(TransformersEncoder):
         missing = [field for field, value in needed.items() if value is None]
         if missing:
             raise ValueError(
-                "text_encoder.padding='max_length' fills texts up to all positions, but the config "
-                f'of {self.model.config.model_type!r} has no {" and no ".join(missing)}: '
+                "text_encoder.padding='max_length' fills texts up to all positions, but the "
+                f'config of {self.model.config.model_type!r} has no {" and no ".join(missing)}: '
                 f'set {", ".join(f"text_encoder.config.{field}" for field in missing)}, or '
                 "padding='longest'"
             )
