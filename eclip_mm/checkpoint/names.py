@@ -80,20 +80,22 @@ def rename_weights(state_dict: dict[str, Tensor], tower: nn.Module, prefix: str 
 def fit_towers(
     model: nn.Module, state_dict: dict[str, Tensor], version: str | None, resumes: bool
 ) -> None:
-    """Let the weights of all towers of a model fit before they are loaded, in place.
+    """Rename the weights of all towers before a model loads them, in place.
 
-    An encoder does so by itself when it loads; a sharded model divides weights
-    by their names before that.
+    An encoder renames its own weights when it loads them. For a sharded model
+    that is too late: it divides the weights by their names before.
 
     Args:
-        model: whose encoders have ``rename_weights`` and ``model``.
-        state_dict: of a checkpoint, in its own order.
-        version: of the ``transformers`` that wrote it; None if it is not known.
+        model: a model whose encoders have ``rename_weights`` and ``model``.
+        state_dict: the weights of a checkpoint, in the order of the file.
+        version: version of ``transformers`` that wrote the checkpoint; None if
+            it is not known.
         resumes: whether the state of the optimiser is loaded as well. It has
-            numbers instead of names, so the parameters must come in one order.
+            numbers instead of names, so the order of the parameters must be
+            the same.
 
     Raises:
-        ValueError: they do not.
+        ValueError: the order is another one.
     """
     for name, encoder in model.named_modules():
         if not hasattr(encoder, 'rename_weights'):

@@ -31,7 +31,7 @@ def explain_checkpoint_errors(cfg, saved: dict) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
         advice = ''
         known = _imports(cfg)
         imports = [name for name in _imports(saved) if name not in known]
@@ -40,6 +40,9 @@ def explain_checkpoint_errors(cfg, saved: dict) -> Iterator[None]:
             for name, part in saved.get('model', {}).items()
             if isinstance(part, dict) and part.get('pretrained')
         ]
+        dual = saved.get('model', {}).get('pretrained_dual')
+        if isinstance(dual, str):
+            folders.append(f'model.pretrained_dual={dual}')
         if isinstance(error, KeyError) and imports:
             advice = (
                 f'the training imported {imports}, and this evaluation does not, since importing '
@@ -48,9 +51,10 @@ def explain_checkpoint_errors(cfg, saved: dict) -> Iterator[None]:
             )
         elif folders:
             advice = (
-                'the training read initial weights, and an evaluation does not. If the '
-                'architecture came from them too, write its `model_type` and `config` into the '
-                f'training config, or add --cfg-options {" ".join(folders)}'
+                'the training read initial weights, and the checkpoint does not hold their '
+                'architecture. If it came from them too, write its `model_type` and `config` into '
+                f'the training config, or add --cfg-options {" ".join(folders)} with folders that '
+                'exist here'
             )
         if advice:
             error.args = (f'{error.args[0] if error.args else ""}\n({advice})', *error.args[1:])

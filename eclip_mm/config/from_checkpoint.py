@@ -158,7 +158,10 @@ def _fill_queries(cfg, queries: str | None) -> None:
 
 
 def without_pretrained(model: dict) -> dict:
-    """A copy of a model's config that reads no initial weights.
+    """A copy of a model's config with ``pretrained=None`` everywhere.
+
+    A ``pretrained_dual`` that is a path stays, since nothing else says what the model is made of;
+    a checkpoint that holds its parts has replaced it before.
 
     The encoders then take their architecture from ``model_type`` and ``config``. If
     these lack something that the folder of initial weights had, such as the size of

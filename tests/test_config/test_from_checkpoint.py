@@ -163,6 +163,10 @@ def test_errors_say_what_the_training_had():
     ):
         with explain_checkpoint_errors(Config({}), SAVED):
             raise RuntimeError('size mismatch')
+    with pytest.raises(OSError, match='not here(.|\n)*model.pretrained_dual=some/clip'):
+        dual = dict(model=dict(pretrained_dual='some/clip', image_encoder=dict(type='T')))
+        with explain_checkpoint_errors(Config({}), dual):
+            raise OSError('not here')
     with pytest.raises(KeyError) as error:  # imported already: something else is wrong
         with explain_checkpoint_errors(Config(dict(custom_imports=SAVED['custom_imports'])), {}):
             raise KeyError('no such head')

@@ -152,7 +152,9 @@ def test_pixels_that_fill_no_patch_are_an_error(model_type):
     if model_type == 'dinov2':
         config = {key: config[key] for key in config if key != 'intermediate_size'}
     cfg = dict(type='TransformersImageEncoder', model_type=model_type, config=config)
-    with pytest.raises(ValueError, match=r'image_size=80.*patch_size=12.*72 or 84'):
+    with pytest.raises(
+        ValueError, match=r'image_size=80.*patch_size=12.*config=dict\(image_size=72\), or 84'
+    ):
         MODELS.build(cfg)
     config['image_size'] = 84
     encoder = MODELS.build(cfg).eval()

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
+from helpers import towers
 
 # 1 GFLOP forward, a million parameters of each model, D = 100
 MODEL = CountedModel(flops=1e9, params=1_000_000, teacher_params=1_000_000, embed_dims=100)
@@ -89,3 +90,19 @@ def test_the_tool_prints_a_table(program, repo_root):
     text, _ = program('analysis_tools/scaling_calculation.py', config, '--gpus', 8, 16)
     assert '| products per GPU | 800 | 400 |' in text
     assert '| features into a machine, MB per step | 0 | ' in text
+
+
+def test_a_dual_encoder_is_counted_without_its_weights(tmp_path):
+    towers.build('clip', towers.DUAL['clip']).save_pretrained(tmp_path)
+    (tmp_path / 'model.safetensors').unlink()
+    cfg = tiny_model_config(embed_dims=24, pretrained_dual=str(tmp_path))
+    cfg['image_encoder'] = dict(type='TransformersImageEncoder')
+    cfg['text_encoder'] = dict(type='TransformersTextEncoder')
+    config = tmp_path / 'config.py'
+    config.write_text(f'model = {cfg!r}')
+    counted = count_model(str(config), num_tokens=7)
+    cfg['pretrained_dual'] = dict(model_type='clip', config=towers.DUAL['clip'])
+    config.write_text(f'model = {cfg!r}')
+    assert counted == count_model(str(config), num_tokens=7)
+    params = [p for p in MODELS.build(cfg).parameters() if p.requires_grad]
+    assert counted.params == sum(p.numel() for p in params)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig
 
 from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.config.loading import load_config
@@ -80,16 +81,21 @@ class CountedModel:
 def count_model(config: str, num_tokens: int) -> CountedModel:
     """Count the operations of matrix products and attention in the model of a config.
 
-    The model is built on the meta device, without memory for its weights. A multiplication with
-    an addition counts as two operations, as in ``torch.utils.flop_counter``.
+    No weights are read: of a dual encoder, only the config in its folder. The model is built on
+    the meta device, without memory for its weights; with a dual encoder it is built on the CPU
+    first. A multiplication with an addition counts as two operations, as in
+    ``torch.utils.flop_counter``.
 
     Args:
         config: path of the config file.
         num_tokens: length of a text in tokens.
     """
     cfg = load_config(config)
-    with torch.device('meta'):
-        model = MODELS.build(without_pretrained(cfg.model))
+    dual = cfg.model.get('pretrained_dual')
+    if dual:
+        cfg.model.pretrained_dual = without_weights(dual)
+    with torch.device('cpu' if dual else 'meta'):  # the logit scale of a dual encoder is read
+        model = MODELS.build(without_pretrained(cfg.model)).to('meta')
     network = model.network
     size = network.image_encoder.model.config.image_size
     # plain attention, since the operations of fused kernels are not counted on every device
@@ -110,6 +116,19 @@ def count_model(config: str, num_tokens: int) -> CountedModel:
         teacher_params=sum(p.numel() for p in teacher.parameters()) if teacher else 0,
         embed_dims=network.embed_dims,
     )
+
+
+def without_weights(dual: str | dict) -> dict:
+    """A ``pretrained_dual`` with the architecture of the given one and random weights."""
+    options = dict(pretrained=dual) if isinstance(dual, str) else dict(dual)
+    if not options.get('pretrained'):
+        return options
+    config = AutoConfig.from_pretrained(
+        options['pretrained'], local_files_only=not options.get('allow_download')
+    )
+    fields = config.to_diff_dict()
+    fields = {key: fields[key] for key in fields if key.endswith(('_config', '_dim'))}
+    return dict(model_type=config.model_type, config=fields)
 
 
 def operations(model: CountedModel, given: Assumptions) -> float:

@@ -17,11 +17,11 @@ CARD = 'README.md'
 
 @contextmanager
 def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Write beside a folder, then rename: nobody ever sees half of it.
+    """Write beside a folder, then rename: a half-written folder never has its name.
 
     Args:
         path: the folder; ``with`` gives the one to write into.
-        replace: whether a folder that is there gives way.
+        replace: whether to replace an existing folder.
 
     Raises:
         OSError: a folder with contents is there, and ``replace`` is not set.

@@ -114,7 +114,7 @@ class TransformersEncoder(nn.Module):
     """What image and text encoder have in common.
 
     Args:
-        model: of ``transformers``.
+        model: a bare model of ``transformers``.
         gradient_checkpointing: recompute activations in the backward pass.
     """
 
@@ -124,7 +124,7 @@ class TransformersEncoder(nn.Module):
         self._num_frozen = 0  # layer groups
         self._never_trained: set[str] | None = None
         if gradient_checkpointing:
-            # BERT would warn that it keeps no cache, in the middle of a compiled graph
+            # otherwise BERT warns, in the middle of a compiled graph, that it keeps no cache
             self.model.config.use_cache = False
             self.model.gradient_checkpointing_enable(
                 gradient_checkpointing_kwargs=dict(use_reentrant=False)

@@ -1,4 +1,4 @@
-"""Convolutions of image encoders: another patch projection, another padding."""
+"""Replacements for the convolutions of image encoders: patch projections and padding."""
 
 from torch import Tensor, nn
 

@@ -34,9 +34,10 @@ class DualEncoder:
     allow_download: bool = False
 
     def check(self, embed_dims: int, projections: dict | None) -> None:
-        """
+        """Check that the config of a model does not contradict this dual encoder.
+
         Raises:
-            ValueError: a model's config that this dual encoder contradicts.
+            ValueError: it does.
         """
         if embed_dims != self.embed_dims:
             raise ValueError(
@@ -93,7 +94,7 @@ def load_dual(dual: str | Mapping) -> DualEncoder:
     if options['pretrained'] and options['config']:
         raise ValueError(
             'pretrained_dual: `config` is for random weights, beside `pretrained` it '
-            'counts for nothing; leave one of them out'
+            'has no effect; leave one of them out'
         )
     model = build_transformers_model(**options)
     rule = DUAL_FAMILIES.get(model.config.model_type)

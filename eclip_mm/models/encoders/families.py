@@ -52,8 +52,8 @@ class TextRule:
         padding: ``longest``, and padding changes no text's feature; or
             ``max_length``, all positions of the model, as it was trained.
         use_mask: whether the model is given the attention mask.
-        takes_vectors: it may be given word vectors, since its positions do
-            not follow from token ids.
+        takes_vectors: whether the model may be given word vectors instead of
+            ids: its positions do not follow from the ids.
         max_id_is_eos: a config with ``eos_token_id=2`` is an old one, which
             means the largest id of a text (huggingface/transformers#24773).
         head: a last projection, which is not part of the text's token.
@@ -123,18 +123,20 @@ REFUSED = dict.fromkeys(
 
 
 def refuse(model_type: str) -> None:
-    """
+    """Check that a family can be used here.
+
     Raises:
-        ValueError: this family cannot be used here; with the reason.
+        ValueError: it cannot; the message gives the reason.
     """
     if model_type in REFUSED:
         raise ValueError(f'model_type {model_type!r} is not supported: {REFUSED[model_type]}')
 
 
 def check_choice(option: str, value: str, choices) -> None:
-    """
+    """Check that the value of an option is one of its choices.
+
     Raises:
-        ValueError: ``value`` is none of ``choices``.
+        ValueError: it is not.
     """
     if value not in choices:
         known = ', '.join(map(repr, choices))

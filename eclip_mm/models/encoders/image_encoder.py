@@ -31,8 +31,8 @@ class TransformersImageEncoder(TransformersEncoder):
 
     Args:
         model_type, config, pretrained, allow_download: see
-            :func:`build_transformers_model`; of a dual encoder such as CLIP
-            its vision model is taken.
+            :func:`build_transformers_model`. Of a dual encoder such as CLIP,
+            only the vision model is used.
         gradient_checkpointing: recompute activations in the backward pass.
         conv_stem: channels of 3x3 convolutions of stride 2 that take the place
             of a ViT's single patch projection, see :class:`ConvStem`; None

@@ -27,8 +27,9 @@ class LayerGroup:
 
     Attributes:
         name: ``embeddings``, ``layer 0``, ..., ``final``.
-        modules: of it, each with all that is inside.
-        loose: parameters of it that belong to a module around it.
+        modules: the modules of the group, with everything inside them.
+        loose: further parameters of the group, which belong to a module
+            around it.
     """
 
     name: str

@@ -28,7 +28,8 @@ def check_patches(config) -> int | None:
             raise ValueError(
                 f'image_encoder.config of {config.model_type!r}: image_size={side} is no multiple '
                 f'of patch_size={patch}: the last {side % patch} pixels would be dropped and the '
-                f'map stretched over them. Take {low or patch} or {low + patch} pixels'
+                f'map stretched over them. Set '
+                f'image_encoder.config=dict(image_size={low or patch}), or {low + patch}'
             )
     return patch
 
@@ -41,9 +42,10 @@ def _as_number(value) -> int | None:
 
 
 def check_sides(sides: tuple[int, int], token_size: int) -> None:
-    """
+    """Check that pictures consist of whole patches.
+
     Raises:
-        ValueError: the pictures do not consist of whole patches.
+        ValueError: they do not.
     """
     if any(side % token_size for side in sides):
         raise ValueError(
@@ -54,10 +56,11 @@ def check_sides(sides: tuple[int, int], token_size: int) -> None:
 
 
 def check_cover(sides: tuple[int, int], grid: tuple[int, int]) -> None:
-    """
+    """Check that the tokens of a pyramid cover the pictures evenly.
+
     Raises:
-        ValueError: the tokens of a pyramid cover more or less than the
-            pictures: a side over a token is no power of two.
+        ValueError: they cover more or less than the pictures: the pixels per
+            token are no power of two.
     """
     for side, tokens in zip(sides, grid, strict=True):
         per_token = side / tokens

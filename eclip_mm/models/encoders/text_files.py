@@ -11,12 +11,15 @@ SENTENCE_POOLING = dict(cls_token='cls', mean_tokens='mean', lasttoken='last')
 
 
 def read_pooling(pretrained: str, allow_download: bool = False) -> str | None:
-    """Pooling of a model of sentence-transformers (MiniLM, mpnet, e5); None of any other.
+    """Read the pooling of a model of sentence-transformers (MiniLM, mpnet, e5).
 
-    All of them are ``bert``, ``mpnet``, ... by their ``model_type``, which does not say it.
+    Their ``model_type`` (``bert``, ``mpnet``, ...) does not say which pooling they have.
+
+    Returns:
+        A key of ``TEXT_POOLING``; None for any other model.
 
     Raises:
-        ValueError: it is one that does not exist here.
+        ValueError: the model has a pooling that does not exist here.
     """
     path = find_file(pretrained, '1_Pooling/config.json', allow_download)
     if path is None:
@@ -35,7 +38,7 @@ def read_pooling(pretrained: str, allow_download: bool = False) -> str | None:
 
 
 def use_tokenizers_pad_id(config, pretrained: str, allow_download: bool = False) -> None:
-    """Let the padding that a model sees be its tokenizer's, in place.
+    """Set ``pad_token_id`` of a model's config to the id that its tokenizer has, in place.
 
     A config may leave ``pad_token_id`` to its class, whose default is another
     tokenizer's: SigLIP 2 pads with 0, ``SiglipTextConfig`` says 1.
