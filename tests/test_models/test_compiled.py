@@ -47,10 +47,13 @@ QUEUE = dict(type='MomentumQueue', size=16)
     'overrides',
     [
         {},
-        dict(recompute=True),
-        dict(chunk_size=3, pretext_heads=dict(inter=dict(type='InterProductHead', queue=QUEUE))),
+        dict(
+            recompute=True,
+            chunk_size=3,
+            pretext_heads=dict(inter=dict(type='InterProductHead', queue=QUEUE)),
+        ),
     ],
-    ids=['paper', 'recompute', 'chunks-queue'],
+    ids=['paper', 'recompute-chunks-queue'],
 )
 def test_values_and_gradients_are_those_of_the_plain_model(overrides):
     plain, compiled = build(**overrides), build(**overrides, compile=AOT)

@@ -191,6 +191,7 @@ def test_a_compiled_head_makes_the_same_tiles():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_memory_does_not_grow_with_the_number_of_tiles():
     """512 tiles of 1 MiB, in a process of their own.
 
