@@ -25,7 +25,7 @@ PATCHES = {'tiny_snacks': 12, 'tiny_synthetic': 8, 'vitb16': 16}
 
 
 def load(name: str, checkpoints: dict[str, str]) -> Config:
-    """A config whose architecture comes from the pretraining that its name tells."""
+    """A config with the architecture of the pretraining in its name."""
     cfg = load_config(str(CONFIGS / name))
     if name in STOCK or name in SCRATCH:
         return cfg

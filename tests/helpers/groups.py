@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: group_of(item) not in slow)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist tells the scheduler what there is
+@pytest.hookimpl(tryfirst=True)  # before xdist sends the ids to the scheduler
 def pytest_collection_finish(session: pytest.Session) -> None:
     if hasattr(session.config, 'workerinput'):
         path = session.config.stash[_FILE]

@@ -43,7 +43,8 @@ class AloneLock:
 
     def acquire(self, alone: bool) -> None:
         """Waits until nobody else, or nobody else alone, has it."""
-        # the first byte is the head of the queue: shared locks do not overtake one who waits
+        # the first byte is the head of the queue: a shared lock waits behind one that waits to
+        # be alone
         fcntl.lockf(self.file, fcntl.LOCK_EX, 1, 0)
         fcntl.lockf(self.file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, 1, 1)
         fcntl.lockf(self.file, fcntl.LOCK_UN, 1, 0)

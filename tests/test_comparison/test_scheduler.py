@@ -129,7 +129,7 @@ def test_a_job_ends_with_a_killed_parent(tmp_path, watches):
     if watches:
         wait_until(lambda: not is_running(child))
     else:
-        time.sleep(1.5)  # who watches looks twice a second
+        time.sleep(1.5)  # a watching job looks twice a second
         assert is_running(child)
         os.kill(child, signal.SIGKILL)
 

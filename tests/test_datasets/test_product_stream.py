@@ -222,11 +222,6 @@ class TestMistakes:
         with pytest.raises(ValueError, match='do not divide 4 virtual workers; use 1, 2, 4'):
             ids(load(make_stream(folder), 3))
 
-    def test_json_lines_are_not_broken_parquet(self, tmp_path):
-        path = write_rows(make_rows(2), tmp_path / 'c.jsonl')
-        with pytest.raises(CatalogueError, match='a stream reads Parquet only; tools/dataset_con'):
-            len(ProductStream(str(path), [], batch_size=1))
-
     def test_options(self, folder):
         with pytest.raises(ValueError, match="'num_virtual_workers' is 0"):
             ProductStream(folder, [], num_virtual_workers=0)
@@ -262,8 +257,11 @@ class TestMistakes:
         with pytest.raises(CatalogueError, match='nowhere: there is no such catalogue'):
             len(ProductStream(tmp_path / 'nowhere', []))
         write_rows(make_rows(2), tmp_path / 'c.jsonl')
-        with pytest.raises(CatalogueError, match='c.jsonl: is not a readable Parquet file'):
+        with pytest.raises(CatalogueError, match='c.jsonl: a stream reads Parquet only; tools'):
             len(ProductStream(tmp_path / 'c.jsonl', []))
+        (tmp_path / 'c.parquet').write_bytes(b'<html>')
+        with pytest.raises(CatalogueError, match='c.parquet: is not a readable Parquet file'):
+            len(ProductStream(tmp_path / 'c.parquet', []))
 
 
 def test_built_by_the_runner_from_a_config(folder, expected):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -165,7 +166,9 @@ def test_the_rank_whose_worker_died_saves_what_all_have(tmp_path):
         start_ranks(train_two, str(tmp_path))
     (path,) = (tmp_path / 'died').glob('worker_died_iter_*.pth')
     assert path.stem in ('worker_died_iter_1', 'worker_died_iter_2')
-    assert (tmp_path / 'died/last_checkpoint').read_text() == str(path)
+    # after step 2 rank 0 writes its own checkpoint, at the same time: either file holds all steps
+    last = Path((tmp_path / 'died/last_checkpoint').read_text())
+    assert last.stem in (path.stem, path.stem.removeprefix('worker_died_')) and last.exists()
     start_ranks(resume_two, str(tmp_path))
     start_ranks(train_two_untouched, str(tmp_path))
     # each rank logs the loss of its own products, and the first step was logged by rank 1

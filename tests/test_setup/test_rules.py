@@ -1,13 +1,12 @@
 """The rules of tests/helpers/rules.py hold what they say."""
 
+import re
 import time
 
 import pytest
 
 from helpers.processes import start_ranks
 from helpers.rules import AloneLock
-
-pytestmark = pytest.mark.slow
 
 SUITE = """
 import multiprocessing, subprocess
@@ -39,12 +38,19 @@ def test_fixture(started):
 """
 
 
+@pytest.mark.slow
 def test_what_starts_a_process_or_trains_is_slow_or_fails(pytester):
     pytester.makepyfile(SUITE)
     done = pytester.runpytest_inprocess('-p', 'helpers.rules', '-W', 'ignore')
     done.assert_outcomes(passed=1, failed=3, errors=1)
     for name in ('process', 'worker', 'training', 'fixture'):
         done.stdout.fnmatch_lines(f'*::test_{name} starts a process or trains: mark it slow*')
+
+
+@pytest.mark.data
+def test_every_listed_case_is_there(cases_root):
+    listed = re.findall(r'^\| (\d\d-[\w-]+) \|', (cases_root / 'README.md').read_text(), re.M)
+    assert listed and all((cases_root / name).is_dir() for name in listed)
 
 
 def _hold(rank, path, log):
@@ -60,6 +66,7 @@ def _hold(rank, path, log):
         lock.release()
 
 
+@pytest.mark.slow
 def test_nobody_holds_the_lock_beside_one_that_is_alone(tmp_path):
     path, log = tmp_path / 'lock', tmp_path / 'log'
     path.touch()
@@ -69,4 +76,4 @@ def test_nobody_holds_the_lock_beside_one_that_is_alone(tmp_path):
     begin = lines.index('begin 2')
     assert lines[begin + 1] == 'end 2'
     at_work = [line.split()[1] for line in lines[:begin]]
-    assert all(at_work.count(rank) % 2 == 0 for rank in '01')  # whoever began has ended
+    assert all(at_work.count(rank) % 2 == 0 for rank in '01')  # nobody is between begin and end

@@ -58,7 +58,7 @@ def test_unknown_flags_old_pythons_and_folders_of_something_else_are_refused(tmp
     ('user', 'auto_apt', 'installs'), [(0, '0', False), (1000, '1', False), (0, '1', True)]
 )
 def test_a_missing_venv_module_is_installed_by_root_only(tmp_path, user, auto_apt, installs):
-    """A Debian whose python3 has none; other users get the command."""
+    """A Debian whose python3 has none. Other users get the command to run."""
     log = tmp_path / 'apt.log'
     executable(tmp_path / 'bin/apt-get', f'echo "$@" >>{log}')
     executable(tmp_path / 'bin/id', f'echo {user}')
