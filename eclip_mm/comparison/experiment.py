@@ -88,9 +88,9 @@ def load_experiment(path: str | Path, seeds=None) -> Experiment:
         seeds: seeds that replace those of the file.
 
     Raises:
-        KeyError: A key, run or config option does not exist.
+        KeyError: a key, run or config option does not exist.
         ValueError: runs differ in steps or data, or a value is malformed.
-        FileNotFoundError: A config or the notes are missing.
+        FileNotFoundError: a config or the notes are missing.
     """
     path = Path(path)
     content = {

@@ -35,7 +35,7 @@ def plan_jobs(
         Jobs in order, and the number of finished jobs.
 
     Raises:
-        ValueError: A run was started with another config.
+        ValueError: a run was started with another config.
     """
     names = set(only or experiment.runs)
     names |= {experiment.runs[name].of for name in names} - {None}

@@ -222,7 +222,7 @@ def read_catalogue(
         The usable rows.
 
     Raises:
-        CatalogueError: A file does not exist, is not local or is not a catalogue; no row can be
+        CatalogueError: a file does not exist, is not local or is not a catalogue; no row can be
             used; with ``strict``, also if one row cannot.
     """
     files = find_files(path)
@@ -239,7 +239,7 @@ def open_files(files: Sequence[StoredFile]) -> list[CatalogueFile]:
     """Open the files of a catalogue, and warn of those with large row groups.
 
     Raises:
-        CatalogueError: A file is not a catalogue.
+        CatalogueError: a file is not a catalogue.
     """
     opened = [open_file(file) for file in files]
     for file in opened:

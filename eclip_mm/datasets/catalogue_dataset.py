@@ -122,9 +122,9 @@ class CatalogueDataset(Dataset):
             index: ``epoch * len(self) + item``.
 
         Raises:
-            ImageDecodeError: A picture cannot be decoded and ``strict``, or no picture of many
+            ImageDecodeError: a picture cannot be decoded and ``strict``, or no picture of many
                 items in a row can.
-            BrokenGroupError: A row group cannot be read and ``strict``.
+            BrokenGroupError: a row group cannot be read and ``strict``.
         """
         epoch, item = divmod(int(index), len(self))
         attempts = Attempts((self.seed, epoch, item), self.max_attempts)

@@ -79,7 +79,7 @@ class SampleBuilder:
             sources: source of each picture, by its key.
             load: takes the keys of chosen pictures and returns the row with these pictures, in
                 this order, as ``images``. Each has an ``image_id``.
-            attempts: A generator for each attempt.
+            attempts: a generator for each attempt.
             note: called with the key of each picture that cannot be decoded, and the error.
 
         Returns:
@@ -125,7 +125,7 @@ def load_stored(
         faults: errors of reading that are faults of the picture; others are raised as they are.
 
     Raises:
-        ImageDecodeError: A picture cannot be read.
+        ImageDecodeError: a picture cannot be read.
     """
     images = []
     for place, number in enumerate(chosen):

@@ -45,7 +45,7 @@ class AutoTokenizer:
     """A tokenizer of ``transformers`` that is stored on this machine.
 
     Args:
-        name_or_path: A folder, or a name that is in the local cache.
+        name_or_path: a folder, or a name that is in the local cache.
         allow_download: let ``transformers`` fetch what is missing.
 
     Raises:

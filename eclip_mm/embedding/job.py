@@ -17,7 +17,7 @@ from eclip_mm.embedding.features import ProductEmbedder
 from eclip_mm.embedding.products import ProductBlocks
 from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
 from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
-from eclip_mm.utils.files import write_whole_text
+from eclip_mm.utils.files import write_whole_json
 
 # Programs that read a folder of Parquet files skip names that begin with an underscore.
 MANIFEST, SUMMARY = '_embedding.json', '_summary.json'
@@ -141,7 +141,7 @@ def embed_catalogue(
 
     Raises:
         ValueError: the folder holds features that were made with other options.
-        RuntimeError: A catalogue file changed meanwhile, a row was lost, or a shard is missing at
+        RuntimeError: a catalogue file changed meanwhile, a row was lost, or a shard is missing at
             the end.
     """
     out = Path(options.out)
@@ -171,7 +171,7 @@ def embed_catalogue(
             )
         summary = {key: value + counts[key] for key, value in summary.items()}
     summary['shards'] = len(ranges)
-    _write_json(out / SUMMARY, summary)
+    write_whole_json(out / SUMMARY, summary)
     return summary
 
 
@@ -191,7 +191,7 @@ def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None
     path = out / MANIFEST
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        _write_json(path, manifest)
+        write_whole_json(path, manifest)
         return
     there = json.loads(path.read_text(encoding='utf-8'))
     for key in {**manifest, **there}:
@@ -200,7 +200,3 @@ def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None
                 f'{path}: the features there were made with {key}={there.get(key)!r}, now it is '
                 f'{manifest.get(key)!r}; use another folder, or remove this one'
             )
-
-
-def _write_json(path: Path, content: dict) -> None:
-    write_whole_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')

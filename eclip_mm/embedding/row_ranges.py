@@ -51,7 +51,7 @@ def plan_row_ranges(
         The row ranges, in the order of the rows, and ``{path, bytes, rows}`` of each file.
 
     Raises:
-        CatalogueError: A file does not exist or is not a catalogue.
+        CatalogueError: a file does not exist or is not a catalogue.
         ValueError: ``rows_per_shard`` is less than 1.
     """
     if rows_per_shard < 1:

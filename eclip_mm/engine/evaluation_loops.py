@@ -1,6 +1,5 @@
 """Validation and test loops whose metrics share one extraction and write their subgroups."""
 
-import json
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -8,7 +7,7 @@ from mmengine.logging import print_log
 from mmengine.runner import TestLoop, ValLoop
 
 from eclip_mm.registry import EVALUATOR, LOOPS
-from eclip_mm.utils.files import write_whole_text
+from eclip_mm.utils.files import write_whole_json
 
 
 @LOOPS.register_module()
@@ -63,6 +62,6 @@ def _write_subgroups(loop, name: str) -> None:
     ]
     path = Path(loop.runner.work_dir) / name
     content = dict(iter=loop.runner.iter, rows=rows)
-    write_whole_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
+    write_whole_json(path, content)
     keys = dict.fromkeys(key for metric in metrics for key in metric.subgroups)
     print_log(f'figures by {" and ".join(keys)} are in {path}', logger='current')

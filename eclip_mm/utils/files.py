@@ -1,9 +1,15 @@
 """Files that are either complete or absent, even after ``kill -9``."""
 
+import json
 import os
 import platform
 from contextlib import suppress
 from pathlib import Path
+
+
+def beside(path: Path, ending: str) -> Path:
+    """A hidden name beside a file or folder, unique to this process on this machine."""
+    return path.with_name(f'.{path.name}.{platform.node()}.{os.getpid()}.{ending}')
 
 
 class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as part``)
@@ -23,7 +29,7 @@ class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as 
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.part = self.path.with_name(f'.{self.path.name}.{platform.node()}.{os.getpid()}.part')
+        self.part = beside(self.path, 'part')
 
     def commit(self) -> None:
         """Replace the file by what was written."""
@@ -44,6 +50,11 @@ class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as 
                 self.commit()
         finally:
             self.discard()
+
+
+def write_whole_json(path: str | Path, content) -> None:
+    """Write JSON that a person can read, completely or not at all."""
+    write_whole_text(path, json.dumps(content, indent=1, ensure_ascii=False) + '\n')
 
 
 def write_whole_text(path: str | Path, text: str) -> None:

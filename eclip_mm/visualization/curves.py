@@ -56,7 +56,7 @@ def load_curves(path: str | Path) -> Curves:
 
     Raises:
         FileNotFoundError: as in :func:`find_scalars`.
-        ValueError: A line is not JSON; the message names file and line. A last
+        ValueError: a line is not JSON; the message names file and line. A last
             line cut off by a killed process is ignored.
     """
     points: dict[str, dict[int, float]] = {}
@@ -89,7 +89,7 @@ def read_rows(file: Path) -> list[dict]:
     """Read the rows of one ``scalars.json``; ignore a last one cut off by a killed process.
 
     Raises:
-        ValueError: A line is not JSON; the message names file and line.
+        ValueError: a line is not JSON; the message names file and line.
     """
     lines = [line for line in file.read_text().splitlines() if line.strip()]
     rows = []
@@ -168,8 +168,8 @@ def plot_curves(
         ``out_file``.
 
     Raises:
-        FileNotFoundError: A run has no log.
-        KeyError: A key is in no run.
+        FileNotFoundError: a run has no log.
+        KeyError: a key is in no run.
         ValueError: there is nothing to draw, or a log is damaged.
     """
     curves = {label: [load_curves(path) for path in _paths(own)] for label, own in runs.items()}

@@ -31,7 +31,7 @@ def metrics_table(
         ``differs`` if the runs' chances differ because their test sets do.
 
     Raises:
-        KeyError: A key is in no run.
+        KeyError: a key is in no run.
     """
     known = dict.fromkeys(key for metrics in runs.values() for key in metrics)
     if keys is None:

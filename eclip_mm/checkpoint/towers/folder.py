@@ -1,8 +1,6 @@
 """Folders of towers: written whole or not at all, with a card that lists sha256 sums."""
 
 import hashlib
-import os
-import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from eclip_mm import __version__
 from eclip_mm.checkpoint.towers.known import TowerError
+from eclip_mm.utils.files import beside
 
 CARD = 'README.md'
 
@@ -26,10 +25,7 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         OSError: a folder with contents is there, and ``replace`` is not set.
     """
-    part, old = (
-        path.with_name(f'.{path.name}.{platform.node()}.{os.getpid()}.{end}')
-        for end in ('part', 'old')
-    )
+    part, old = beside(path, 'part'), beside(path, 'old')
     part.mkdir(parents=True)
     try:
         yield part

@@ -73,7 +73,7 @@ def convert_catalogue_boxes(
         Report with counts and with what was left out.
 
     Raises:
-        CatalogueError: A catalogue cannot be read, ``classes`` is unknown, or
+        CatalogueError: a catalogue cannot be read, ``classes`` is unknown, or
             no picture has a box.
     """
     if classes not in CLASSES:

@@ -65,7 +65,7 @@ def convert_coco(
         Report with counts and with what was left out.
 
     Raises:
-        CatalogueError: A file cannot be read or does not fit, or an argument is
+        CatalogueError: a file cannot be read or does not fit, or an argument is
             unknown.
     """
     for name, value, known in (

@@ -62,7 +62,7 @@ def read_coco(
         xyxy pixels, as in the catalogue.
 
     Raises:
-        CatalogueError: A file cannot be read or does not fit.
+        CatalogueError: a file cannot be read or does not fit.
     """
     data = _read_json(annotations, ('images', 'annotations', 'categories'))
     by_category = _products(data['categories'], annotations, products, text)

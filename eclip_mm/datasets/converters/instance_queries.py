@@ -38,7 +38,7 @@ def write_instance_queries(
         show too few products.
 
     Raises:
-        CatalogueError: A box names a product whose text is in none of the
+        CatalogueError: a box names a product whose text is in none of the
             catalogues, or no photo shows enough products.
     """
     rows = read_catalogue(catalogue)

@@ -90,7 +90,7 @@ class JsonLinesFile:
 
         Args:
             spans: first line and the one after the last of each span, from 0 and ascending.
-            start: A line at or before the first span.
+            start: a line at or before the first span.
             offset: byte at which it begins.
 
         Yields:

@@ -34,7 +34,7 @@ def check_columns(schema: pa.Schema, path) -> None:
         path: path of the file, for messages.
 
     Raises:
-        CatalogueError: A column is missing, unknown or of a wrong type.
+        CatalogueError: a column is missing, unknown or of a wrong type.
     """
     missing = [key for key in ROW_KEYS if key != 'category' and key not in schema.names]
     if missing:

@@ -50,7 +50,7 @@ class RowGroupReader:
         num_rows: rows of all files.
 
     Raises:
-        CatalogueError: A file cannot be read, or is not a Parquet catalogue.
+        CatalogueError: a file cannot be read, or is not a Parquet catalogue.
     """
 
     # Row groups of the parsed footers that a process keeps, about 8 kB of memory each; those of

@@ -89,7 +89,7 @@ def find_files(
     """The files of a catalogue in their order.
 
     Args:
-        catalogue: A file, a folder of ``.parquet`` files, a pattern with ``*``, or several of
+        catalogue: a file, a folder of ``.parquet`` files, a pattern with ``*``, or several of
             these; paths, or addresses of a file system that ``fsspec`` knows.
         storage_options: passed to the file system.
 

@@ -38,7 +38,7 @@ def write_jsonl(
         Number of rows written.
 
     Raises:
-        CatalogueError: A row is not of the schema; nothing is left at ``path``.
+        CatalogueError: a row is not of the schema; nothing is left at ``path``.
     """
     path = Path(path)
     folder = path.absolute().parent
@@ -89,7 +89,7 @@ class ParquetCatalogueWriter:
 
     Args:
         path: target, ``.parquet``.
-        group_bytes: A row group ends when its pictures and texts reach this size, ...
+        group_bytes: a row group ends when its pictures and texts reach this size, ...
         group_rows: ... or when it has this many rows.
 
     Example:

@@ -44,7 +44,7 @@ class LoadCroppedImages(LoadProductImages):
         max_pixels: as in ``LoadProductImages``.
 
     Raises:
-        ImageDecodeError: A picture is missing, broken or too large.
+        ImageDecodeError: a picture is missing, broken or too large.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class LoadProductImages:
             refused before they are decoded (decompression bombs).
 
     Raises:
-        ImageDecodeError: A picture is missing, broken or too large.
+        ImageDecodeError: a picture is missing, broken or too large.
     """
 
     def __init__(self, draft_size: int | None = None, max_pixels: int = 89_478_485) -> None:

@@ -22,7 +22,7 @@ def ensemble_prompts(feats) -> np.ndarray:
         (C, D) float32, unit length.
 
     Raises:
-        ValueError: A class has no prompt, a feature is not finite, or the
+        ValueError: a class has no prompt, a feature is not finite, or the
             widths differ.
     """
     rows = []

@@ -36,7 +36,7 @@ def flatten_labels(labels: Sequence[Sequence[int]]) -> QueryLabels:
         Labels ordered by query, then by code.
 
     Raises:
-        ValueError: A query has no label, or a code is negative.
+        ValueError: a query has no label, or a code is negative.
     """
     lengths = np.array([len(own) for own in labels], dtype=np.int64)
     if (lengths == 0).any():

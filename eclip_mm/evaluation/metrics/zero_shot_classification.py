@@ -135,7 +135,7 @@ class ZeroShotClassification(ProductMetric):
                 for one prompt.
 
         Raises:
-            ValueError: A class is missing, unknown or given twice, or the
+            ValueError: a class is missing, unknown or given twice, or the
                 features are invalid.
         """
         names = list(names)
