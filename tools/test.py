@@ -27,6 +27,7 @@ from eclip_mm.config import (
     name_config_in_errors,
     prepare_cpu_launch,
     read_saved_detector,
+    use_feature_cache,
 )
 from eclip_mm.utils.dist import leave_process_group
 from eclip_mm.visualization.table import write_metrics
@@ -62,6 +63,7 @@ def main():
         cfg.load_from, cfg.resume = None, False
         if args.show_dir:
             draw_detections(cfg, args.show_dir)
+        use_feature_cache(cfg)
         prepare_cpu_launch(cfg)
         with explain_checkpoint_errors(cfg, saved):
             if 'backbone' in cfg.model:

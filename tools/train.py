@@ -15,6 +15,7 @@ from eclip_mm.config import (
     load_config,
     name_config_in_errors,
     prepare_cpu_launch,
+    use_feature_cache,
 )
 from eclip_mm.registry import RUNNERS
 from eclip_mm.utils.dist import leave_process_group
@@ -47,6 +48,7 @@ def main():
     # configs of other libraries do not have it, and tools/test.py reads plain checkpoints only
     hooks = cfg.setdefault('default_hooks', {})
     hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
+    use_feature_cache(cfg)
     prepare_cpu_launch(cfg)
     allow_accumulation(cfg)
     with name_config_in_errors(args.config):

@@ -2,6 +2,7 @@
 
 from eclip_mm.config.detection import draw_detections, fill_architecture, read_saved_detector
 from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
+from eclip_mm.config.feature_cache import cache_pictures, use_feature_cache
 from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
 from eclip_mm.config.launch import (
     add_launch_arguments,
@@ -17,6 +18,7 @@ __all__ = [
     'add_picture_arguments',
     'allow_accumulation',
     'apply_launch_arguments',
+    'cache_pictures',
     'complete_from_checkpoint',
     'draw_detections',
     'explain_checkpoint_errors',
@@ -25,5 +27,6 @@ __all__ = [
     'name_config_in_errors',
     'prepare_cpu_launch',
     'read_saved_detector',
+    'use_feature_cache',
     'without_pretrained',
 ]

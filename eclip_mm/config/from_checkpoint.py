@@ -17,6 +17,7 @@ from eclip_mm.checkpoint.metadata import (
     use_saved_architecture,
     use_saved_tokenizer,
 )
+from eclip_mm.config.feature_cache import plain_pipeline
 
 #: value of ``catalogue`` that stands for the path given by ``--queries``
 QUERIES = '--queries'
@@ -185,7 +186,7 @@ def saved_pipeline(saved: dict, wanted_by: str, checkpoint: str) -> list:
     pipeline = next((d['pipeline'] for _, d in datasets if d.get('pipeline')), None)
     if pipeline is None:
         pipeline = _saved(saved, 'test_pipeline', wanted_by, checkpoint)
-    return copy.deepcopy(pipeline)
+    return copy.deepcopy(plain_pipeline(pipeline))
 
 
 def _saved(saved: dict, key: str, wanted_by: str, checkpoint: str):

@@ -29,6 +29,7 @@ RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cf
     'activation_checkpointing',
     'efficient_conv_bn_eval',
     'compile',
+    'feature_cache',
     'model_wrapper_cfg',
     'runner_type',
 }

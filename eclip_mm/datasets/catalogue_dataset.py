@@ -108,6 +108,11 @@ class CatalogueDataset(Dataset):
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         raise NotImplementedError
 
+    def records(self, item: int) -> list[dict]:
+        """All pictures that samples of an item may be made of, as ``image_records``."""
+        pictures, _, load = self._pictures(item)
+        return load(pictures)['images']
+
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         """``pictures``, ``sources`` and ``load`` for :meth:`SampleBuilder.build`."""
         raise NotImplementedError

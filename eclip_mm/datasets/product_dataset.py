@@ -182,6 +182,11 @@ class ProductImageDataset(CatalogueDataset):
         self.full_init()
         return len(self._rows)
 
+    def records(self, item: int) -> list[dict]:
+        """The picture of an item, and its prompt."""
+        pictures, _, load = self._pictures(item)
+        return load(self.builder.choose(pictures, (), None))['images']
+
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         row, image = int(self._rows[item]), int(self._images[item])
         load = partial(self._load, row, True)

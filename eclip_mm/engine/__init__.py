@@ -1,6 +1,7 @@
 from eclip_mm.engine.checkpoint_hooks import KeepingCheckpointHook, PlainCheckpointHook
 from eclip_mm.engine.compile_hook import CompileHook
 from eclip_mm.engine.evaluation_loops import ProductTestLoop, ProductValLoop
+from eclip_mm.engine.feature_cache_hook import FeatureCacheHook
 from eclip_mm.engine.hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
 from eclip_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from eclip_mm.engine.optim import BF16OptimWrapper, PretrainOptimWrapperConstructor
@@ -12,6 +13,7 @@ __all__ = [
     'BF16OptimWrapper',
     'ClassPromptHook',
     'CompileHook',
+    'FeatureCacheHook',
     'KeepingCheckpointHook',
     'LayerDecayOptimWrapperConstructor',
     'PlainCheckpointHook',

@@ -49,15 +49,17 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
         """
         Args:
             data: what :func:`eclip_mm.datasets.collate_products` returns:
-                ``inputs.images`` uint8 (B, V, 3, H, W), ``input_ids`` and
+                ``inputs.images`` uint8 (B, V, 3, H, W), or float16 features of
+                a frozen tower (B, V, ...); ``input_ids`` and
                 ``attention_mask`` (B, M), ``data_samples``.
 
         Returns:
-            The same with float32 images. The data samples stay where they are:
+            The same with float32 images, or float32 features. The data samples stay where they are:
             only metrics read their boxes, on the CPU.
         """
         inputs = dict(self.cast_data(data['inputs']))
         # in place: in a large batch that runs in chunks, the pictures take most of the memory
         images = inputs['images'].to(torch.float32, copy=True)
-        inputs['images'] = images.sub_(self.mean).div_(self.std)
+        is_picture = inputs['images'].dtype == torch.uint8
+        inputs['images'] = images.sub_(self.mean).div_(self.std) if is_picture else images
         return dict(inputs=inputs, data_samples=data['data_samples'])

@@ -4,8 +4,24 @@ from torch import Tensor, nn
 
 from eclip_mm.models.encoders.families import check_choice
 
-PROJECTIONS = ('linear', 'linear_no_bias', 'none')
+PROJECTIONS = ('linear', 'linear_no_bias', 'norm_linear', 'none')
 PATCH_PROJECTIONS = ('shared', 'separate', 'head')
+
+
+class NormLinear(nn.Linear):
+    """A linear map of LayerNorm's output.
+
+    Convolutional towers end without a norm: their channels differ in size by far more than the
+    tokens do, and a linear map learns slowly from them.
+    """
+
+    def __init__(self, in_dims: int, out_dims: int):
+        super().__init__(in_dims, out_dims)
+        self.norm = nn.LayerNorm(in_dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., ``out_dims``) of (..., ``in_dims``)."""
+        return super().forward(self.norm(tokens))
 
 
 def build_projection(kind: str, name: str, in_dims: int, out_dims: int) -> nn.Module:
@@ -21,6 +37,8 @@ def build_projection(kind: str, name: str, in_dims: int, out_dims: int) -> nn.Mo
         ValueError: an unknown kind, or none between different widths.
     """
     check_choice(f'projections.{name}', kind, PROJECTIONS)
+    if kind == 'norm_linear':
+        return NormLinear(in_dims, out_dims)
     if kind != 'none':
         return nn.Linear(in_dims, out_dims, bias=kind == 'linear')
     if in_dims != out_dims:
@@ -35,6 +53,8 @@ def projection_kind(projection: nn.Module) -> str:
     """The :data:`PROJECTIONS` that would build it."""
     if isinstance(projection, nn.Identity):
         return 'none'
+    if isinstance(projection, NormLinear):
+        return 'norm_linear'
     return 'linear_no_bias' if getattr(projection, 'bias', None) is None else 'linear'
 
 
@@ -88,8 +108,8 @@ class PatchProjection(nn.Module):
                 "SigLIP's; take 'shared' or 'separate'"
             )
         if self.kind == 'separate':
-            bias = without or image_proj.bias is not None
-            self.linear = nn.Linear(image_encoder.embed_dims, embed_dims, bias=bias)
+            kind = 'linear' if without else projection_kind(image_proj)
+            self.linear = build_projection(kind, 'image', image_encoder.embed_dims, embed_dims)
             if not without:
                 self.linear.load_state_dict(image_proj.state_dict())
             self.linear.requires_grad_(is_trained)

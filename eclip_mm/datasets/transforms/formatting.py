@@ -11,8 +11,8 @@ from eclip_mm.structures import ProductDataSample
 class PackProductInputs:
     """Pack pictures and token ids into tensors, and the rest into a data sample.
 
-    The result has two keys. ``inputs`` contains ``images``, uint8 (V, 3, H, W),
-    and ``input_ids``, int64 (M,). ``data_samples`` is a ``ProductDataSample``.
+    The result has two keys. ``inputs`` contains ``images``, uint8 (V, 3, H, W) or
+    float16 (V, ...) features from a cache, and ``input_ids``, int64 (M,). ``data_samples`` is a ``ProductDataSample``.
     In evaluation, where the dataset provides boxes, those of the first picture
     become ``gt_bboxes`` (of the product itself) and ``object_bboxes`` (of all
     objects).
@@ -29,7 +29,9 @@ class PackProductInputs:
                 f"PackProductInputs: the pictures of product '{results['product_id']}' differ in "
                 f'size, {[a.shape[:2] for a in arrays]}; put RandomResizedCrop or Resize before it'
             )
-        images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+        images = torch.from_numpy(np.stack(arrays))
+        if images.dtype == torch.uint8:
+            images = images.permute(0, 3, 1, 2).contiguous()
         data_sample = ProductDataSample(
             metainfo=dict(
                 product_id=results['product_id'],
@@ -38,7 +40,7 @@ class PackProductInputs:
                 sources=tuple(record['source'] for record in records),
                 image_ids=tuple(record['image_id'] for record in records),
                 ori_shape=tuple(results['ori_shape']),
-                img_shape=arrays[0].shape[:2],
+                img_shape=tuple(results.get('img_shape', arrays[0].shape[:2])),
                 split=results['split'],
             )
         )

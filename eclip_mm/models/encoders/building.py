@@ -116,12 +116,15 @@ class TransformersEncoder(nn.Module):
     Args:
         model: a bare model of ``transformers``.
         gradient_checkpointing: recompute activations in the backward pass.
+
+    Attributes:
+        num_frozen: layer groups from the input on that are not trained.
     """
 
     def __init__(self, model: nn.Module, gradient_checkpointing: bool):
         super().__init__()
         self.model = model
-        self._num_frozen = 0  # layer groups
+        self.num_frozen = 0
         self._never_trained: set[str] | None = None
         if gradient_checkpointing:
             # otherwise BERT warns, in the middle of a compiled graph, that it keeps no cache
@@ -155,22 +158,22 @@ class TransformersEncoder(nn.Module):
             named = self.model.named_parameters()
             self._never_trained = {n for n, param in named if not param.requires_grad}
         layers = self.layer_groups()
-        self._num_frozen = count_frozen(layers, groups, name)
+        self.num_frozen = count_frozen(layers, groups, name)
         names = {id(param): n for n, param in self.model.named_parameters()}
         for number, group in enumerate(layers):
             for param in group.parameters():
                 is_used = names[id(param)] not in self._never_trained
-                param.requires_grad_(number >= self._num_frozen and is_used)
+                param.requires_grad_(number >= self.num_frozen and is_used)
         self.train(self.training)
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """Modules and parameters that training leaves as they are."""
-        if self._num_frozen == 0:
+        if self.num_frozen == 0:
             return []
         groups = self.layer_groups()
-        if self._num_frozen == len(groups):
+        if self.num_frozen == len(groups):
             return [self.model]
-        parts = [[*group.modules, *group.loose] for group in groups[: self._num_frozen]]
+        parts = [[*group.modules, *group.loose] for group in groups[: self.num_frozen]]
         return sum(parts, [])
 
     def train(self, mode: bool = True):

@@ -7,6 +7,7 @@ import warnings
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.models.encoders.boundary import FrozenBoundary
 from eclip_mm.models.encoders.building import TransformersEncoder, build_transformers_model
 from eclip_mm.models.encoders.conv_stem import replace_conv_padding, replace_patch_projection
 from eclip_mm.models.encoders.families import (
@@ -107,6 +108,7 @@ class TransformersImageEncoder(TransformersEncoder):
         elif pretrained is not None:
             self.preprocessing = read_preprocessing(pretrained, allow_download)
         self._size_is_checked = False
+        self.boundary: FrozenBoundary | None = None
 
     def _use_part(self, parts: dict[str, str | None]) -> str | None:
         """Name of the norm or head of the pooling; parts without a use are frozen.
@@ -130,7 +132,8 @@ class TransformersImageEncoder(TransformersEncoder):
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """
         Args:
-            images: (B, 3, H, W) normalised pictures.
+            images: (B, 3, H, W) normalised pictures; after
+                :meth:`take_features` also features at the frozen boundary.
             any_size: interpolate the position embeddings where the pictures
                 have another size than the config says, and let a pyramid
                 (ConvNeXt, Swin) round its map. DINOv2 always interpolates; a
@@ -144,13 +147,17 @@ class TransformersImageEncoder(TransformersEncoder):
             ValueError: the pictures' sides are no multiples of a token's: the
                 map would be stretched over them.
         """
-        sides = tuple(images.shape[-2:])
-        if not any_size:
-            self._compare_size(sides)
-        if self._token_size and not (any_size and self.is_pyramid):
-            check_sides(sides, self._token_size)
-        options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
-        outputs = self.model(pixel_values=images, **options)
+        if self.boundary is not None and self.boundary.is_features(images):
+            sides = self.boundary.picture_size
+            outputs = self.boundary.above(images)
+        else:
+            sides = tuple(images.shape[-2:])
+            if not any_size:
+                self._compare_size(sides)
+            if self._token_size and not (any_size and self.is_pyramid):
+                check_sides(sides, self._token_size)
+            options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
+            outputs = self.model(pixel_values=images, **options)
         tokens = outputs.last_hidden_state
         num_prefix = 0  # class token, registers
         if tokens.ndim == 4:  # convolutional: (B, C, h, w)
@@ -182,6 +189,22 @@ class TransformersImageEncoder(TransformersEncoder):
             class_token, patch_tokens = norm(class_token), norm(patch_tokens)
         return class_token, patch_tokens, grid
 
+    def take_features(self, picture_size: tuple[int, int]) -> FrozenBoundary:
+        """From now on accept features at the frozen boundary in the place of pictures.
+
+        Args:
+            picture_size: (height, width) of the pictures that the features are of.
+
+        Raises:
+            ValueError: see :class:`FrozenBoundary`.
+        """
+        self.boundary = FrozenBoundary(self, picture_size)
+        return self.boundary
+
+    def pooling_head(self) -> nn.Module | None:
+        """The head of ``pooling='attention'``; None for another pooling."""
+        return self.model.get_submodule(self._part) if self.pooling == 'attention' else None
+
     def pool_each(self, tokens: Tensor) -> Tensor:
         """What the head of ``attention`` would give of each token if it saw no other.
 
@@ -191,7 +214,7 @@ class TransformersImageEncoder(TransformersEncoder):
         Returns:
             (B, N, C) in the space of the class token.
         """
-        head = self.model.get_submodule(self._part)
+        head = self.pooling_head()
         attention = head.attention
         start = 2 * attention.embed_dim  # behind queries and keys
         values = F.linear(tokens, attention.in_proj_weight[start:], attention.in_proj_bias[start:])
@@ -200,8 +223,8 @@ class TransformersImageEncoder(TransformersEncoder):
 
     def freeze_head(self) -> None:
         """For a model that takes patch tokens alone: a pooling head would get no gradient."""
-        if self.pooling == 'attention':
-            self.model.get_submodule(self._part).requires_grad_(False)
+        if (head := self.pooling_head()) is not None:
+            head.requires_grad_(False)
 
     def rules(self) -> dict:
         """What a config needs beside the architecture for the same features."""

@@ -15,6 +15,7 @@ from eclip_mm.models.encoders.families import (
 from eclip_mm.models.encoders.length_groups import encode_by_length
 from eclip_mm.models.encoders.pooling import pool_text, sees_last_word
 from eclip_mm.models.encoders.text_files import read_pooling, use_tokenizers_pad_id
+from eclip_mm.models.encoders.text_memory import TextMemory
 from eclip_mm.registry import MODELS
 
 
@@ -37,6 +38,8 @@ class TransformersTextEncoder(TransformersEncoder):
             own.
         model: a tower that is built already; ``pretrained`` is then where its
             other files are.
+        remember: number of texts whose features are kept, for a tower that is
+            frozen as a whole, see :class:`TextMemory`; 0 encodes every text.
 
     Attributes:
         embed_dims: width of the class token.
@@ -60,6 +63,7 @@ class TransformersTextEncoder(TransformersEncoder):
         padding: str | None = None,
         use_mask: bool | None = None,
         model: nn.Module | None = None,
+        remember: int = 0,
     ):
         if model is None:
             model = build_transformers_model(
@@ -97,6 +101,7 @@ class TransformersTextEncoder(TransformersEncoder):
         self._eos_ids = None if rule.max_id_is_eos and eos_ids == [2] else eos_ids
         self._takes_vectors = rule.takes_vectors and self.pooling != 'eos'
         self._check_pooling(given or rule.pooling is None)
+        self.memory = TextMemory(remember) if remember else None
 
     def _check_length_groups(self, length_groups: int | None) -> int:
         if length_groups is None:
@@ -165,6 +170,12 @@ class TransformersTextEncoder(TransformersEncoder):
             ValueError: texts are longer than a model with
                 ``padding='max_length'`` takes.
         """
+        if self.memory is not None and self.num_frozen == len(self.layer_groups()):
+            return self.memory(self.encode, input_ids, attention_mask)
+        return self.encode(input_ids, attention_mask)
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """:meth:`forward` without a memory."""
         if self.padding == 'max_length':
             input_ids, attention_mask = self._fill(input_ids, attention_mask)
         words = None
@@ -179,6 +190,11 @@ class TransformersTextEncoder(TransformersEncoder):
             self.length_groups,
             words,
         )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if self.memory is not None:
+            self.memory.forget()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _fill(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Texts of all positions of the model, of which each counts as text."""

@@ -1,0 +1,104 @@
+"""Store the features of a frozen image tower, so that training needs no pass through it.
+
+    python tools/cache_features.py CONFIG --cfg-options feature_cache.folder=work_dirs/cache
+
+The config has ``model.freeze.image`` and ``feature_cache=dict(folder=..., views=...)``. Training
+and evaluation with the same config then read the features. A run that was interrupted or killed
+continues when the command is given again.
+"""
+
+import argparse
+import time
+
+import torch
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from torch import multiprocessing
+from tqdm import tqdm
+
+from eclip_mm.config import complete_from_checkpoint, load_config, name_config_in_errors
+from eclip_mm.datasets.feature_cache import CacheError
+from eclip_mm.embedding.feature_caching import CacheJob, fill_cache
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of a training, or one of configs/evaluation')
+    parser.add_argument(
+        '--checkpoint', help='checkpoint whose frozen tower is used; default: as the config says'
+    )
+    parser.add_argument('--max-gib', type=float, default=20, help='largest size (default: 20)')
+    parser.add_argument('--jobs', type=int, default=1, help='processes with a model each')
+    parser.add_argument('--batch-size', type=int, default=32, help='pictures at a time')
+    parser.add_argument('--num-workers', type=int, default=2, help='decoders of each process')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
+    )
+    return parser.parse_args()
+
+
+def open_job(args) -> CacheJob:
+    """The job of this process."""
+
+    def complete(cfg):
+        if args.checkpoint:
+            complete_from_checkpoint(cfg, None, args.checkpoint)
+
+    with name_config_in_errors(args.config):
+        cfg = load_config(args.config, args.cfg_options, complete)
+        init_default_scope('eclip_mm')
+        if not cfg.get('feature_cache'):
+            raise KeyError("feature_cache is not set, such as dict(folder='work_dirs/cache')")
+        return CacheJob(cfg, args.checkpoint, args.device)
+
+
+def check_size(job: CacheJob, max_gib: float) -> int:
+    """Say how large the cache will be; returns the number of views."""
+    pictures, views = job.count()
+    gib = views * job.card.num_bytes / 2**30
+    print(
+        f'{views:,} views of {pictures:,} pictures x {job.card.num_bytes / 2**10:,.0f} KiB '
+        f'(behind {job.card.boundary!r}) = {gib:.2f} GiB in {job.folder}',
+        flush=True,
+    )
+    if gib > max_gib:
+        fit = int(max_gib * 2**30 / job.card.num_bytes / max(pictures, 1))
+        raise CacheError(
+            f'this is more than --max-gib {max_gib:g}: raise it, or set feature_cache.views to '
+            f'{fit}' + ('' if fit else ', which means a boundary with smaller features')
+        )
+    return views
+
+
+def fill(part: int, args, done, broken) -> None:
+    """Fill the part of a process, and count."""
+    job = open_job(args)
+    for stored, failed in fill_cache(job, part, args.jobs, args.batch_size, args.num_workers):
+        with done.get_lock():
+            done.value += stored + failed
+            broken.value += failed
+
+
+def main():
+    args = parse_args()
+    views = check_size(open_job(args), args.max_gib)
+    context = multiprocessing.get_context('spawn')
+    done, broken = context.Value('q', 0), context.Value('q', 0)
+    parts = multiprocessing.spawn(fill, (args, done, broken), nprocs=args.jobs, join=False)
+    start = time.time()
+    with tqdm(total=views, unit='view', smoothing=0) as bar:
+        while not parts.join(timeout=1):
+            bar.update(done.value - bar.n)
+        bar.update(done.value - bar.n)
+    rate = done.value / max(time.time() - start, 1e-9)
+    print(
+        f'{done.value:,} views computed ({rate:.0f} a second), {views - done.value:,} were there '
+        f'or repeat others; {broken.value} cannot be decoded'
+    )
+
+
+if __name__ == '__main__':
+    main()
