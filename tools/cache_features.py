@@ -8,6 +8,7 @@ continues when the command is given again.
 """
 
 import argparse
+import os
 import time
 
 import torch
@@ -33,6 +34,7 @@ def parse_args():
     parser.add_argument('--jobs', type=int, default=1, help='processes with a model each')
     parser.add_argument('--batch-size', type=int, default=32, help='pictures at a time')
     parser.add_argument('--num-workers', type=int, default=2, help='decoders of each process')
+    parser.add_argument('--amp', action='store_true', help='compute in bf16')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
@@ -52,7 +54,7 @@ def open_job(args) -> CacheJob:
         init_default_scope('eclip_mm')
         if not cfg.get('feature_cache'):
             raise KeyError("feature_cache is not set, such as dict(folder='work_dirs/cache')")
-        return CacheJob(cfg, args.checkpoint, args.device)
+        return CacheJob(cfg, args.checkpoint, args.device, args.amp)
 
 
 def check_size(job: CacheJob, max_gib: float) -> int:
@@ -75,11 +77,13 @@ def check_size(job: CacheJob, max_gib: float) -> int:
 
 def fill(part: int, args, done, broken) -> None:
     """Fill the part of a process, and count."""
-    job = open_job(args)
+    job, parent = open_job(args), os.getppid()
     for stored, failed in fill_cache(job, part, args.jobs, args.batch_size, args.num_workers):
         with done.get_lock():
             done.value += stored + failed
             broken.value += failed
+        if os.getppid() != parent:  # nobody counts any more
+            raise SystemExit('the process that started this one has ended')
 
 
 def main():

@@ -36,9 +36,7 @@ train_dataloader = dict(
         catalogue=data_root + 'train.parquet', pipeline=train_pipeline, first_picture='picture'
     ),
 )
-val_dataloader = dict(
-    dataset=dict(catalogue=data_root + 'val.parquet', pipeline=test_pipeline)
-)
+val_dataloader = dict(dataset=dict(catalogue=data_root + 'val.parquet', pipeline=test_pipeline))
 test_dataloader = val_dataloader
 classes = dict(
     type='ZeroShotClassification', split='val', prefix='val', catalogue=data_root + 'train.parquet'

@@ -16,8 +16,8 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
     """Collate the output of ``PackProductInputs``.
 
     Args:
-        samples: B samples, each ``inputs`` (``images`` uint8 (V, 3, H, W) or features (V, ...), ``input_ids`` long
-            (M_b,)) and ``data_samples``.
+        samples: B samples, each ``inputs`` (``images`` uint8 (V, 3, H, W), or features (V, ...);
+            ``input_ids`` long (M_b,)) and ``data_samples``.
         pad_token_id: id that fills short texts. Defaults to 0, the id of BERT.
 
     Returns:

