@@ -51,7 +51,7 @@ class FeatureCard:
         """Bytes of one picture's features in float16."""
         return 2 * int(np.prod(self.shape))
 
-    def check(self, other: 'FeatureCard', folder: Path) -> None:
+    def check(self, other: 'FeatureCard', folder: str | Path) -> None:
         """Compare the card of a folder with what is wanted.
 
         Raises:
@@ -60,7 +60,7 @@ class FeatureCard:
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
         if odd := [f'{n} is {a!r}, wanted is {b!r}' for n, a, b in pairs if a != b]:
             raise CacheError(
-                f'{folder / CARD}: the features there are not of this model: {"; ".join(odd)}. '
+                f'{Path(folder) / CARD}: the features there are not of this model: {"; ".join(odd)}. '
                 'Make them again in another folder: python tools/cache_features.py CONFIG'
             )
 

@@ -1,0 +1,187 @@
+"""From a config to a filled cache, and training from it."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from eclip_mm.config.feature_cache import cache_pictures, plain_pipeline, use_feature_cache
+from eclip_mm.datasets import collate_products
+from eclip_mm.datasets.feature_cache import CacheError, CacheReader
+from eclip_mm.embedding.feature_caching import CacheJob, fill_cache
+from eclip_mm.engine import FeatureCacheHook
+from eclip_mm.models.feature_card import take_features
+from eclip_mm.registry import DATASETS, MODELS
+from eclip_mm.testing import tiny_model_config
+from tests.helpers.catalogues import encode, make_rows, write_rows
+
+WORDS = dict(type='CatalogueWordPiece', vocab_size=60)
+
+
+@pytest.fixture
+def cfg(tmp_path) -> Config:
+    """A tiny model with a frozen first layer, on six products with two pictures each."""
+    init_default_scope('eclip_mm')
+    rows = make_rows(6)
+    rows[5]['images'][0]['bytes'] = b'<html>not a picture</html>'
+    catalogue = str(write_rows(rows, tmp_path / 'train.parquet'))
+    texts = dict(type='TokenizeText', tokenizer=dict(WORDS, catalogue=catalogue), max_length=16)
+    train = [
+        dict(type='LoadProductImages'),
+        dict(type='RandomResizedCrop', size=32, scale=(0.3, 1.0)),
+        texts,
+        dict(type='PackProductInputs'),
+    ]
+    test = [train[0], dict(type='Resize', size=32), *train[2:]]
+    images = dict(type='ProductImageDataset', catalogue=catalogue, pipeline=test)
+    return Config(
+        dict(
+            model=tiny_model_config(freeze=dict(image=1)),
+            feature_cache=dict(folder=str(tmp_path / 'cache'), views=3),
+            train_dataloader=dict(
+                dataset=dict(type='ProductDataset', catalogue=catalogue, pipeline=train)
+            ),
+            val_dataloader=dict(dataset=images),
+            test_dataloader=dict(dataset=copy.deepcopy(images)),
+        )
+    )
+
+
+def build(cfg) -> torch.nn.Module:
+    torch.manual_seed(0)  # the tower has no file: the same weights each time
+    return MODELS.build(copy.deepcopy(cfg.model.to_dict()))
+
+
+def open_job(cfg) -> CacheJob:
+    torch.manual_seed(0)
+    return CacheJob(cfg)
+
+
+def batch_of(cfg, name: str, indices) -> dict:
+    dataset = DATASETS.build(copy.deepcopy(cfg[name].dataset.to_dict()))
+    return collate_products([dataset[k] for k in indices])
+
+
+def test_training_from_the_cache_is_training_from_the_same_views(cfg):
+    job = open_job(cfg)
+    assert job.count() == (12 + 12, 12 * 3 + 12)  # validation and test are one
+    counts = list(fill_cache(job, batch_size=5))
+    assert (sum(n for n, _ in counts), sum(n for _, n in counts)) == (11 * 4, 4)
+    assert list(fill_cache(job)) == [(0, 0)] * 24  # nothing is left to do
+
+    plain, cached = copy.deepcopy(cfg), copy.deepcopy(cfg)
+    cache_pictures(plain, folder=None)
+    use_feature_cache(cached)
+    assert cached.custom_hooks == [
+        dict(type='FeatureCacheHook', folder=cfg.feature_cache.folder)
+    ]
+    model = build(cfg)
+    card = take_features(model, (32, 32))
+    for name in ('train_dataloader', 'val_dataloader'):
+        for epoch in range(3):
+            rows = range(6 * epoch, 6 * epoch + 5)
+            wanted, found = batch_of(plain, name, rows), batch_of(cached, name, rows)
+            assert found['inputs']['images'].shape[2:] == card.shape
+            assert found['inputs']['images'].dtype == torch.float16
+            torch.testing.assert_close(found['inputs']['input_ids'], wanted['inputs']['input_ids'])
+            twins = copy.deepcopy(model), copy.deepcopy(model)
+            for one in twins:
+                take_features(one, (32, 32))
+            if name == 'val_dataloader':
+                feats = [
+                    one.eval()(**one.data_preprocessor(batch))[0]
+                    for one, batch in zip(twins, (wanted, found), strict=True)
+                ]
+                # the features have 11 bits; what is above adds no large factor
+                torch.testing.assert_close(feats[1], feats[0], rtol=0, atol=2**-9)
+                continue
+            losses = [
+                one.train().loss(**one.data_preprocessor(batch))
+                for one, batch in zip(twins, (wanted, found), strict=True)
+            ]
+            for key in (key for key in losses[0] if 'loss' in key):
+                assert losses[1][key].item() == pytest.approx(losses[0][key].item(), rel=2**-8)
+
+
+def test_a_killed_run_is_continued_by_several_processes(cfg):
+    job = open_job(cfg)
+    run = fill_cache(job, batch_size=2)
+    while not next(run)[0]:
+        pass
+    done = len(CacheReader(cfg.feature_cache.folder))
+    assert 0 < done < 48
+    for part in range(3):  # the first run holds its files open, as a killed one leaves them
+        list(fill_cache(job, part, 3, batch_size=4))
+    reader = CacheReader(cfg.feature_cache.folder)
+    assert len(reader) == 48
+    again = open_job(cfg)
+    (pictures,) = [views for views in [list(again.views(None, 0, 1, 0))]]
+    for view in (view for views in pictures for view in views if view.image is not None):
+        torch.testing.assert_close(
+            torch.from_numpy(reader.read(view.key)[0].copy()).float(),
+            torch.from_numpy(again.features([view.image])[0]),
+            rtol=2**-10,
+            atol=2**-14,
+        )
+
+
+def test_other_weights_another_layer_or_a_trained_tower_are_refused(cfg):
+    list(fill_cache(open_job(cfg)))
+    hook = FeatureCacheHook(cfg.feature_cache.folder)
+    runner = type('Runner', (), {})()
+    runner.model = build(cfg)
+    hook.before_train(runner)  # these weights are right
+    with torch.no_grad():
+        next(runner.model.network.image_encoder.parameters()).add_(0.1)
+    with pytest.raises(CacheError, match='weights is'):
+        hook.before_test(runner)
+    cfg.model['freeze']['image'] = 'all'
+    runner.model = build(cfg)
+    with pytest.raises(CacheError, match="boundary is 'embeddings', wanted is 'all'"):
+        hook.before_val(runner)
+    cfg.model['freeze']['image'] = 0
+    runner.model = build(cfg)
+    with pytest.raises(ValueError, match='only be cached of a frozen tower'):
+        hook.before_train(runner)
+
+
+def test_pictures_of_two_sizes_are_refused_before_anything_is_computed(cfg):
+    cfg.val_dataloader.dataset.pipeline[1].size = 40
+    with pytest.raises(CacheError, match=r'\(32, 32\) and \(40, 40\)'):
+        open_job(cfg)
+
+
+def test_a_wrapped_pipeline_is_found_again(cfg):
+    wanted = copy.deepcopy(cfg.train_dataloader.dataset.pipeline)
+    use_feature_cache(cfg)
+    assert [t.type for t in cfg.train_dataloader.dataset.pipeline] == [
+        'CachedPictures',
+        'TokenizeText',
+        'PackProductInputs',
+    ]
+    assert cfg.train_dataloader.dataset.pipeline[0].views == 3
+    assert cfg.test_dataloader.dataset.pipeline[0].views == 1
+    assert plain_pipeline(cfg.train_dataloader.dataset.pipeline) == wanted
+    cfg.feature_cache.vews = 3
+    with pytest.raises(KeyError, match='vews'):
+        use_feature_cache(cfg)
+
+
+def test_a_stream_gives_its_rows_to_the_cache(cfg):
+    cfg.train_dataloader.dataset.type = 'ProductStream'
+    assert open_job(cfg).count() == (24, 48)
+
+
+def test_the_same_picture_of_two_products_is_stored_once(cfg, tmp_path):
+    rows = make_rows(3)
+    for row in rows:
+        row['images'][0]['bytes'] = encode(torch.zeros(8, 8, 3, dtype=torch.uint8).numpy())
+    path = str(write_rows(rows, tmp_path / 'shared.parquet'))
+    cfg.train_dataloader.dataset.catalogue = path
+    for name in ('val_dataloader', 'test_dataloader'):
+        cfg.pop(name)
+    job = open_job(cfg)
+    assert job.count() == (6, 18)
+    assert sum(stored for stored, _ in fill_cache(job)) == 12
