@@ -42,7 +42,10 @@ TRANSFORMS = Registry(
     locations=['eclip_mm.datasets.transforms'],
 )
 FUNCTIONS = Registry(
-    'function', parent=MMENGINE_FUNCTIONS, scope=SCOPE, locations=['eclip_mm.datasets']
+    'function',
+    parent=MMENGINE_FUNCTIONS,
+    scope=SCOPE,
+    locations=['eclip_mm.datasets', 'eclip_mm.apis.own_catalogue'],
 )
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
 METRICS = Registry(

@@ -32,7 +32,7 @@ def parse_args():
     )
     parser.add_argument('--max-gib', type=float, default=20, help='largest size (default: 20)')
     parser.add_argument('--jobs', type=int, default=1, help='processes with a model each')
-    parser.add_argument('--batch-size', type=int, default=32, help='pictures at a time')
+    parser.add_argument('--batch-size', type=int, default=8, help='pictures at a time')
     parser.add_argument('--num-workers', type=int, default=2, help='decoders of each process')
     parser.add_argument('--amp', action='store_true', help='compute in bf16')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')

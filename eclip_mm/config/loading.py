@@ -12,6 +12,7 @@ from mmengine.utils import import_modules_from_strings
 
 from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.towers import use_tower_tokenizer
+from eclip_mm.registry import FUNCTIONS
 
 RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'auto_scale_lr',
@@ -30,6 +31,7 @@ RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cf
     'efficient_conv_bn_eval',
     'compile',
     'feature_cache',
+    'own_catalogue',
     'model_wrapper_cfg',
     'runner_type',
 }
@@ -181,4 +183,7 @@ def load_config(
             'model_wrapper_cfg=dict(find_unused_parameters=True, static_graph=False) instead'
         )
     use_tower_tokenizer(cfg)
+    if cfg.get('own_catalogue'):
+        # it reads the catalogue, for which the entries above this one in the layout are needed
+        FUNCTIONS.get('use_own_catalogue')(cfg)
     return cfg

@@ -117,7 +117,7 @@ class CacheJob:
 
 
 def fill_cache(
-    job: CacheJob, part: int = 0, num_parts: int = 1, batch_size: int = 32, num_workers: int = 0
+    job: CacheJob, part: int = 0, num_parts: int = 1, batch_size: int = 8, num_workers: int = 0
 ) -> Iterator[tuple[int, int]]:
     """Compute and store what is missing in a cache.
 

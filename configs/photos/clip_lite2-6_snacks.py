@@ -1,0 +1,3 @@
+# CLIP: eclip_lite2-6_snacks.py without the pretext tasks.
+_base_ = 'eclip_lite2-6_snacks.py'
+model = dict(pretext_heads=dict(inter=None, itm=None, intra=None))

@@ -1,0 +1,3 @@
+# CLIP: eclip_lite2_grocery.py without the pretext tasks.
+_base_ = 'eclip_lite2_grocery.py'
+model = dict(pretext_heads=dict(inter=None, itm=None, intra=None))
