@@ -111,9 +111,7 @@ def _metrics(own: dict, val: Catalogue) -> list[dict]:
     common = dict(split='val')
     metrics = [
         dict(type='ImageTextRetrieval', prefix='val', **common),
-        dict(
-            type='ZeroShotClassification', prefix='val', catalogue=own['train'], **common
-        ),
+        dict(type='ZeroShotClassification', prefix='val', catalogue=own['train'], **common),
     ]
     if np.diff(val.image_starts).max() > 1:  # another picture to be found
         metrics += [

@@ -87,7 +87,8 @@ def sample(contents: list[bytes], seed: int = 0) -> dict:
         product_id='p',
         text='a text',
         image_records=[
-            dict(bytes=content, source='x', image_id=f'p#{k}') for k, content in enumerate(contents)
+            dict(bytes=content, source='x', image_id=f'p#{k}')
+            for k, content in enumerate(contents)
         ],
         rng=np.random.default_rng(seed),
     )
@@ -100,7 +101,9 @@ def picture(seed: int) -> bytes:
 def test_views_follow_from_the_picture_and_their_number_alone():
     transform = CachedPictures(TRANSFORMS, views=3)
     a, b = picture(0), picture(1)
-    views = [np.asarray(transform.make(dict(source='x'), a, view)['images'][0]) for view in (0, 1, 2)]
+    views = [
+        np.asarray(transform.make(dict(source='x'), a, view)['images'][0]) for view in (0, 1, 2)
+    ]
     assert not (views[0] == views[1]).all()
     seen = set()
     for seed in range(20):
@@ -116,7 +119,9 @@ def test_views_follow_from_the_picture_and_their_number_alone():
 def test_one_picture_twice_gives_two_views():
     transform = CachedPictures(TRANSFORMS, views=2)
     for seed in range(5):
-        first, second = (np.asarray(i) for i in transform(sample([picture(0)] * 2, seed))['images'])
+        first, second = (
+            np.asarray(i) for i in transform(sample([picture(0)] * 2, seed))['images']
+        )
         assert not (first == second).all()
 
 
@@ -131,7 +136,9 @@ def test_the_cache_gives_the_features_of_the_same_views(tmp_path):
             for view in range(2):
                 made = plain.make({}, content, view)
                 writer.add(
-                    plain.key({}, content, view), stand_in(made['images'][0]), fields_to_store(made)
+                    plain.key({}, content, view),
+                    stand_in(made['images'][0]),
+                    fields_to_store(made),
                 )
         writer.add_broken(plain.key({}, b'no picture', 0), 'why it is broken')
         writer.add_broken(plain.key({}, b'no picture', 1), 'why it is broken')

@@ -74,9 +74,7 @@ def test_training_from_the_cache_is_training_from_the_same_views(cfg):
     plain, cached = copy.deepcopy(cfg), copy.deepcopy(cfg)
     cache_pictures(plain, folder=None)
     use_feature_cache(cached)
-    assert cached.custom_hooks == [
-        dict(type='FeatureCacheHook', folder=cfg.feature_cache.folder)
-    ]
+    assert cached.custom_hooks == [dict(type='FeatureCacheHook', folder=cfg.feature_cache.folder)]
     model = build(cfg)
     card = take_features(model, (32, 32))
     for name in ('train_dataloader', 'val_dataloader'):

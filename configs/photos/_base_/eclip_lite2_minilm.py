@@ -9,6 +9,7 @@ model = dict(
         type='TransformersImageEncoder',
         model_type='efficientnet',
         pretrained='checkpoints/efficientnet-lite2',
+        norm_eval=True,  # for children that train a part of the tower
     ),
     text_encoder=dict(type='TransformersTextEncoder', pretrained='checkpoints/all-MiniLM-L6-v2'),
     freeze=dict(image='all', text='all'),

@@ -49,6 +49,9 @@ class TransformersImageEncoder(TransformersEncoder):
             ``pretrained`` says.
         model: a tower that is built already; ``pretrained`` is then where its
             other files are.
+        norm_eval: keep batch norms in eval mode in training as well, so that
+            the statistics of a pretrained tower stay: those of a small batch
+            are worse.
 
     Attributes:
         embed_dims: width of class and patch tokens.
@@ -73,6 +76,7 @@ class TransformersImageEncoder(TransformersEncoder):
         pooling: str | None = None,
         preprocessing: dict | None = None,
         model: nn.Module | None = None,
+        norm_eval: bool = False,
     ):
         if model is None:
             model = build_transformers_model(
@@ -108,7 +112,16 @@ class TransformersImageEncoder(TransformersEncoder):
         elif pretrained is not None:
             self.preprocessing = read_preprocessing(pretrained, allow_download)
         self._size_is_checked = False
+        self.norm_eval = norm_eval
         self.boundary: FrozenBoundary | None = None
+
+    def train(self, mode: bool = True):
+        """As its base, but with batch norms in eval mode if ``norm_eval``."""
+        super().train(mode)
+        for module in self.modules() if self.norm_eval else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def _use_part(self, parts: dict[str, str | None]) -> str | None:
         """Name of the norm or head of the pooling; parts without a use are frozen.
