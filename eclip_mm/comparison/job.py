@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from eclip_mm.checkpoint.metadata import use_checkpoint, use_resumed_checkpoint
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 from eclip_mm.comparison.frozen import read_record
+from eclip_mm.config.feature_cache import use_feature_cache
 from eclip_mm.config.loading import CachedTextConfig
 from eclip_mm.utils.files import write_whole_text
 
@@ -49,6 +50,7 @@ def run_job(folder: Path, checkpoint_of: Path | None = None, untrained: bool = F
     start = time.time()
     cfg = read_record(folder)
     cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, 'config.py')  # mmengine saves it by this name
+    use_feature_cache(cfg)
     cfg.work_dir = str(folder)
     source, trained = checkpoint_of or folder, None
     if checkpoint_of is not None:

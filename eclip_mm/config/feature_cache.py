@@ -52,11 +52,13 @@ def cache_pictures(cfg, folder: str | None) -> list[dict]:
     for name in DATALOADERS:
         if not cfg.get(name):
             continue
-        views = options.get('views', 1) if name == 'train_dataloader' else 1
+        is_training = name == 'train_dataloader'
+        views = options.get('views', 1) if is_training else 1
         for dataset in _walk(cfg[name]['dataset']):
             if dataset.get('pipeline'):
                 dataset['pipeline'] = wrap_pipeline(
-                    dataset['pipeline'], **{**options, 'views': views}
+                    dataset['pipeline'],
+                    **{**options, 'views': views, 'show_picture': not is_training},
                 )
                 found.append(dataset)
     return found

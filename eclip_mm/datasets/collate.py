@@ -17,7 +17,7 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
 
     Args:
         samples: B samples, each ``inputs`` (``images`` uint8 (V, 3, H, W), or features (V, ...);
-            ``input_ids`` long (M_b,)) and ``data_samples``.
+            ``input_ids`` long (M_b,); perhaps ``picture``) and ``data_samples``.
         pad_token_id: id that fills short texts. Defaults to 0, the id of BERT.
 
     Returns:
@@ -39,9 +39,24 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
     lengths = torch.tensor([len(i) for i in ids])
     input_ids = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad_token_id)
     attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
-    return dict(
-        inputs=dict(
-            images=torch.stack(images), input_ids=input_ids, attention_mask=attention_mask
-        ),
-        data_samples=[sample['data_samples'] for sample in samples],
-    )
+    inputs = dict(images=torch.stack(images), input_ids=input_ids, attention_mask=attention_mask)
+    if 'picture' in samples[0]['inputs']:
+        inputs['picture'] = torch.stack([sample['inputs']['picture'] for sample in samples])
+    return dict(inputs=inputs, data_samples=[sample['data_samples'] for sample in samples])
+
+
+def first_pictures(inputs: dict) -> torch.Tensor | None:
+    """The first picture of each sample, to look at.
+
+    Args:
+        inputs: of a collated batch, or of one sample.
+
+    Returns:
+        uint8 (B, 3, H, W), without B of one sample; None where the batch has features alone.
+    """
+    if 'picture' in inputs:
+        return inputs['picture']
+    images = inputs.get('images')
+    if not isinstance(images, torch.Tensor) or images.dtype == torch.float16:
+        return None
+    return images[:, 0] if images.ndim == 5 else images[0] if images.ndim == 4 else None

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from eclip_mm.config.feature_cache import cache_pictures, plain_pipeline, use_feature_cache
-from eclip_mm.datasets import collate_products
+from eclip_mm.datasets.collate import collate_products, first_pictures
 from eclip_mm.datasets.feature_cache import CacheError, CacheReader
 from eclip_mm.embedding.feature_caching import CacheJob, fill_cache
 from eclip_mm.engine import FeatureCacheHook
@@ -183,3 +183,15 @@ def test_the_same_picture_of_two_products_is_stored_once(cfg, tmp_path):
     job = open_job(cfg)
     assert job.count() == (6, 18)
     assert sum(stored for stored, _ in fill_cache(job)) == 12
+
+
+def test_evaluation_from_the_cache_shows_the_pictures(cfg):
+    list(fill_cache(open_job(cfg)))
+    plain = copy.deepcopy(cfg)
+    use_feature_cache(cfg)
+    wanted, found = (batch_of(c, 'test_dataloader', range(3)) for c in (plain, cfg))
+    assert found['inputs']['images'].dtype == torch.float16
+    for batch in (wanted, found):
+        pictures = first_pictures(batch['inputs'])
+        torch.testing.assert_close(pictures, wanted['inputs']['images'][:, 0])
+    assert first_pictures(batch_of(cfg, 'train_dataloader', range(2))['inputs']) is None

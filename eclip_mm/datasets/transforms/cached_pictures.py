@@ -26,13 +26,16 @@ class CachedPictures:
     as one without it (up to the rounding of float16).
 
     Reads ``image_records``. Adds what the transforms add; with a cache, ``images`` holds float16
-    arrays of features, and ``img_shape`` is the size of the pictures they are of.
+    arrays of features, ``img_shape`` is the size of the pictures they are of, and ``picture`` is
+    the first of these if ``show_picture``.
 
     Args:
         transforms: configs of the transforms that load and augment pictures.
         views: number of views of a picture; 1 for transforms without random numbers.
         folder: of the cache, made by ``tools/cache_features.py``; None runs the transforms.
         seed: seed of the views.
+        show_picture: decode the first picture beside its features, for metrics and drawings that
+            look at it.
 
     Raises:
         ValueError: ``views`` is less than 1, or the first transform does not load pictures.
@@ -47,11 +50,13 @@ class CachedPictures:
         views: int = 1,
         folder: str | Path | None = None,
         seed: int = 0,
+        show_picture: bool = False,
     ) -> None:
         if views < 1:
             raise ValueError(f"CachedPictures: 'views' is {views}; give at least 1")
         self.views = views
         self.seed = seed
+        self.show_picture = show_picture
         self.recipe = recipe_of(transforms, seed)
         self.transforms = Compose([TRANSFORMS.build(dict(t)) for t in transforms])
         self.reader = None if folder is None else CacheReader(folder)
@@ -67,6 +72,9 @@ class CachedPictures:
                 made.append(self.make(record, content, view, results, place))
             else:
                 made.append(self._find(record, content, view, place))
+                if self.show_picture and place == 0:
+                    shown = self.make(record, content, view, results)['images'][0]
+                    results['picture'] = shown
         for key in PER_PICTURE:
             if key in made[0]:
                 results[key] = [value for one in made for value in one[key]]

@@ -12,7 +12,8 @@ class PackProductInputs:
     """Pack pictures and token ids into tensors, and the rest into a data sample.
 
     The result has two keys. ``inputs`` contains ``images``, uint8 (V, 3, H, W) or
-    float16 (V, ...) features from a cache, and ``input_ids``, int64 (M,).
+    float16 (V, ...) features from a cache; ``input_ids``, int64 (M,); and, beside
+    features, ``picture``, the first picture, where ``CachedPictures`` shows it.
     ``data_samples`` is a ``ProductDataSample``.
     In evaluation, where the dataset provides boxes, those of the first picture
     become ``gt_bboxes`` (of the product itself) and ``object_bboxes`` (of all
@@ -55,6 +56,9 @@ class PackProductInputs:
         inputs = dict(
             images=images, input_ids=torch.tensor(results['input_ids'], dtype=torch.long)
         )
+        if 'picture' in results:
+            picture = torch.from_numpy(np.array(results['picture']))
+            inputs['picture'] = picture.permute(2, 0, 1).contiguous()
         return dict(inputs=inputs, data_samples=data_sample)
 
     def __repr__(self) -> str:

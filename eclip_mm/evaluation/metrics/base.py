@@ -10,6 +10,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from eclip_mm.datasets.collate import first_pictures
 from eclip_mm.evaluation.functional import bootstrap_interval, subgroup_rows
 from eclip_mm.evaluation.metrics.subgroup_tables import subgroup_tables
 
@@ -115,13 +116,13 @@ class ProductMetric(BaseMetric):
             data_batch: batch of the loader.
             data_samples: samples with predictions.
         """
-        images = _images_of(data_batch)
+        pictures = _pictures_of(data_batch)
         for index, sample in enumerate(data_samples):
             split = sample.get('split', '')
             if self.splits is not None and split not in self.splits:
                 self.results.append(split)
                 continue
-            image = images[index, 0] if images is not None else None
+            image = pictures[index] if pictures is not None else None
             record = self.describe_sample(sample, image)
             record['product_id'] = sample.get('product_id')
             if self.subgroups:
@@ -203,12 +204,10 @@ class ProductMetric(BaseMetric):
             self.tables += [dict(by=by, figure=name, **row) for row in rows]
 
 
-def _images_of(data_batch) -> torch.Tensor | None:
-    """Pictures of a loader's batch, (B, V, 3, H, W); None if it has no such tensor."""
-    if not isinstance(data_batch, dict) or not isinstance(data_batch.get('inputs'), dict):
-        return None
-    images = data_batch['inputs'].get('images')
-    return images if isinstance(images, torch.Tensor) and images.ndim == 5 else None
+def _pictures_of(data_batch) -> torch.Tensor | None:
+    """First pictures of a loader's batch, (B, 3, H, W); None if it has no such tensor."""
+    inputs = data_batch.get('inputs') if isinstance(data_batch, dict) else None
+    return first_pictures(inputs) if isinstance(inputs, dict) else None
 
 
 def get_field(sample: dict, key: str, metric: str):
