@@ -93,7 +93,7 @@ class ShardEmbedder:
         self.embed = ProductEmbedder(model, options.features, options.batch_size, options.amp)
         if 'instance' in options.features:
             with self.embed.precision():
-                texts, pipelines = _texts_of(options), [self.builder.pipeline]
+                texts, pipelines = texts_of(options), [self.builder.pipeline]
                 set_names(model, options.catalogue, texts, pipelines)
         self.schema = shard_schema(options.features, options.per, model.network.embed_dims)
 
@@ -182,7 +182,7 @@ def embed_catalogue(
     return summary
 
 
-def _texts_of(options: EmbedOptions) -> Iterator[str]:
+def texts_of(options: EmbedOptions) -> Iterator[str]:
     """The texts of the whole catalogue; it is opened at the first of them."""
     files = open_files(find_files(options.catalogue, options.storage_options))
     yield from Catalogue(files, check_files=False).texts()

@@ -16,6 +16,8 @@ from eclip_mm.registry import MODELS
 MAX_ELEMENTS = 2**24
 #: Names of a tile; larger tiles are not faster.
 MAX_NAMES = 4096
+#: How many more names than wanted are compared exactly.
+MARGIN = 16
 # Components of unit vectors are rounded to multiples of 2^-26. Sums of their products are then
 # exact in float64, in any order: a similarity depends on nothing but its token and its name.
 _GRID = 2.0**26
@@ -138,7 +140,7 @@ def most_similar(
     """The names that are most similar to any token of a picture, by cosine.
 
     There is never a matrix of all tokens and all names. A product in float32
-    finds twice as many names as are wanted. Their exact similarities decide
+    finds a few more names than are wanted. Exact similarities of these decide
     the order, so that a result depends neither on the tiles nor on the other
     pictures, and equal names always have the same order.
 
@@ -174,7 +176,8 @@ def _search(tokens: Tensor, names: Tensor, num_names: int, tile: int) -> Tensor:
         best = torch.cat([best, scores], dim=1)
         found = torch.cat([found, places.expand(num_pictures, -1)], dim=1)
         best, order = best.sort(dim=1, descending=True, stable=True)
-        best, found = best[:, : 2 * num_names], found.gather(1, order[:, : 2 * num_names])
+        kept = num_names + MARGIN
+        best, found = best[:, :kept], found.gather(1, order[:, :kept])
     found = found.sort(dim=1).values
     scores = _exact_similarity(tokens, names[found])
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :num_names]
