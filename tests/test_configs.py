@@ -102,7 +102,12 @@ DIFFERENCES = {
     'prompts-image': {'prompts.image_prob': 1.0},
     'index-first': {'prompts.positive_index': 'first'},
 }
-SOURCES = dict(gaussian='GaussianNegatives', text='TextNegatives', ema='EMANegatives')
+SOURCES = dict(
+    gaussian='GaussianNegatives',
+    text='TextNegatives',
+    ema='EMANegatives',
+    catalogue='CatalogueNegatives',
+)
 
 
 def switchable(use: str) -> dict:
@@ -159,18 +164,20 @@ def test_both_models_have_every_ablation(base):
         ('eclip_vitb16.py', 'GaussianNegatives'),
         ('ablation/eclip_vitb16_negatives-text.py', 'TextNegatives'),
         ('ablation/eclip_vitb16_negatives-ema.py', 'EMANegatives'),
+        ('ablation/eclip_vitb16_negatives-catalogue.py', 'CatalogueNegatives'),
         ('ablation/eclip_vitb16_negatives-all.py', 'GaussianNegatives'),
         ('ablation/tiny/eclip_tiny.py', 'TextNegatives'),
         ('ablation/tiny/eclip_tiny_negatives-gaussian.py', 'GaussianNegatives'),
         ('ablation/tiny/eclip_tiny_negatives-ema.py', 'EMANegatives'),
+        ('ablation/tiny/eclip_tiny_negatives-catalogue.py', 'CatalogueNegatives'),
     ],
 )
-def test_table_6_has_its_three_kinds_of_negatives(name, kind):
+def test_table_6_has_its_kinds_of_negatives(name, kind):
     cfg = load(name)
     with torch.device('meta'):
         source = MODELS.build(cfg.model).negative_queries
     if cfg.model.negative_queries.type == 'SwitchableNegatives':
-        assert set(source.options) == {'gaussian', 'text', 'ema'}
+        assert set(source.options) == set(SOURCES)
         source = source.options[source.use]
     assert type(source).__name__ == kind
     if kind == 'EMANegatives':  # as many averages as queries: one more than there are negatives

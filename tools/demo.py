@@ -14,7 +14,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from eclip_mm.apis import draw_score_maps, load_model, spread_indices
+from eclip_mm.apis import draw_score_maps, load_model, split_datasets, spread_indices
 from eclip_mm.config import load_config
 from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.registry import DATASETS
@@ -64,16 +64,17 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
 def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
     """Draw one sheet of score maps for each split; returns their paths."""
     model, paths = load_model(cfg, checkpoint), []
-    for dataset_cfg in cfg.test_dataloader.dataset.datasets:
-        dataset = DATASETS.build(dataset_cfg)
+    whole = DATASETS.build(cfg.test_dataloader.dataset)
+    for split, dataset in split_datasets(whole).items():
         sheet = draw_score_maps(
             model,
             dataset,
             spread_indices(len(dataset), count),
-            title=f'{work_dir.name}: held-out {dataset_cfg.split}',
+            title=f'{work_dir.name}: held-out {split}',
             evaluator=cfg.test_evaluator,
+            names_from=whole,
         )
-        paths.append(work_dir / f'score_maps_{dataset_cfg.split}.png')
+        paths.append(work_dir / f'score_maps_{split}.png')
         sheet.save(paths[-1])
     return paths
 

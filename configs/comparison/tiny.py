@@ -20,7 +20,7 @@ runs = {
 cfg_options = {'train_cfg.max_epochs': 5, 'param_scheduler.1.end': 5}
 variants = {
     f'negatives-{use}': dict(of='eclip', cfg_options={'model.negative_queries.use': use})
-    for use in ('text', 'ema', 'gaussian')
+    for use in ('text', 'ema', 'gaussian', 'catalogue')
 }
 # this config also computes bootstrap intervals over queries, which the tables leave out
 evaluation = '../evaluation/synthetic.py'
@@ -145,6 +145,10 @@ tables = [
                 run='negatives-gaussian',
                 label='negatives: random sampling',
                 paper=[86.8, 54.1, None, None, None, None],
+            ),
+            dict(
+                run='negatives-catalogue',
+                label='negatives: names of the catalogue most like the picture',
             ),
         ],
     ),

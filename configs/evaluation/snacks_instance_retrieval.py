@@ -17,6 +17,7 @@ test_dataloader = dict(
                 type='ProductImageDataset',
                 catalogue=data_root + 'queries.parquet',
                 split='queries',
+                one_product=False,
             ),
             dict(
                 type='ProductImageDataset',

@@ -11,7 +11,12 @@ test_dataloader = dict(
         type='ConcatDataset',
         datasets=[
             dict(type='ProductImageDataset', catalogue=None, split='test'),  # None: --catalogue
-            dict(type='ProductImageDataset', catalogue='--queries', split='queries'),
+            dict(
+                type='ProductImageDataset',
+                catalogue='--queries',
+                split='queries',
+                one_product=False,
+            ),
         ],
     )
 )

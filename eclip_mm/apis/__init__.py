@@ -1,5 +1,6 @@
 """Use of a trained model from Python."""
 
+from eclip_mm.apis.catalogue_names import prepare_negatives
 from eclip_mm.apis.prediction import (
     load_config_and_model,
     load_model,
@@ -20,6 +21,7 @@ __all__ = [
     'load_config_and_model',
     'load_model',
     'predict_items',
+    'prepare_negatives',
     'sheet_of_samples',
     'split_datasets',
     'spread_indices',

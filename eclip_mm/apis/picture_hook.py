@@ -85,6 +85,7 @@ class PictureHook(Hook):
                 title=f'{split} step {runner.iter}'.strip(),
                 evaluator=runner.val_loop.evaluator.metrics,
                 candidates=self.candidates,
+                names_from=runner.val_dataloader.dataset,
             )
             self._show(runner, 'score_maps', split, sheet)
 

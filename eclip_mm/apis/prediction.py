@@ -9,6 +9,7 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from eclip_mm.apis.catalogue_names import prepare_negatives
 from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
 from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
@@ -88,6 +89,7 @@ def predict_items(
     indices: Sequence[int],
     batch_size: int = 64,
     num_workers: int = 0,
+    names_from: Dataset | None = None,
 ) -> Iterator[tuple[torch.Tensor, ProductDataSample]]:
     """Predict some items, in the order of their indices.
 
@@ -99,10 +101,14 @@ def predict_items(
         indices: indices of the items.
         batch_size: number of items at a time.
         num_workers: processes that read pictures; 0 reads them in this one.
+        names_from: the data that :func:`prepare_negatives` takes names from;
+            None for ``dataset``. For one part of a test set, the whole gives
+            the predictions of the test.
 
     Yields:
         The first picture, (3, H, W) uint8, and the sample with ``pred_*``.
     """
+    prepare_negatives(model, dataset if names_from is None else names_from)
     loader = DataLoader(
         Subset(dataset, indices),
         batch_size=batch_size,

@@ -40,7 +40,7 @@ def draw_retrieval(
             queries and gallery.
         num_queries, num_results, protocol, feature, title: see
             :func:`sheet_of_samples`.
-        **loading: ``batch_size`` and ``num_workers`` of
+        **loading: ``batch_size``, ``num_workers`` and ``names_from`` of
             :func:`~eclip_mm.apis.predict_items`.
     """
     predicted = predict_items(model, dataset, range(len(dataset)), **loading)

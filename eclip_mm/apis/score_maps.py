@@ -23,6 +23,7 @@ def draw_score_maps(
     evaluator: Mapping | Sequence = (),
     candidates: str | dict | None = None,
     num_ranked: int = 3,
+    names_from: Dataset | None = None,
 ) -> Image.Image:
     """Draw a sheet of photos with prompt, ranked boxes and score map.
 
@@ -40,11 +41,12 @@ def draw_score_maps(
         candidates: ``candidates`` of ``ProductGrounding``, to rank other boxes
             than the metric does.
         num_ranked: number of boxes drawn on each photo.
+        names_from: see :func:`~eclip_mm.apis.predict_items`.
     """
     other = None if candidates is None else ProductGrounding(candidates=candidates)
     metrics: dict[str, ProductGrounding] = {}
     items = []
-    for picture, sample in predict_items(model, dataset, indices):
+    for picture, sample in predict_items(model, dataset, indices, names_from=names_from):
         split = sample.get('split', '')
         metric = metrics.get(split) or find_grounding(evaluator, split)
         metrics[split] = metric

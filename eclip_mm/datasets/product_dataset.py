@@ -127,6 +127,8 @@ class ProductImageDataset(CatalogueDataset):
             entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and counts
             it.
         prompt_catalogue: where the prompts come from, by product_id. Defaults to ``catalogue``.
+        one_product: whether each text names one product. False for photos of several products
+            with texts that name all of them; ``CatalogueNegatives`` does not use these as names.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class ProductImageDataset(CatalogueDataset):
         seed: int = 0,
         prompt_sources: Sequence[str] | None = None,
         prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
+        one_product: bool = True,
     ) -> None:
         if prompt_sources is None and prompt_catalogue is not None:
             raise ValueError(
@@ -153,6 +156,7 @@ class ProductImageDataset(CatalogueDataset):
         builder = SampleBuilder(pipeline, choose, split)
         super().__init__(catalogue, builder, seed, strict, sources, None)
         self.split = split
+        self.one_product = one_product
         if max_images_per_product is not None and max_images_per_product < 1:
             raise ValueError(
                 "ProductImageDataset: 'max_images_per_product' is "

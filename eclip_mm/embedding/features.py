@@ -30,7 +30,7 @@ class BlockFeatures:
 class ProductEmbedder:
     """The features of ``ECLIP.predict`` for products with any number of pictures.
 
-    Negative queries are the same for all products and pictures: a feature
+    Negative queries depend on the picture and its text at most: a feature
     depends neither on its batch, nor on the order of the rows, nor on the
     product_id.
 
@@ -58,10 +58,7 @@ class ProductEmbedder:
     @torch.no_grad()
     def __call__(self, block: Block) -> BlockFeatures:
         device = self.model.logit_scale.device
-        with (
-            torch.autocast(device.type, torch.bfloat16, enabled=self.amp),
-            nullcontext() if self.amp else convolutions_in_float32(),
-        ):
+        with self.precision():
             text = image = instance = None
             if 'text' in self.features or 'instance' in self.features:
                 inputs = zip(
@@ -74,6 +71,16 @@ class ProductEmbedder:
                 image, instance = self._encode_pictures(block, text)
         found = dict(text=text, image=image, instance=instance)
         return BlockFeatures(**{name: found[name].float().cpu() for name in self.features})
+
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """Inside, the model computes with the precision of the features."""
+        device = self.model.logit_scale.device
+        with (
+            torch.autocast(device.type, torch.bfloat16, enabled=self.amp),
+            nullcontext() if self.amp else convolutions_in_float32(),
+        ):
+            yield
 
     def _encode_pictures(
         self, block: Block, text_feats: Tensor | None

@@ -10,9 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from eclip_mm.apis import load_config_and_model
+from eclip_mm.apis.catalogue_names import set_names
 from eclip_mm.config.from_checkpoint import saved_pipeline
+from eclip_mm.datasets.catalogue import Catalogue, open_files
 from eclip_mm.datasets.picture_choice import choose_all
 from eclip_mm.datasets.samples import SampleBuilder
+from eclip_mm.datasets.storage.stored_files import find_files
 from eclip_mm.embedding.features import ProductEmbedder
 from eclip_mm.embedding.products import ProductBlocks
 from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
@@ -88,6 +91,10 @@ class ShardEmbedder:
         pipeline = saved_pipeline(cfg, options.config, options.checkpoint)
         self.builder = SampleBuilder(pipeline, choose_all)
         self.embed = ProductEmbedder(model, options.features, options.batch_size, options.amp)
+        if 'instance' in options.features:
+            with self.embed.precision():
+                texts, pipelines = texts_of(options), [self.builder.pipeline]
+                set_names(model, options.catalogue, texts, pipelines)
         self.schema = shard_schema(options.features, options.per, model.network.embed_dims)
 
     def __call__(self, rows: RowRange) -> dict:
@@ -173,6 +180,12 @@ def embed_catalogue(
     summary['shards'] = len(ranges)
     write_whole_json(out / SUMMARY, summary)
     return summary
+
+
+def texts_of(options: EmbedOptions) -> Iterator[str]:
+    """The texts of the whole catalogue; it is opened at the first of them."""
+    files = open_files(find_files(options.catalogue, options.storage_options))
+    yield from Catalogue(files, check_files=False).texts()
 
 
 def run_here(options: EmbedOptions, num_shards: int, missing: list[RowRange]) -> Iterator[dict]:

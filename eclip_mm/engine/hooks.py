@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from eclip_mm.apis.catalogue_names import encode_token_ids
 from eclip_mm.engine.sharded import unsharded
 from eclip_mm.registry import HOOKS, TRANSFORMS
 from eclip_mm.utils.dist import unwrap_model
@@ -128,34 +128,17 @@ class ClassPromptHook(Hook):
         with unsharded(runner.model):
             self._encode(runner, runner.test_loop.evaluator.metrics)
 
-    @torch.no_grad()
     def _encode(self, runner, metrics) -> None:
         transform = TRANSFORMS.build(
             dict(type='TokenizeText', tokenizer=self.tokenizer, max_length=self.max_length)
         )
         model = unwrap_model(runner.model)
-        device, training = model.logit_scale.device, model.training
-        model.eval()  # mmengine does so after this hook, but the features must not have dropout
         for metric in metrics:
             prompts = getattr(metric, 'class_prompts', None)
             if not prompts:
                 continue
             texts = [text for of_class in prompts.values() for text in of_class]
-            feats = []
-            for start in range(0, len(texts), self.batch_size):
-                ids = [
-                    torch.tensor(transform(dict(text=text))['input_ids'])
-                    for text in texts[start : start + self.batch_size]
-                ]
-                mask = [torch.ones_like(i) for i in ids]
-                feats.append(
-                    model.network.encode_text(
-                        pad_sequence(ids, batch_first=True).to(device),
-                        pad_sequence(mask, batch_first=True).to(device),
-                    )
-                    .float()
-                    .cpu()
-                )
+            token_ids = [transform(dict(text=text))['input_ids'] for text in texts]
+            feats = encode_token_ids(model, token_ids, self.batch_size).cpu()
             counts = [len(of_class) for of_class in prompts.values()]
-            metric.set_class_feats(list(prompts), list(torch.cat(feats).split(counts)))
-        model.train(training)
+            metric.set_class_feats(list(prompts), list(feats.split(counts)))

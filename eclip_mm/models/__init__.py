@@ -1,5 +1,6 @@
 from eclip_mm.models.data_preprocessor import ProductDataPreprocessor
 from eclip_mm.models.decoders import (
+    CatalogueNegatives,
     EMANegatives,
     GaussianNegatives,
     InstanceDecoder,
@@ -22,6 +23,7 @@ __all__ = [
     'ECLIP',
     'EMANegatives',
     'AssignmentEntropyLoss',
+    'CatalogueNegatives',
     'GaussianNegatives',
     'ITCHead',
     'ITMHead',

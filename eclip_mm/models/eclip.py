@@ -310,7 +310,7 @@ class ECLIP(StepwiseModel):
             grid: (h, w) with N = h * w.
             prompt_feats: (B, D) features of the positive prompts.
             modality: of the positive prompts, text or image. The negative
-                prompts are the same for all rows and count as text.
+                prompts count as text.
 
         Returns:
             L2-normalised h_0^L (B, D), None without a decoder; score map S
@@ -319,8 +319,8 @@ class ECLIP(StepwiseModel):
         """
         if not self.with_decoder:
             return None, similarity_score_map(patch_tokens, prompt_feats, grid)
-        negatives = self.negative_queries(self.network.queries.num_queries - 1)
-        negatives = negatives.to(prompt_feats).expand(len(prompt_feats), -1, -1)
+        num_negatives = self.network.queries.num_queries - 1
+        negatives = self.negative_queries(num_negatives, patch_tokens, prompt_feats)
         prompts = torch.cat([scale_prompts(prompt_feats)[:, None], negatives], dim=1)
         modalities = torch.full(prompts.shape[:2], TEXT, device=prompts.device)
         modalities[:, 0] = modality

@@ -54,7 +54,9 @@ def first_right(monkeypatch):
     seen, picture = [], torch.zeros(3, 8, 8, dtype=torch.uint8)
     monkeypatch.setattr(
         'eclip_mm.apis.score_maps.predict_items',
-        lambda model, dataset, indices: [(picture, dataset[index]) for index in indices],
+        lambda model, dataset, indices, names_from: [
+            (picture, dataset[index]) for index in indices
+        ],
     )
     monkeypatch.setattr(
         'eclip_mm.visualization.score_map.draw_tags',

@@ -31,8 +31,12 @@ def read_skipped(out) -> list[dict]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_features_are_those_of_an_evaluation(options):
+@pytest.mark.parametrize('negatives', ['GaussianNegatives', 'CatalogueNegatives'])
+def test_features_are_those_of_an_evaluation(options, tmp_path, negatives):
     """They are equal for each picture and any batch; texts, products and pictures in order."""
+    text = Path(options.config).read_text().replace('GaussianNegatives', negatives)
+    (tmp_path / 'config.py').write_text(text)
+    options = replace(options, config=str(tmp_path / 'config.py'))
     embed_catalogue(options)
     cfg, model = load_config_and_model(options.config, options.checkpoint)
     pipeline = saved_pipeline(cfg, options.config, options.checkpoint)

@@ -9,6 +9,7 @@ import fsspec
 import pytest
 
 from eclip_mm.embedding import embed_catalogue
+from eclip_mm.embedding.job import texts_of
 from helpers.catalogues import make_rows, write_rows
 from test_embedding.test_features import read_features, read_skipped
 
@@ -31,6 +32,8 @@ def test_memory_file_system(both, place, tmp_path, num_workers):
         out=str(tmp_path / 'there'),
         num_workers=num_workers,
     )
+    # names of negative queries
+    assert list(texts_of(there)) == list(texts_of(both)) and 'five' in texts_of(both)
     assert embed_catalogue(there) == dict(
         rows=17, written=14, skipped=3, skipped_pictures=3, shards=5
     )

@@ -19,10 +19,10 @@ from eclip_mm.testing import fake_batch, tiny_model_config
 
 def test_gaussian_negatives_are_one_draw_of_the_seed():
     source = GaussianNegatives(8, seed=3)
-    assert source(4).shape == (4, 8)
-    assert torch.equal(source(4), source(4))
-    assert torch.equal(GaussianNegatives(8, seed=3)(4), source(4))
-    assert not torch.equal(GaussianNegatives(8, seed=4)(4), source(4))
+    assert source.draw(4).shape == (4, 8)
+    assert torch.equal(source.draw(4), source.draw(4))
+    assert torch.equal(GaussianNegatives(8, seed=3).draw(4), source.draw(4))
+    assert not torch.equal(GaussianNegatives(8, seed=4).draw(4), source.draw(4))
 
 
 def test_text_negatives_are_different_products():
@@ -33,27 +33,27 @@ def test_text_negatives_are_different_products():
     for seed in range(10):
         source = TextNegatives(embed_dims=8, seed=seed, size=6)
         source.observe(feats, ids)
-        drawn = source(4)
+        drawn = source.draw(4)
         distance = torch.cdist(drawn, scale_prompts(feats))
         assert distance.amin(dim=1).max() < 1e-3
         products = ids[distance.argmin(dim=1)].tolist()
         assert len(set(products)) == 4
         chosen.append(frozenset(products))
-        assert torch.equal(source(4), drawn)
+        assert torch.equal(source.draw(4), drawn)
     assert len(set(chosen)) > 1
 
 
 def test_missing_texts_are_noise():
     source = TextNegatives(embed_dims=400, size=6)
-    fresh = source(5)
+    fresh = source.draw(5)
     assert fresh.shape == (5, 400) and fresh.dtype == torch.float32
     assert (fresh.norm(dim=-1) - 20).abs().max() < 4
     feats = F.normalize(torch.randn(3, 400), dim=-1)
     source.observe(feats, torch.tensor([0, 1, 1]))
-    drawn = source(5)
+    drawn = source.draw(5)
     near = torch.cdist(drawn, scale_prompts(feats)).amin(dim=1) < 1e-2
     assert near.tolist() == [True, True, False, False, False]  # two products, three of noise
-    assert torch.equal(source(5), drawn)
+    assert torch.equal(source.draw(5), drawn)
 
 
 def test_the_ring_of_texts_wraps_around_and_is_saved():
@@ -64,7 +64,7 @@ def test_the_ring_of_texts_wraps_around_and_is_saved():
     assert source.ring_feats.squeeze(1).tolist() == [8, 5, 6, 7]
     other = TextNegatives(embed_dims=1, size=4)
     other.load_state_dict(source.state_dict())
-    assert torch.equal(other(3), source(3))
+    assert torch.equal(other.draw(3), source.draw(3))
 
 
 def test_averages_by_hand():
@@ -83,7 +83,7 @@ def test_averages_by_hand():
     assert source.num_seen.tolist() == [0, 2, 2]
     # both on the sphere of radius sqrt(2); bucket 0 has seen nothing
     expected = torch.tensor([[1.0, 1.0], [2 / math.sqrt(10), -4 / math.sqrt(10)]])
-    torch.testing.assert_close(source(2), expected)
+    torch.testing.assert_close(source.draw(2), expected)
 
 
 def test_one_step_from_zero_is_the_mean_whatever_the_momentum():
@@ -113,16 +113,16 @@ def test_the_order_of_batches_matters_and_that_within_a_batch_does_not():
 def test_the_first_averages_that_have_seen_a_product():
     """Buckets 1, 2 and 4 of six have seen one: the rest of five negatives is noise."""
     source = EMANegatives(embed_dims=100, num_queries=6)
-    fresh = source(5)
+    fresh = source.draw(5)
     assert fresh.shape == (5, 100) and fresh.dtype == torch.float32
     text = F.normalize(torch.randn(3, 100), dim=-1)
     source.observe(text, torch.tensor([1, 2, 10]))
-    drawn = source(5)
+    drawn = source.draw(5)
     torch.testing.assert_close(drawn[:3], scale_prompts(text))
     assert torch.cdist(drawn[3:], scale_prompts(text)).min() > 5
     assert (drawn[3:].norm(dim=-1) - 10).abs().max() < 4
-    torch.testing.assert_close(source(2), scale_prompts(text[:2]))
-    assert torch.equal(source(5), drawn)
+    torch.testing.assert_close(source.draw(2), scale_prompts(text[:2]))
+    assert torch.equal(source.draw(5), drawn)
 
 
 def test_averages_are_float32_under_autocast():
@@ -136,7 +136,7 @@ def test_averages_are_float32_under_autocast():
 
 def test_ema_errors_say_what_to_set():
     with pytest.raises(ValueError, match='num_queries=20'):
-        EMANegatives(8, num_queries=18)(19)
+        EMANegatives(8, num_queries=18).draw(19)
     with pytest.raises(ValueError, match=r'momentum must lie in \[0, 1\), got 1'):
         EMANegatives(8, momentum=1)
 
@@ -145,7 +145,16 @@ OPTIONS = dict(
     gaussian=dict(type='GaussianNegatives'),
     text=dict(type='TextNegatives', size=16, seed=4),
     ema=dict(type='EMANegatives', num_queries=4),
+    catalogue=dict(type='CatalogueNegatives', num_queries=6),
 )
+
+
+def give_names(model):
+    """Names for a source that takes some, as if of a catalogue of twenty."""
+    if model.negative_queries.in_use.takes_names:
+        names = torch.randn(20, 32, generator=torch.Generator().manual_seed(0))
+        model.negative_queries.in_use.set_names(names)
+    return model
 
 
 def test_one_checkpoint_serves_every_source():
@@ -162,8 +171,8 @@ def test_one_checkpoint_serves_every_source():
         source.observe(feats, ids)
         switched = SwitchableNegatives(OPTIONS, use=name, embed_dims=8, seed=3)
         switched.load_state_dict(trained.state_dict())
-        assert torch.equal(switched(3), source(3)), name
-    with pytest.raises(KeyError, match="use='emma' is none of .*: ema, gaussian, text"):
+        assert torch.equal(switched.in_use.draw(3), source.draw(3)), name
+    with pytest.raises(KeyError, match="use='emma' is none of .*: catalogue, ema, gaussian, text"):
         SwitchableNegatives(OPTIONS, use='emma', embed_dims=8)
 
 
@@ -181,11 +190,12 @@ def test_a_model_trains_all_sources_and_predicts_with_one():
         cfg['negative_queries']['use'] = name
         other = MODELS.build(cfg).eval()
         other.load_state_dict(model.state_dict())
+        give_names(other)
         samples = other(**batch, mode='predict')
         feats[name] = torch.stack([s.pred_instance_feat for s in samples])
         assert int(other.negative_queries.options.ema.num_seen.sum()) == 6
-    assert (feats['text'] - feats['ema']).abs().max() > 1e-4
-    assert (feats['gaussian'] - feats['ema']).abs().max() > 1e-4
+    for name in ('text', 'gaussian', 'catalogue'):
+        assert (feats[name] - feats['ema']).abs().max() > 1e-4
 
 
 FIELDS = ('pred_instance_feat', 'pred_score_map', 'pred_image_prompt_map')
@@ -206,7 +216,7 @@ def trained_model(use):
     for seed in range(2):
         model(**model.data_preprocessor(fake_batch(seed=seed)), mode='loss')
         model.finish_step()
-    return model.eval()
+    return give_names(model.eval())
 
 
 @pytest.mark.parametrize('use', OPTIONS)

@@ -128,5 +128,5 @@ def test_too_few_products_say_what_to_do():
 def test_prompts_have_the_norm_of_gaussian_noise():
     prompts = scale_prompts(torch.randn(3, 400))
     torch.testing.assert_close(prompts.norm(dim=-1), torch.full((3,), 20.0))
-    noise = GaussianNegatives(400)(100).norm(dim=-1)
+    noise = GaussianNegatives(400).draw(100).norm(dim=-1)
     assert (noise - 20).abs().max() < 4  # standard deviation of the norm is 0.7

@@ -51,7 +51,8 @@ def main():
     cfg, model = load_config_and_model(
         args.config, args.checkpoint, args.cfg_options, args.catalogue, args.device
     )
-    datasets = split_datasets(DATASETS.build(cfg.test_dataloader.dataset))
+    whole = DATASETS.build(cfg.test_dataloader.dataset)
+    datasets = split_datasets(whole)
     splits = args.splits or list(datasets)
     if unknown := [split for split in splits if split not in datasets]:
         raise SystemExit(f'{args.config}: no test split {unknown[0]!r}; one of {list(datasets)}')
@@ -69,6 +70,7 @@ def main():
                 args.feature,
                 title=f'{split}, {args.checkpoint}' if split else args.checkpoint,
                 num_workers=args.num_workers,
+                names_from=whole,
             )
         except NothingToFind as error:
             if args.splits:  # asked for by name

@@ -67,7 +67,12 @@ class JsonLinesFile:
         return parsed
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:
-        """Yield one field of the given rows."""
+        """Yield one field of the given rows, which ascend where the file is not local."""
+        if not self.file.is_local:
+            wanted = set(rows.tolist())
+            lines = (line for _, line in self._lines() if line.strip())
+            yield from (_parse(line).get(name) for i, line in enumerate(lines) if i in wanted)
+            return
         for row in rows:
             yield self.load(int(row), ()).get(name)
 

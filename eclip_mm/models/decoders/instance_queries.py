@@ -41,10 +41,26 @@ class InstanceQueries(nn.Module):
     def forward(self, prompts: Tensor, modality: Tensor) -> Tensor:
         """
         Args:
-            prompts: (B, T, D), scaled as :func:`scale_prompts` does.
+            prompts: (B, T, D), scaled as :func:`scale_prompts` does; T need not
+                be that of the training.
             modality: (B, T) int64, :data:`TEXT` or :data:`IMAGE`.
 
         Returns:
             Q (B, T, D).
         """
-        return prompts + self.pos_embed + self.type_embed[modality]
+        return prompts + self.positions(prompts.shape[1]) + self.type_embed[modality]
+
+    def positions(self, num_queries: int) -> Tensor:
+        """Position embeddings of any number of queries, (num_queries, D).
+
+        Queries beyond those of the training share its positions from 1 on:
+        with ``positive_index='first'``, position 0 means the positive query.
+        """
+        trained = len(self.pos_embed)
+        if num_queries == trained:
+            return self.pos_embed
+        places = 1 + (torch.arange(num_queries, device=self.pos_embed.device) - 1) % max(
+            1, trained - 1
+        )
+        places[0] = 0
+        return self.pos_embed[places.clamp(max=trained - 1)]

@@ -12,21 +12,33 @@ from eclip_mm.utils.seeding import derive_seed
 
 
 class NegativeQueries(nn.Module):
-    """Source of negative prompts: one constant draw for all products, pictures and queries.
+    """Source of negative prompts; they may depend on the picture and its prompt.
 
-    A feature then depends neither on its batch nor on the order of extraction.
-    Nor does it depend on the product_id, which retrieval is scored by: negatives
-    that differ between products would tell which pictures belong together.
+    They depend neither on the batch nor on the order of extraction, so a
+    feature does not either. Nor do they depend on the product_id, which
+    retrieval is scored by: negatives that differ between products would show
+    which pictures belong together.
+
+    A source without state ignores the state of another one in a checkpoint, so
+    that ``--cfg-options model.negative_queries.type=NAME`` can choose it.
 
     Args:
         embed_dims: joint width D.
-        seed: of the draw.
+        seed: of the draw, if there is one.
     """
+
+    #: whether it needs the names of a catalogue, see :class:`CatalogueNegatives`
+    takes_names = False
 
     def __init__(self, embed_dims: int = 512, seed: int = 0):
         super().__init__()
         self.embed_dims = embed_dims
         self.seed = seed
+
+    @property
+    def in_use(self) -> 'NegativeQueries':
+        """The source that gives the prompts."""
+        return self
 
     def observe(self, text_feats: Tensor, id_hash: Tensor) -> None:
         """Take in the texts of a global training batch, the same on all ranks.
@@ -39,7 +51,29 @@ class NegativeQueries(nn.Module):
     def forget(self) -> None:
         """Forget what an earlier training has left."""
 
-    def forward(self, num_negatives: int) -> Tensor:
+    def forward(self, num_negatives: int, patch_tokens: Tensor, prompt_feats: Tensor) -> Tensor:
+        """
+        Args:
+            num_negatives: T - 1, as in training.
+            patch_tokens: Z (B, N, D).
+            prompt_feats: (B, D) features of the positive prompts.
+
+        Returns:
+            (B, T - 1, D) scaled prompts, on the device and with the dtype of
+            ``prompt_feats``. A source may give another number of negatives,
+            the same for all rows.
+        """
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if self.state_dict():
+            super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class ConstantNegatives(NegativeQueries):
+    """One constant draw for all products, pictures and prompts."""
+
+    def draw(self, num_negatives: int) -> Tensor:
         """
         Args:
             num_negatives: T - 1.
@@ -49,20 +83,24 @@ class NegativeQueries(nn.Module):
         """
         raise NotImplementedError
 
+    def forward(self, num_negatives, patch_tokens, prompt_feats):
+        drawn = self.draw(num_negatives).to(prompt_feats)
+        return drawn.expand(len(prompt_feats), -1, -1)
+
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(self.seed))
 
 
 @MODELS.register_module()
-class GaussianNegatives(NegativeQueries):
+class GaussianNegatives(ConstantNegatives):
     """q ~ N(0, I), the paper's choice, drawn once."""
 
-    def forward(self, num_negatives):
+    def draw(self, num_negatives):
         return torch.randn(num_negatives, self.embed_dims, generator=self._generator())
 
 
 @MODELS.register_module()
-class TextNegatives(NegativeQueries):
+class TextNegatives(ConstantNegatives):
     """A fixed set of texts, such as the decoder met as negatives in training.
 
     Features of the texts last seen in training are kept in a ring that travels
@@ -91,7 +129,7 @@ class TextNegatives(NegativeQueries):
         for buffer in self.buffers():
             buffer.zero_()
 
-    def forward(self, num_negatives):
+    def draw(self, num_negatives):
         filled, generator = min(int(self.num_seen), len(self.ring_ids)), self._generator()
         ids = self.ring_ids[:filled].tolist()
         chosen: dict[int, int] = {}  # product -> place in the ring
@@ -103,7 +141,7 @@ class TextNegatives(NegativeQueries):
 
 
 @MODELS.register_module()
-class EMANegatives(NegativeQueries):
+class EMANegatives(ConstantNegatives):
     """Exponential moving averages of the prompts met in training (Table 6, "EMA Update").
 
     The paper does not say what makes its T - 1 averages differ: over the whole
@@ -155,7 +193,7 @@ class EMANegatives(NegativeQueries):
         for buffer in self.buffers():
             buffer.zero_()
 
-    def forward(self, num_negatives):
+    def draw(self, num_negatives):
         if num_negatives > len(self.averages):
             raise ValueError(
                 f'EMANegatives keeps {len(self.averages)} averages, but {num_negatives} negatives '
@@ -208,5 +246,9 @@ class SwitchableNegatives(NegativeQueries):
         for source in self.options.values():
             source.forget()
 
-    def forward(self, num_negatives):
-        return self.options[self.use](num_negatives)
+    @property
+    def in_use(self):
+        return self.options[self.use].in_use
+
+    def forward(self, num_negatives, patch_tokens, prompt_feats):
+        return self.in_use(num_negatives, patch_tokens, prompt_feats)

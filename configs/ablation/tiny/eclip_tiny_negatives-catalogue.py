@@ -1,0 +1,3 @@
+# Beside Table 6: the names of the catalogue that are most similar to the picture.
+_base_ = 'eclip_tiny.py'
+model = dict(negative_queries=dict(use='catalogue'))
