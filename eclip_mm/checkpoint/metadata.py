@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import CONFIG_MAPPING, PretrainedConfig
 
 from eclip_mm.checkpoint.config_text import parse_config_text, refuse_import_paths
 from eclip_mm.checkpoint.dual import dual_options, use_saved_dual
@@ -111,7 +111,24 @@ def use_saved_architecture(model: dict, meta: dict) -> None:
         if isinstance(part, dict) and part.get('pretrained'):
             saved = copy.deepcopy(saved)
             own = part.get('config') or {}
-            part.update(saved, config={**saved['config'], **own}, pretrained=None)
+            fields = known_fields(saved['model_type'], saved['config'])
+            part.update(saved, config={**fields, **own}, pretrained=None)
+
+
+def known_fields(model_type: str, fields: dict) -> dict:
+    """The fields of an architecture that this version of ``transformers`` has.
+
+    A config file may hold fields of other versions or of other programs, which nothing reads:
+    that of all-MiniLM-L6-v2 has ``gradient_checkpointing``.
+
+    Args:
+        model_type: of the architecture.
+        fields: as a checkpoint holds them.
+    """
+    if model_type not in CONFIG_MAPPING:
+        return fields
+    default = CONFIG_MAPPING[model_type]()
+    return {key: value for key, value in fields.items() if hasattr(default, key)}
 
 
 def use_checkpoint(cfg, checkpoint: str) -> None:

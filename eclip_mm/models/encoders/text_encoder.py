@@ -70,6 +70,7 @@ class TransformersTextEncoder(TransformersEncoder):
                 model_type, config, pretrained, allow_download, tower='text'
             )
         super().__init__(model, gradient_checkpointing)
+        self.memory = TextMemory(remember) if remember else None
         cfg = self.model.config
         rule = TEXT_FAMILIES.get(cfg.model_type, TextRule(None))
         given = pooling is not None
@@ -101,7 +102,6 @@ class TransformersTextEncoder(TransformersEncoder):
         self._eos_ids = None if rule.max_id_is_eos and eos_ids == [2] else eos_ids
         self._takes_vectors = rule.takes_vectors and self.pooling != 'eos'
         self._check_pooling(given or rule.pooling is None)
-        self.memory = TextMemory(remember) if remember else None
 
     def _check_length_groups(self, length_groups: int | None) -> int:
         if length_groups is None:
