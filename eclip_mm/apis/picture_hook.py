@@ -6,11 +6,12 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from eclip_mm.apis.prediction import split_datasets, spread_indices
+from eclip_mm.apis.prediction import split_datasets
 from eclip_mm.apis.retrieval import NothingToFind, keep_feature, sheet_of_samples
 from eclip_mm.apis.score_maps import draw_score_maps
 from eclip_mm.registry import HOOKS
 from eclip_mm.utils.dist import unwrap_model
+from eclip_mm.utils.spread import spread_indices
 
 
 @HOOKS.register_module()

@@ -62,12 +62,6 @@ def load_config_and_model(
             return cfg, load_model(cfg, checkpoint, device)
 
 
-def spread_indices(size: int, count: int) -> list[int]:
-    """Spread ``count`` indices evenly over a data set, so that no example is hand-picked."""
-    count = min(size, count)
-    return [k * size // count for k in range(count)]
-
-
 def split_datasets(dataset: Dataset) -> dict[str, Dataset]:
     """Return the parts of a concatenated data set by the name of their split.
 

@@ -9,9 +9,10 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from eclip_mm.apis.prediction import predict_items, spread_indices
+from eclip_mm.apis.prediction import predict_items
 from eclip_mm.evaluation.functional import topk_similarity
 from eclip_mm.structures import ProductDataSample
+from eclip_mm.utils.spread import spread_indices
 from eclip_mm.visualization import retrieval_sheet
 
 #: protocol -> the field that a right result has in common with the query
