@@ -8,6 +8,7 @@ from eclip_mm.datasets.converters.instance_queries import write_instance_queries
 from eclip_mm.datasets.converters.mosaics import write_mosaics
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.converters.sample_photos import sample_pictures, write_sample_photos
+from eclip_mm.datasets.converters.split import split_catalogue
 
 __all__ = [
     'convert_carrier',
@@ -16,6 +17,7 @@ __all__ = [
     'convert_grocery_store',
     'sample_pictures',
     'shrink_picture',
+    'split_catalogue',
     'write_instance_queries',
     'write_mosaics',
     'write_sample_photos',
