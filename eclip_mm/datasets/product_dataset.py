@@ -127,6 +127,9 @@ class ProductImageDataset(CatalogueDataset):
             entry in ``image_ids`` is None: ``ProductGrounding`` leaves the sample out and counts
             it.
         prompt_catalogue: where the prompts come from, by product_id. Defaults to ``catalogue``.
+        prompt_text: one text for all samples, such as 'a product', instead of each product's own.
+            An instance feature that is prompted by a product's own title also says what the title
+            says; one that is prompted by the same text for all says what the picture shows.
     """
 
     def __init__(
@@ -140,7 +143,13 @@ class ProductImageDataset(CatalogueDataset):
         seed: int = 0,
         prompt_sources: Sequence[str] | None = None,
         prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
+        prompt_text: str | None = None,
     ) -> None:
+        if prompt_text is not None and not (isinstance(prompt_text, str) and prompt_text.strip()):
+            raise ValueError(
+                f"ProductImageDataset: 'prompt_text' is {prompt_text!r}; give a text, or None for "
+                "each product's own"
+            )
         if prompt_sources is None and prompt_catalogue is not None:
             raise ValueError(
                 "ProductImageDataset: 'prompt_catalogue' needs 'prompt_sources', the sources of "
@@ -159,6 +168,7 @@ class ProductImageDataset(CatalogueDataset):
                 f'{max_images_per_product}, give at least 1 or None'
             )
         self.max_images_per_product = max_images_per_product
+        self.prompt_text = prompt_text
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         starts = catalogue.image_starts
@@ -189,6 +199,10 @@ class ProductImageDataset(CatalogueDataset):
             return [image], (), load
         prompts = self._prompts.candidates(self.catalogue.product_ids[row], image)
         return [image, *prompts], (), partial(self._prompts.load, load)
+
+    def _load(self, row_index: int, boxes: bool, chosen: Sequence[int]) -> dict:
+        row = super()._load(row_index, boxes, chosen)
+        return row if self.prompt_text is None else {**row, 'text': self.prompt_text}
 
     def _note_bad_picture(self, item: int, picture, error: ImageDecodeError) -> None:
         if isinstance(picture, Prompt) and not self.strict:
