@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
+from PIL import Image
 
 from eclip_mm.datasets.catalogue import Catalogue
 from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
@@ -14,7 +15,7 @@ from eclip_mm.datasets.image_prompts import ImagePrompts, Prompt, choose_with_pr
 from eclip_mm.datasets.picture_choice import check_choice, choose_all, choose_pictures
 from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.datasets.storage.schema import CatalogueError
-from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 from eclip_mm.registry import DATASETS
 
 
@@ -191,6 +192,20 @@ class ProductImageDataset(CatalogueDataset):
     def __len__(self) -> int:
         self.full_init()
         return len(self._rows)
+
+    def stored_picture(self, index: int) -> Image.Image:
+        """The picture of an item as it is stored, upright and with its own aspect ratio.
+
+        Args:
+            index: as of an item.
+
+        Raises:
+            ImageDecodeError: it cannot be decoded; the item itself is then another picture.
+        """
+        item = int(index) % len(self)
+        row = self._load(int(self._rows[item]), False, [int(self._images[item])])
+        loaded = LoadProductImages()({**row, 'image_records': row['images']})
+        return loaded['images'][0]
 
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         row, image = int(self._rows[item]), int(self._images[item])
