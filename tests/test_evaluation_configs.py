@@ -11,17 +11,17 @@ from eclip_mm.config.loading import load_config
 from eclip_mm.registry import METRICS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+OPEN = ('tables.py', 'held_out_pictures.py')  # take --catalogue and --queries
 NAMES = sorted(path.name for path in (CONFIGS / 'evaluation').glob('*.py'))
 
 
 def complete(name, training='demo/eclip_tiny_synthetic.py'):
     saved = parse_config_text(Config.fromfile(CONFIGS / training).pretty_text)
-    paths = ('my.parquet', 'ckpt.pth', 'queries.parquet')
-    catalogue, checkpoint, queries = paths if name == 'tables.py' else (None, 'ckpt.pth', None)
+    catalogue, queries = ('my.parquet', 'queries.parquet') if name in OPEN else (None, None)
     return load_config(
         str(CONFIGS / 'evaluation' / name),
         complete=lambda cfg: complete_evaluation_config(
-            cfg, saved, catalogue, checkpoint, queries
+            cfg, saved, catalogue, 'ckpt.pth', queries
         ),
     )
 

@@ -34,9 +34,22 @@ test_evaluator = [
     ),
     dict(type='ZeroShotClassification', catalogue=None, prefix='table1', **intervals),
     dict(type='ImageTextRetrieval', topk=(1, 5), prefix='table1', **intervals),
-    # Table 2: coarse (same category) and fine (same product) retrieval
-    dict(type='ProductRetrieval', protocol='m5', prefix='table2', **intervals),
-    dict(type='ProductRetrieval', protocol='fine', prefix='table2', **intervals),
+    # Table 2: coarse (same category) and fine (same product) retrieval. The product's own text
+    # prompts the instance feature and gives some of the answer; the image feature has no text
+    *(
+        dict(
+            type='ProductRetrieval',
+            protocol=protocol,
+            feature=feature,
+            prefix=prefix,
+            **intervals,
+        )
+        for protocol in ('m5', 'fine')
+        for prefix, feature in (
+            ('table2', 'pred_instance_feat'),
+            ('table2_image', 'pred_image_feat'),
+        )
+    ),
     # Table 3: instance-level retrieval, which should find every product in a photo
     dict(
         type='ProductRetrieval',

@@ -6,11 +6,11 @@ from eclip_mm.apis.prediction import (
     load_model,
     predict_items,
     split_datasets,
-    spread_indices,
 )
 from eclip_mm.apis.retrieval import NothingToFind, draw_retrieval, keep_feature, sheet_of_samples
 from eclip_mm.apis.score_maps import draw_score_maps
 from eclip_mm.apis.tsne import draw_tsne
+from eclip_mm.utils.spread import spread_indices
 
 __all__ = [
     'NothingToFind',

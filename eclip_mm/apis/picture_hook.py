@@ -5,12 +5,15 @@ from functools import partial
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from torch.utils.data import Subset
 
-from eclip_mm.apis.prediction import split_datasets, spread_indices
+from eclip_mm.apis.prediction import split_datasets
 from eclip_mm.apis.retrieval import NothingToFind, keep_feature, sheet_of_samples
 from eclip_mm.apis.score_maps import draw_score_maps
+from eclip_mm.apis.stored_pictures import picture_or_input
 from eclip_mm.registry import HOOKS
 from eclip_mm.utils.dist import unwrap_model
+from eclip_mm.utils.spread import spread_indices
 
 
 @HOOKS.register_module()
@@ -98,11 +101,11 @@ class PictureHook(Hook):
                 if start <= index < start + len(dataset)
             }
             start += len(dataset)
-            load_picture = partial(_picture_at, dataset, list(seen))
+            pictures = Subset(dataset, list(seen))
             try:
                 sheet = sheet_of_samples(
                     list(seen.values()),
-                    load_picture,
+                    partial(picture_or_input, pictures),
                     self.num_queries,
                     protocol=self.protocol,
                     feature=self.feature,
@@ -117,8 +120,3 @@ class PictureHook(Hook):
     def _show(runner, kind: str, split: str, sheet) -> None:
         name = f'{kind}_{split}' if split else kind
         runner.visualizer.add_image(name, np.asarray(sheet), step=runner.iter)
-
-
-def _picture_at(dataset, indices: list[int], place: int):
-    """Return the first picture of the item at ``indices[place]``, (3, H, W) uint8."""
-    return dataset[indices[place]]['inputs']['images'][0]

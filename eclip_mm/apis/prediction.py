@@ -14,7 +14,7 @@ from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
 from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
 from eclip_mm.config.loading import load_config
-from eclip_mm.datasets import collate_products
+from eclip_mm.datasets.collate import collate_products, first_pictures
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 
@@ -61,12 +61,6 @@ def load_config_and_model(
         cfg = load_config(config, options, complete)
         with explain_checkpoint_errors(cfg, saved):
             return cfg, load_model(cfg, checkpoint, device)
-
-
-def spread_indices(size: int, count: int) -> list[int]:
-    """Spread ``count`` indices evenly over a data set, so that no example is hand-picked."""
-    count = min(size, count)
-    return [k * size // count for k in range(count)]
 
 
 def split_datasets(dataset: Dataset) -> dict[str, Dataset]:
@@ -117,6 +111,6 @@ def predict_items(
         generator=torch.Generator(),  # a loader draws a seed even without workers
     )
     for batch in loader:
-        pictures = batch['inputs']['images'][:, 0]
+        pictures = first_pictures(batch['inputs'])
         samples = model(**model.data_preprocessor(batch), mode='predict')
         yield from zip(pictures, samples, strict=True)

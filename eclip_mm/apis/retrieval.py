@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,9 +10,11 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from eclip_mm.apis.prediction import predict_items, spread_indices
+from eclip_mm.apis.prediction import predict_items
+from eclip_mm.apis.stored_pictures import picture_or_input
 from eclip_mm.evaluation.functional import topk_similarity
 from eclip_mm.structures import ProductDataSample
+from eclip_mm.utils.spread import spread_indices
 from eclip_mm.visualization import retrieval_sheet
 
 #: protocol -> the field that a right result has in common with the query
@@ -46,7 +49,7 @@ def draw_retrieval(
     predicted = predict_items(model, dataset, range(len(dataset)), **loading)
     return sheet_of_samples(
         [keep_feature(sample, feature) for _, sample in predicted],
-        lambda index: dataset[index]['inputs']['images'][0],
+        partial(picture_or_input, dataset),
         num_queries,
         num_results,
         protocol,
@@ -64,7 +67,7 @@ def keep_feature(sample: ProductDataSample, feature: str) -> ProductDataSample:
 
 def sheet_of_samples(
     samples: Sequence[ProductDataSample],
-    load_picture: Callable[[int], torch.Tensor],
+    load_picture: Callable[[int], Image.Image | torch.Tensor],
     num_queries: int = 8,
     num_results: int = 10,
     protocol: str = 'fine',

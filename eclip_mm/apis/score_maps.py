@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from eclip_mm.apis.prediction import predict_items
+from eclip_mm.apis.stored_pictures import picture_to_draw
 from eclip_mm.evaluation import ProductGrounding
 from eclip_mm.evaluation.functional import visible_boxes
 from eclip_mm.registry import METRICS
@@ -28,7 +29,9 @@ def draw_score_maps(
     """Draw a sheet of photos with prompt, ranked boxes and score map.
 
     Each photo is judged as by the ``ProductGrounding`` of its split
-    (:func:`find_grounding`): the same candidates, ``alpha`` and least IoU.
+    (:func:`find_grounding`): the same candidates, ``alpha`` and least IoU, in
+    pixels of the network input. It is drawn as it is stored
+    (:func:`~eclip_mm.apis.stored_pictures.picture_to_draw`).
 
     Args:
         model: an ``ECLIP`` in evaluation mode.
@@ -46,13 +49,15 @@ def draw_score_maps(
     other = None if candidates is None else ProductGrounding(candidates=candidates)
     metrics: dict[str, ProductGrounding] = {}
     items = []
-    for picture, sample in predict_items(model, dataset, indices, names_from=names_from):
+    predicted = predict_items(model, dataset, indices, names_from=names_from)
+    for index, (picture, sample) in zip(indices, predicted, strict=True):
         split = sample.get('split', '')
         metric = metrics.get(split) or find_grounding(evaluator, split)
         metrics[split] = metric
         items.append(
             dict(
-                image=picture,
+                image=picture_to_draw(dataset, index, picture),
+                img_shape=sample.img_shape[:2],
                 score_map=sample.pred_score_map,
                 prompt=sample.text,
                 title=f'{sample.product_id} ({sample.sources[0]})',

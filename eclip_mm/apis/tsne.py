@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from eclip_mm.apis.prediction import predict_items, spread_indices
+from eclip_mm.apis.prediction import predict_items
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.evaluation.functional.separation import cluster_separation
+from eclip_mm.utils.spread import spread_indices
 from eclip_mm.visualization import plot_tsne, tsne_plane
 
 

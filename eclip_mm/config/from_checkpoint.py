@@ -77,7 +77,7 @@ def complete_evaluation_config(
       or None and in metrics where it is None.
     - ``catalogue='--queries'`` of a data set is the path of ``--queries``. Without
       this option the data set is removed, and so are the metrics whose
-      ``query_split`` it is.
+      ``query_split`` it is, unless no metric would be left.
     - ``tokenizer`` and ``max_length`` of ``ClassPromptHook`` are those of the pipeline.
 
     What the config sets is kept. In a config that has its own model, only
@@ -94,9 +94,9 @@ def complete_evaluation_config(
         queries: path given by ``--queries``.
 
     Raises:
-        KeyError: something is not set and the checkpoint does not have it, or
+        KeyError: something is not set and the checkpoint does not have it,
             ``--catalogue`` or ``--queries`` is given and the config has no place
-            for it.
+            for it, or no metric is left without ``--queries``.
     """
     if 'model' in cfg:
         cfg.model = without_pretrained(cfg.model)
@@ -154,6 +154,8 @@ def _fill_queries(cfg, queries: str | None) -> None:
         dataset.datasets = [part for part in dataset.datasets if part not in parts]
         left = [m for m in cfg.test_evaluator if m.get('query_split') in splits]
         cfg.test_evaluator = [m for m in cfg.test_evaluator if m not in left]
+        if not cfg.test_evaluator:
+            raise KeyError(f'all metrics need the data set {splits[0]!r}: give --queries PATH')
         names = ', '.join(str(metric.get('prefix')) for metric in left)
         print_log(f'{names} is skipped, because --queries is not given', logger=None)
 

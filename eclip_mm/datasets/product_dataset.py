@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
+from PIL import Image
 
 from eclip_mm.datasets.catalogue import Catalogue
 from eclip_mm.datasets.catalogue_dataset import CatalogueDataset
@@ -14,7 +15,7 @@ from eclip_mm.datasets.image_prompts import ImagePrompts, Prompt, choose_with_pr
 from eclip_mm.datasets.picture_choice import check_choice, choose_all, choose_pictures
 from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.datasets.storage.schema import CatalogueError
-from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 from eclip_mm.registry import DATASETS
 
 
@@ -129,6 +130,9 @@ class ProductImageDataset(CatalogueDataset):
         prompt_catalogue: where the prompts come from, by product_id. Defaults to ``catalogue``.
         one_product: whether each text names one product. False for photos of several products
             with texts that name all of them; ``CatalogueNegatives`` does not use these as names.
+        prompt_text: one text for all samples, such as 'a product', instead of each product's own.
+            An instance feature that is prompted by a product's own title also says what the title
+            says; one that is prompted by the same text for all says what the picture shows.
     """
 
     def __init__(
@@ -143,7 +147,13 @@ class ProductImageDataset(CatalogueDataset):
         prompt_sources: Sequence[str] | None = None,
         prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
         one_product: bool = True,
+        prompt_text: str | None = None,
     ) -> None:
+        if prompt_text is not None and not (isinstance(prompt_text, str) and prompt_text.strip()):
+            raise ValueError(
+                f"ProductImageDataset: 'prompt_text' is {prompt_text!r}; give a text, or None for "
+                "each product's own"
+            )
         if prompt_sources is None and prompt_catalogue is not None:
             raise ValueError(
                 "ProductImageDataset: 'prompt_catalogue' needs 'prompt_sources', the sources of "
@@ -156,13 +166,14 @@ class ProductImageDataset(CatalogueDataset):
         builder = SampleBuilder(pipeline, choose, split)
         super().__init__(catalogue, builder, seed, strict, sources, None)
         self.split = split
-        self.one_product = one_product
+        self.one_product = one_product and prompt_text is None
         if max_images_per_product is not None and max_images_per_product < 1:
             raise ValueError(
                 "ProductImageDataset: 'max_images_per_product' is "
                 f'{max_images_per_product}, give at least 1 or None'
             )
         self.max_images_per_product = max_images_per_product
+        self.prompt_text = prompt_text
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         starts = catalogue.image_starts
@@ -191,6 +202,20 @@ class ProductImageDataset(CatalogueDataset):
         pictures, _, load = self._pictures(item)
         return load(self.builder.choose(pictures, (), None))['images']
 
+    def stored_picture(self, index: int) -> Image.Image:
+        """The picture of an item as it is stored, upright and with its own aspect ratio.
+
+        Args:
+            index: as of an item.
+
+        Raises:
+            ImageDecodeError: it cannot be decoded; the item itself is then another picture.
+        """
+        item = int(index) % len(self)
+        row = self._load(int(self._rows[item]), False, [int(self._images[item])])
+        loaded = LoadProductImages()({**row, 'image_records': row['images']})
+        return loaded['images'][0]
+
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         row, image = int(self._rows[item]), int(self._images[item])
         load = partial(self._load, row, True)
@@ -198,6 +223,10 @@ class ProductImageDataset(CatalogueDataset):
             return [image], (), load
         prompts = self._prompts.candidates(self.catalogue.product_ids[row], image)
         return [image, *prompts], (), partial(self._prompts.load, load)
+
+    def _load(self, row_index: int, boxes: bool, chosen: Sequence[int]) -> dict:
+        row = super()._load(row_index, boxes, chosen)
+        return row if self.prompt_text is None else {**row, 'text': self.prompt_text}
 
     def _note_bad_picture(self, item: int, picture, error: ImageDecodeError) -> None:
         if isinstance(picture, Prompt) and not self.strict:

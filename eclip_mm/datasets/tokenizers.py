@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tokenizers
@@ -12,10 +11,10 @@ from mmengine.logging import print_log
 
 from eclip_mm.datasets.catalogue import read_catalogue
 from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.vocabulary_origin import note_origin, warn_if_outdated
+from eclip_mm.datasets.wordpiece import SPECIAL_TOKENS, build_wordpiece, train_wordpiece
 from eclip_mm.registry import TASK_UTILS
 from eclip_mm.utils.files import write_whole_text
-
-SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 
 _built: dict[str, Callable] = {}
 
@@ -107,9 +106,9 @@ class AutoTokenizer:
 class CatalogueWordPiece:
     """WordPiece with a vocabulary trained on the texts of a catalogue.
 
-    The vocabulary file is written once and used from then on; delete it to train again after the
-    catalogue has changed. As in BERT, words are lower-cased, and each Chinese character is a word.
-    The id of [PAD] is 0.
+    The vocabulary file is written once and used from then on. If the catalogue has other texts by
+    then, a warning says how many of its words are unknown; delete the file to train again. As in
+    BERT, words are lower-cased, and each Chinese character is a word. The id of [PAD] is 0.
 
     Args:
         catalogue: catalogue to train on: the training split. Not needed if ``vocab_file`` exists.
@@ -134,13 +133,16 @@ class CatalogueWordPiece:
             first = Path(catalogue if isinstance(catalogue, (str, Path)) else catalogue[0])
             vocab_file = first.with_name(f'{first.stem}.vocab{vocab_size}.txt')
         self.vocab_file = Path(vocab_file)
-        if not self.vocab_file.is_file():
+        is_new = not self.vocab_file.is_file()
+        if is_new:
             if catalogue is None:
                 raise CatalogueError(
                     f"{vocab_file}: there is no such vocabulary; give 'catalogue' to train one"
                 )
-            words = train_wordpiece(read_catalogue(catalogue).texts(), vocab_size)
+            rows = read_catalogue(catalogue)
+            words = train_wordpiece(rows.texts(), vocab_size)
             _write_atomically(self.vocab_file, '\n'.join(words) + '\n')
+            note_origin(self.vocab_file, words, catalogue, rows)
             print_log(
                 f'Trained a vocabulary of {len(words)} words on {catalogue}: {vocab_file}',
                 logger='current',
@@ -151,7 +153,9 @@ class CatalogueWordPiece:
                 f'{self.vocab_file}: must begin with the lines {", ".join(SPECIAL_TOKENS)}; '
                 'delete it to train one, or use AutoTokenizer for a vocabulary of another kind'
             )
-        self._tokenizer = _wordpiece(words)
+        if catalogue is not None and not is_new:
+            warn_if_outdated(self.vocab_file, words, catalogue)
+        self._tokenizer = build_wordpiece(words)
         # for `to_json` only: `__call__` adds these tokens itself, which is faster
         self._tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
             single='[CLS] $A [SEP]',
@@ -235,52 +239,6 @@ def vocabulary_fingerprint(tokenizer) -> str | None:
         return None
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()
-
-
-def train_wordpiece(texts: Iterable[str], vocab_size: int) -> list[str]:
-    """Train a WordPiece vocabulary; the same texts give the same list.
-
-    Args:
-        texts: texts to train on.
-        vocab_size: largest number of words, including special tokens and characters.
-
-    Returns:
-        The vocabulary in the order of the ids.
-    """
-    os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')  # workers are forked later
-    tokenizer = _wordpiece(SPECIAL_TOKENS)
-    counts: dict[str, int] = {}
-    for text in texts:
-        normalized = tokenizer.normalizer.normalize_str(text)
-        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized):
-            counts[word] = counts.get(word, 0) + 1
-    characters = sorted({c for word in counts for c in word})
-    inner = sorted({f'##{c}' for word in counts for c in word[1:]})
-    # The library numbers characters in the order of a hash map, which differs from run to run and
-    # breaks ties between merges. Characters that are named beforehand, as special tokens, always
-    # get the same numbers.
-    fixed = [*SPECIAL_TOKENS, *characters, *inner]
-    if len(fixed) > vocab_size:
-        raise ValueError(
-            f'CatalogueWordPiece: vocab_size={vocab_size} is less than the {len(fixed)} '
-            f'characters and special tokens of these texts; give at least {len(fixed)}'
-        )
-    trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=fixed, show_progress=False
-    )
-    repeated = (' '.join([word] * count) for word, count in sorted(counts.items()))
-    tokenizer.train_from_iterator(repeated, trainer)
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)
-
-
-def _wordpiece(words: Sequence[str]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordPiece({word: i for i, word in enumerate(words)}, unk_token='[UNK]')
-    )
-    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    return tokenizer
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 WHITE = BACKGROUND = (255, 255, 255)
 INK = (25, 25, 25)
 FAINT_INK = (110, 110, 110)
+GREY = (190, 190, 190)
 # Okabe and Ito's green and orange can be distinguished with every kind of colour vision.
 GREEN = (0, 158, 115)
 ORANGE = (230, 120, 0)

@@ -17,6 +17,7 @@ from eclip_mm.visualization.canvas import (
     FAINT_INK,
     GAP,
     GREEN,
+    GREY,
     INK,
     ORANGE,
     WHITE,
@@ -31,8 +32,9 @@ from eclip_mm.visualization.canvas import (
 
 LEGEND = (
     'left: photo with the box of the named product (green). right: score map, bright = '
-    'high; cross = its peak; numbered boxes = best candidates in order: right ones white, wrong '
-    'ones orange and dashed; percentages = score relative to the best'
+    "high; cross = its peak; numbered boxes = best candidates in order; the first is the map's "
+    'choice, white if it is right, orange and dashed if it is wrong; percentages = score '
+    'relative to the best'
 )
 
 
@@ -78,6 +80,7 @@ def draw_score_map(
     title: str = '',
     gt_bboxes=(),
     candidates=(),
+    img_shape: tuple[int, int] | None = None,
     alpha: float = ALPHA,
     iou_thr: float = 0.5,
     num_ranked: int = 3,
@@ -88,8 +91,10 @@ def draw_score_map(
 
     The right boxes are green on both, and a cross marks the peak of the map.
     The best of ``candidates``, scored as ``ProductGrounding`` does, are
-    numbered by rank. Right ones are white, wrong ones orange and dashed; the
-    lines above say the same in words.
+    numbered by rank. Only the first is judged, since it is what the map
+    chooses: it is white if it is right, orange and dashed if it is wrong, and
+    the lines above say the same in words. The others are grey, and so is the
+    first if there are no right boxes to compare with.
 
     Args:
         image: a picture, see :func:`~eclip_mm.visualization.canvas.to_pil`;
@@ -97,8 +102,11 @@ def draw_score_map(
         score_map: (h, w) non-negative, on the patch grid.
         prompt: the text that was searched for.
         title: a line above the prompt, such as the product_id.
-        gt_bboxes: (G, 4) xyxy pixels of ``image``.
-        candidates: (K, 4) xyxy pixels of ``image``; may be empty.
+        gt_bboxes: (G, 4) xyxy pixels of ``img_shape``.
+        candidates: (K, 4) xyxy pixels of ``img_shape``; may be empty.
+        img_shape: (height, width) in which boxes are given and scored, such as
+            that of the network input; ``image`` may have another size and
+            aspect ratio. Defaults to that of ``image``.
         alpha: exponent of the area in the candidates' score.
         iou_thr: least IoU of a right candidate.
         num_ranked: number of candidates drawn.
@@ -106,9 +114,10 @@ def draw_score_map(
         font: font file, needed for Chinese.
     """
     image = to_pil(image)
-    img_shape = (image.height, image.width)
+    height, width = img_shape = img_shape or (image.height, image.width)
     scale = fit_scale(image.size, target_size)
     size = (round(image.width * scale), round(image.height * scale))
+    to_canvas = np.array([size[0] / width, size[1] / height] * 2)
     gt_bboxes = np.asarray(gt_bboxes, dtype=np.float64).reshape(-1, 4)
     candidates = np.asarray(candidates, dtype=np.float64).reshape(-1, 4)
 
@@ -116,36 +125,36 @@ def draw_score_map(
     for panel in (photo, heat):
         draw = ImageDraw.Draw(panel)
         for box in gt_bboxes:
-            draw_frame(draw, box * scale, GREEN, width=3)
+            draw_frame(draw, box * to_canvas, GREEN, width=3)
     scores = score_boxes(upsample_score_map(score_map, img_shape), candidates, alpha)
     # a stable sort ranks the first of equal scores first, as top1_box does
     order = np.argsort(-scores, kind='stable')[:num_ranked]
     right = right_candidates(candidates[order], gt_bboxes, iou_thr)
+    verdict = ('right' if right[0] else 'wrong') if len(right) and len(gt_bboxes) else ''
+    colours = [GREY] * len(order)
+    if verdict:
+        colours[0] = WHITE if verdict == 'right' else ORANGE
     draw = ImageDraw.Draw(heat)
-    frames = candidates[order] * scale
+    frames = candidates[order] * to_canvas
     frames[right] += [5, 5, -5, -5]  # inside the green frame, so as not to hide it
-    for frame, is_right in reversed(list(zip(frames, right, strict=True))):
-        draw_frame(draw, frame, WHITE if is_right else ORANGE, dashed=not is_right)
-    for x, y in peak_points(score_map, img_shape)[:4] * scale:
-        for colour, reach, width in ((INK, 9, 6), (WHITE, 8, 2)):
-            draw.line([x - reach, y, x + reach, y], fill=colour, width=width)
-            draw.line([x, y - reach, x, y + reach], fill=colour, width=width)
+    for frame, colour in reversed(list(zip(frames, colours, strict=True))):
+        draw_frame(draw, frame, colour, dashed=colour == ORANGE)
+    for x, y in peak_points(score_map, img_shape)[:4] * to_canvas[:2]:
+        for colour, reach, thick in ((INK, 9, 6), (WHITE, 8, 2)):
+            draw.line([x - reach, y, x + reach, y], fill=colour, width=thick)
+            draw.line([x, y - reach, x, y + reach], fill=colour, width=thick)
 
-    draw_tags(draw, frames, [WHITE if is_right else ORANGE for is_right in right])
+    draw_tags(draw, frames, colours)
 
     panels = stack([photo, heat], horizontal=True, gap=4)
-    verdict = ('right box' if right[0] else 'wrong box') if len(right) else ''
-    head = ' · '.join(part for part in (title, verdict) if part)
-    colour = ORANGE if verdict == 'wrong box' else FAINT_INK
+    head = ' · '.join(part for part in (title, f'{verdict} box' if verdict else '') if part)
+    colour = ORANGE if verdict == 'wrong' else FAINT_INK
     parts = [text_block(head, panels.width, 12, 1, colour, font)] if head else []
     if prompt:
         parts.append(text_block(f'“{prompt}”', panels.width, 15, 2, INK, font, num_lines=2))
     if len(order) > 1:
         relative = scores[order] / max(scores.max(), 1e-12)
-        line = ' · '.join(
-            f'{rank} {"right" if is_right else "wrong"} {score:.0%}'
-            for rank, (is_right, score) in enumerate(zip(right, relative, strict=True), 1)
-        )
+        line = ' · '.join(f'{rank}: {score:.0%}' for rank, score in enumerate(relative, 1))
         parts.append(text_block(line, panels.width, 12, 1, FAINT_INK, font))
     return stack([*parts, panels])
 

@@ -86,6 +86,10 @@ def test_queries_of_a_second_catalogue_are_an_option(capsys):
     assert dataset.catalogue == 'shop.parquet'
     assert [metric.get('prefix') for metric in cfg.test_evaluator] == [None]
     assert 'table3 is skipped, because --queries is not given' in capsys.readouterr().out
+    cfg = with_queries()
+    del cfg.test_evaluator[0]
+    with pytest.raises(KeyError, match="all metrics need .* 'queries': give --queries PATH"):
+        complete(cfg)
     for cfg in (evaluation(), evaluation(model=dict(type='Own'))):
         with pytest.raises(KeyError, match='--queries is given, but no data set has'):
             complete_evaluation_config(cfg, copy.deepcopy(SAVED), None, 'c.pth', 'q.parquet')

@@ -84,3 +84,21 @@ def test_wrong_arguments_are_named(path):
         ProductImageDataset(path, pipeline(False), prompt_sources='video')
     with pytest.raises(ValueError, match="needs 'prompt_sources'"):
         ProductImageDataset(path, pipeline(False), prompt_catalogue=path)
+
+
+def test_one_text_may_prompt_all_samples(path):
+    own = ProductImageDataset(path, pipeline(False), prompt_sources=['merchant'])
+    neutral = ProductImageDataset(
+        path, pipeline(False), prompt_sources=['merchant'], prompt_text='a product'
+    )
+    assert len(own) == len(neutral)
+    for i in range(len(own)):
+        a, b = own[i], neutral[i]
+        assert b['data_samples'].text == 'a product'
+        assert a['data_samples'].text == f'Product number {a["data_samples"].product_id[1:]}'
+        assert (a['inputs']['images'] == b['inputs']['images']).all()
+        assert a['data_samples'].image_ids == b['data_samples'].image_ids
+        assert (b['inputs']['input_ids'] == neutral[0]['inputs']['input_ids']).all()
+    assert len({tuple(own[i]['inputs']['input_ids'].tolist()) for i in range(len(own))}) == 3
+    with pytest.raises(ValueError, match="'prompt_text' is ' '; give a text, or None"):
+        ProductImageDataset(path, pipeline(False), prompt_text=' ')

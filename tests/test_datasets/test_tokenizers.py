@@ -8,11 +8,11 @@ import transformers
 
 from eclip_mm.datasets import CatalogueError, build_tokenizer
 from eclip_mm.datasets.tokenizers import (
-    SPECIAL_TOKENS,
+    CatalogueWordPiece,
     JsonTokenizer,
-    train_wordpiece,
     vocabulary_fingerprint,
 )
+from eclip_mm.datasets.wordpiece import SPECIAL_TOKENS, train_wordpiece
 from eclip_mm.registry import TRANSFORMS
 from helpers.catalogues import make_rows, save_bert_tokenizer, write_rows
 
@@ -62,11 +62,70 @@ def test_same_ids_as_bert_with_the_same_vocabulary(path):
         )
 
 
+class TestOlderCatalogue:
+    @pytest.fixture
+    def warnings(self, monkeypatch):
+        """What is logged about a vocabulary."""
+        logged = []
+        monkeypatch.setattr(
+            'eclip_mm.datasets.vocabulary_origin.print_log',
+            lambda message, **kwargs: logged.append(message),
+        )
+        return logged
+
+    @staticmethod
+    def write(path, texts):
+        rows = [dict(row, text=text) for row, text in zip(make_rows(9), texts, strict=False)]
+        write_rows(rows, path)
+
+    def test_new_words_are_counted_and_named(self, path, warnings):
+        vocab_file = CatalogueWordPiece(path, 120).vocab_file
+        self.write(path, [*TEXTS, 'green kettle', 'green kettle ω', 'one rare word'])
+        for _ in range(2):  # until the file is deleted
+            CatalogueWordPiece(path, 120)
+        first, second = warnings
+        assert first == second and f'{vocab_file} was not made from {path} as it is now' in first
+        assert '6 of the 18 different words are unknown' in first
+        assert '(green, kettle, ω, one, rare, ...)' in first, 'the most frequent first'
+        vocab_file.unlink()
+        CatalogueWordPiece(path, 120)
+        CatalogueWordPiece(path, 120)
+        assert len(warnings) == 2
+
+    def test_silent_where_nothing_is_unknown(self, path, warnings):
+        CatalogueWordPiece(path, 120)
+        CatalogueWordPiece(path, 120)
+        self.write(path, TEXTS[::-1])  # another order
+        CatalogueWordPiece(path, 120)
+        self.write(path, TEXTS[:2])  # fewer texts
+        CatalogueWordPiece(path, 120)
+        path.unlink()  # the vocabulary is enough
+        CatalogueWordPiece(path, 120)
+        assert not warnings
+
+    def test_texts_are_read_only_if_the_files_changed(self, path, warnings, monkeypatch):
+        CatalogueWordPiece(path, 120)
+        monkeypatch.setattr('eclip_mm.datasets.vocabulary_origin.read_catalogue', None)
+        CatalogueWordPiece(path, 120)
+        os.utime(path, (1, 1))
+        with pytest.raises(TypeError):
+            CatalogueWordPiece(path, 120)
+
+    def test_vocabulary_of_unknown_origin(self, path, warnings):
+        vocab_file = CatalogueWordPiece(path, 120).vocab_file  # then replaced
+        words = train_wordpiece(TEXTS[:2], 60)
+        vocab_file.write_text('\n'.join(words) + '\n', encoding='utf-8')
+        CatalogueWordPiece(path, 60, vocab_file)
+        (message,) = warnings
+        # of the new words 'bottle', 'striped', '红' and '杯', the letters of 'bottle' are known
+        assert '3 of the 12 different words are unknown' in message and '杯' in message
+
+
 @pytest.mark.slow
 def test_training_is_the_same_in_every_process():
     """The library alone gives another vocabulary in every process."""
     program = (
-        'from eclip_mm.datasets.tokenizers import train_wordpiece\n'
+        'from eclip_mm.datasets.wordpiece import train_wordpiece\n'
         'print(train_wordpiece(["abcab abcde cdeab dcbaedc"] * 3 + ["deabc bcdea"], 40))'
     )
     # No PYTHONHASHSEED of ours: every process has its own.

@@ -60,10 +60,11 @@ def clip_checkpoint(tmp_path_factory):
 @pytest.fixture(scope='session')
 def with_tokenizer(pretraining, tmp_path_factory):
     """The checkpoint with a tokenizer in it, as a training writes it."""
-    from eclip_mm.datasets.tokenizers import JsonTokenizer, _wordpiece, train_wordpiece
+    from eclip_mm.datasets.tokenizers import JsonTokenizer
+    from eclip_mm.datasets.wordpiece import build_wordpiece, train_wordpiece
 
     vocabulary = train_wordpiece(NAMES, 60)
-    tokenizer = JsonTokenizer(_wordpiece(vocabulary).to_str(), 0)
+    tokenizer = JsonTokenizer(build_wordpiece(vocabulary).to_str(), 0)
     saved = torch.load(pretraining[0], weights_only=False)
     saved['meta']['tokenizer'] = dict(json=tokenizer.to_json(), pad_token_id=0, fingerprint='x')
     path = tmp_path_factory.mktemp('with_tokenizer') / 'eclip.pth'

@@ -14,6 +14,11 @@ from eclip_mm.datasets.converters import write_instance_queries
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('runs')]
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs/evaluation'
+PHOTOS = ('--catalogue', 'data/synthetic/photos.parquet')
+OPTIONS = {
+    'tables.py': (*PHOTOS, '--queries', 'data/synthetic/queries.parquet'),
+    'held_out_pictures.py': (*PHOTOS, '--queries', 'data/synthetic/train.parquet'),
+}
 NAMES = sorted(path.name for path in CONFIGS.glob('*.py'))
 
 
@@ -63,9 +68,7 @@ def evaluate(program, trained, data, monkeypatch):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_it_runs_and_every_metric_has_figures(evaluate, name):
-    synthetic = ('--catalogue', 'data/synthetic/photos.parquet')
-    synthetic += ('--queries', 'data/synthetic/queries.parquet')
-    figures = evaluate(name, *(synthetic if name == 'tables.py' else ()))
+    figures = evaluate(name, *OPTIONS.get(name, ()))
     assert all(math.isfinite(value) for value in figures.values())
     measured = {key for key in figures if f'{key}_chance' in figures}
     for key in measured:
@@ -79,6 +82,13 @@ def test_it_runs_and_every_metric_has_figures(evaluate, name):
 
 
 def test_tables_without_queries_has_no_table_3(evaluate):
-    figures = evaluate('tables.py', '--catalogue', 'data/synthetic/photos.parquet')
+    figures = evaluate('tables.py', *PHOTOS)
     tables = {key.split('/')[0] for key in figures}
-    assert tables == {'table1', 'table2', 'table4', 'table4_regions', 'table4_map_boxes'}
+    assert tables == {
+        'table1',
+        'table2',
+        'table2_image',
+        'table4',
+        'table4_regions',
+        'table4_map_boxes',
+    }

@@ -13,6 +13,7 @@ from eclip_mm.visualization import (
 )
 from eclip_mm.visualization.canvas import (
     GREEN,
+    GREY,
     ORANGE,
     WHITE,
     draw_frame,
@@ -72,9 +73,48 @@ def test_candidates_are_ranked_by_score():
         kwargs = dict(gt_bboxes=[second], candidates=[third, second, best], target_size=64)
         draw_score_map(PHOTO, MAP, **kwargs)
         draw_score_map(PHOTO, MAP, num_ranked=2, **kwargs)
+        draw_score_map(PHOTO, MAP, **{**kwargs, 'gt_bboxes': [best]})
+        draw_score_map(PHOTO, MAP, **{**kwargs, 'gt_bboxes': []})
     inside = [39, 9, 45, 15]  # of the green frame
-    assert seen[0] == ([best, inside, third], [ORANGE, WHITE, ORANGE])
-    assert seen[1] == ([best, inside], [ORANGE, WHITE])
+    assert seen[0] == ([best, inside, third], [ORANGE, GREY, GREY]), 'the choice is wrong'
+    assert seen[1] == ([best, inside], [ORANGE, GREY])
+    assert seen[2][1] == [WHITE, GREY, GREY], 'the choice is right'
+    assert seen[3][1] == [GREY] * 3, 'nothing to judge by'
+
+
+def test_words_judge_the_choice_alone(monkeypatch):
+    words = []
+    monkeypatch.setattr(
+        'eclip_mm.visualization.score_map.text_block',
+        lambda text, *args, **kwargs: words.append(text) or Image.new('RGB', (1, 1)),
+    )
+    best, second = [44, 4, 60, 20], [34, 4, 50, 20]
+    for gt_bboxes in ([second], [best], []):
+        draw_score_map(PHOTO, MAP, title='p', gt_bboxes=gt_bboxes, candidates=[second, best])
+    assert words[::2] == ['p · wrong box', 'p · right box', 'p']
+    assert all('right' not in line and 'wrong' not in line for line in words[1::2])
+
+
+def test_boxes_and_map_fit_a_picture_of_another_size():
+    # network input 64 x 64, stored picture 320 x 160: 5 times as wide, 2.5 times as high
+    stored = np.full((160, 320, 3), 128, np.uint8)
+    drawn = np.asarray(
+        draw_score_map(
+            stored,
+            MAP,
+            gt_bboxes=[[44, 4, 60, 20]],
+            candidates=[[44, 4, 60, 20], [4, 40, 20, 60]],
+            img_shape=(64, 64),
+            target_size=320,
+        )
+    )[-160:]
+    assert drawn.shape[1] == 2 * 320 + 4
+    ys, xs = np.nonzero((drawn[:, :320] == GREEN).all(-1))
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (220, 299, 10, 49)
+    ys, xs = np.nonzero((drawn[:, 324:] == GREEN).all(-1))
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (220, 299, 10, 49)
+    heat = drawn[:, 324:].astype(int).sum(-1)
+    assert heat[26:36, 250:270].mean() > 1.2 * heat[100:, :200].mean(), 'bright in the box'
 
 
 def test_numbers_do_not_cover_each_other():

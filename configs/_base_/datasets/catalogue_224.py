@@ -42,6 +42,7 @@ test_dataloader = val_dataloader
 val_evaluator = [
     dict(type='ImageTextRetrieval', split='val', prefix='val'),
     dict(type='ProductRetrieval', split='val', prefix='val'),
+    dict(type='ProductRetrieval', split='val', prefix='val_image', feature='pred_image_feat'),
     dict(type='ProductGrounding', split='val', prefix='val'),
 ]
 test_evaluator = val_evaluator

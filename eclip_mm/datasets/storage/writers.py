@@ -21,39 +21,96 @@ _SUFFIX_OF_MAGIC = (
 )
 
 
-def write_jsonl(
-    rows: Iterable[Mapping], path: str | Path, image_dir: str | Path | None = None
-) -> int:
-    """Write rows as JSON Lines.
+class _CatalogueWriter:
+    """Writes rows one after the other, in little memory.
 
+    This is a context manager: the file appears under its name if the block ends without an error,
+    otherwise nothing is left.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.num_rows = 0
+        self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        self._target = whole_file(self.path)
+
+    def _finish(self) -> None:
+        """Write what is left and close the file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        try:
+            self._finish()
+            self._target.commit()
+        finally:
+            self._target.discard()
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        self._writer.close()
+        self._target.discard()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class JsonLinesCatalogueWriter(_CatalogueWriter):
+    """Writes rows to a JSON Lines file, one after the other.
+
+    This is a context manager: the file appears under its name if the block ends without an error.
     Pictures given as ``bytes`` are saved as files. The others are not copied; their ``path`` is
     rewritten relative to the file.
 
     Args:
-        rows: catalogue rows; image paths are absolute or relative to the working directory.
         path: target, ``.jsonl``.
         image_dir: folder for the pictures. Defaults to ``{stem}_images`` beside the file.
-
-    Returns:
-        Number of rows written.
-
-    Raises:
-        CatalogueError: a row is not of the schema; nothing is left at ``path``.
     """
-    path = Path(path)
-    folder = path.absolute().parent
-    image_dir = Path(image_dir) if image_dir is not None else folder / f'{path.stem}_images'
-    folder.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with whole_file(path) as part, open(part, 'w', encoding='utf-8') as file:
-        for count, row in enumerate(rows, 1):
-            validate_row(row, f'{path}, row {count}')
-            images = [
-                _image_as_file(image, row['product_id'], count, i, folder, image_dir)
-                for i, image in enumerate(row['images'])
-            ]
-            file.write(json.dumps({**row, 'images': images}, ensure_ascii=False) + '\n')
-    return count
+
+    def __init__(self, path: str | Path, image_dir: str | Path | None = None) -> None:
+        super().__init__(path)
+        self._folder = self.path.absolute().parent
+        self._image_dir = Path(
+            self._folder / f'{self.path.stem}_images' if image_dir is None else image_dir
+        )
+        self._writer = open(self._target.part, 'w', encoding='utf-8')
+
+    def write(self, row: Mapping) -> None:
+        """Append a row.
+
+        Args:
+            row: catalogue row; image paths are absolute or relative to the working directory.
+
+        Raises:
+            CatalogueError: the row is not of the schema.
+        """
+        number = self.num_rows + 1
+        validate_row(row, f'{self.path}, row {number}')
+        images = [
+            _image_as_file(image, row['product_id'], number, i, self._folder, self._image_dir)
+            for i, image in enumerate(row['images'])
+        ]
+        self._writer.write(json.dumps({**row, 'images': images}, ensure_ascii=False) + '\n')
+        self.num_rows = number
+
+    def _finish(self) -> None:
+        self._writer.close()
+
+
+def write_jsonl(
+    rows: Iterable[Mapping], path: str | Path, image_dir: str | Path | None = None
+) -> int:
+    """Write rows with a :class:`JsonLinesCatalogueWriter`, and return their number."""
+    with JsonLinesCatalogueWriter(path, image_dir) as writer:
+        for row in rows:
+            writer.write(row)
+    return writer.num_rows
 
 
 def _image_as_file(
@@ -80,7 +137,7 @@ def _file_stem(product_id: str) -> str:
     return stem
 
 
-class ParquetCatalogueWriter:
+class ParquetCatalogueWriter(_CatalogueWriter):
     """Writes rows to a Parquet file, one after the other, in little memory.
 
     This is a context manager: the file appears under its name if the block ends without an error,
@@ -99,12 +156,9 @@ class ParquetCatalogueWriter:
     """
 
     def __init__(self, path: str | Path, group_bytes: int = 2**20, group_rows: int = 1000) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.group_bytes = group_bytes
         self.group_rows = group_rows
-        self.num_rows = 0
-        self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        self._target = whole_file(self.path)
         self._rows: list[dict] = []
         self._bytes = 0
         self._writer = pq.ParquetWriter(
@@ -155,28 +209,9 @@ class ParquetCatalogueWriter:
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=PARQUET_SCHEMA))
             self._rows, self._bytes = [], 0
 
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        try:
-            self._flush()
-            self._writer.close()
-            self._target.commit()
-        finally:
-            self._target.discard()
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
+    def _finish(self) -> None:
+        self._flush()
         self._writer.close()
-        self._target.discard()
-
-    def __enter__(self) -> 'ParquetCatalogueWriter':
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
 
 def _leaves() -> list[str]:
