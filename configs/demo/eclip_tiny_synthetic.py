@@ -56,7 +56,7 @@ model = dict(
     queries=dict(type='InstanceQueries', num_queries=20),
     decoder=dict(type='InstanceDecoder', num_blocks=1, num_heads=4),
     prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
-    # or, at evaluation, --cfg-options model.negative_queries.type=CatalogueNegatives
+    # at evaluation, type=CatalogueNegatives takes other products that the picture may show
     negative_queries=dict(type='TextNegatives'),
     momentum=dict(type='MomentumTeacher', momentum=0.99),
     pretext_heads=dict(

@@ -161,6 +161,10 @@ def test_evaluations_prepare_names_with_the_weights_of_the_moment(place, kind):
         runner.model.network.text_proj.weight.copy_(torch.randn(16, 16))
     after = loop.run()['maps']
     assert (before - after).abs().max() > 1e-3
+    for rank in range(2):  # its share of the pictures and all names
+        share = DataLoader(whole, 4, sampler=range(rank, 20, 2), collate_fn=collate_products)
+        maps = kind(runner, share, Evaluator([KeepMaps()])).run()['maps']
+        torch.testing.assert_close(maps, after[rank::2], rtol=1e-4, atol=1e-5)
     indices = torch.randperm(len(whole)).tolist()
     for batch_size in (1, 20):
         items = predict_items(build_like(runner.model), whole, indices, batch_size)

@@ -17,8 +17,7 @@ model = dict(
     queries=dict(type='InstanceQueries', num_queries=20),
     decoder=dict(type='InstanceDecoder', num_blocks=6, num_heads=8, ffn_ratio=4),
     prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
-    # any checkpoint can be evaluated with `--cfg-options model.negative_queries.type=\
-    # CatalogueNegatives`: other products that the picture may show
+    # at evaluation, type=CatalogueNegatives takes other products that the picture may show
     negative_queries=dict(type='GaussianNegatives', seed=0),
     momentum=dict(type='MomentumTeacher', momentum=0.99, schedule='cosine'),
     pretext_heads=dict(

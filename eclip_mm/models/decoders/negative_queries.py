@@ -12,15 +12,12 @@ from eclip_mm.utils.seeding import derive_seed
 
 
 class NegativeQueries(nn.Module):
-    """Source of negative prompts; they may depend on the picture and its prompt.
+    """Source of negative prompts, which may depend on the picture and its prompt.
 
-    They depend neither on the batch nor on the order of extraction, so a
-    feature does not either. Nor do they depend on the product_id, which
-    retrieval is scored by: negatives that differ between products would show
-    which pictures belong together.
-
-    A source without state ignores the state of another one in a checkpoint, so
-    that ``--cfg-options model.negative_queries.type=NAME`` can choose it.
+    They depend neither on the batch, nor on the order of extraction, nor on the
+    product_id, which retrieval is scored by: it would show which pictures
+    belong together. A source without state ignores that of another one in a
+    checkpoint, so that ``model.negative_queries.type=NAME`` can choose it.
 
     Args:
         embed_dims: joint width D.
@@ -59,9 +56,8 @@ class NegativeQueries(nn.Module):
             prompt_feats: (B, D) features of the positive prompts.
 
         Returns:
-            (B, T - 1, D) scaled prompts, on the device and with the dtype of
-            ``prompt_feats``. A source may give another number of negatives,
-            the same for all rows.
+            (B, T - 1, D) scaled prompts, of the device and dtype of
+            ``prompt_feats``. Their number may be another, the same for all rows.
         """
         raise NotImplementedError
 
