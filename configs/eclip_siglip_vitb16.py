@@ -1,4 +1,5 @@
-# From SigLIP ViT-B/16, whole: towers, pooling head, logit scale and bias, preprocessing, tokenizer.
+# From SigLIP ViT-B/16, whole: towers, pooling head, logit scale and bias, preprocessing and
+# tokenizer.
 #   python tools/get_towers.py google/siglip-base-patch16-224
 _base_ = 'eclip_vitb16.py'
 model = dict(

@@ -60,7 +60,7 @@ class FeatureCard:
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
         if odd := [f'{n} is {a!r}, wanted is {b!r}' for n, a, b in pairs if a != b]:
             raise CacheError(
-                f'{Path(folder) / CARD}: the features there are not of this model: {"; ".join(odd)}. '
+                f'{Path(folder) / CARD}: the features are not of this model: {"; ".join(odd)}. '
                 'Make them again in another folder: python tools/cache_features.py CONFIG'
             )
 
