@@ -1,10 +1,10 @@
 # Adapts two pretrained towers to a catalogue of your own, in minutes on two CPU cores. A child
-# config needs two lines; eclip_mm/apis/own_catalogue.py decides and prints the rest:
+# config needs two lines; eclip_mm/apis/adaptation.py decides and prints the rest:
 #   _base_ = 'path/to/configs/adapt.py'
-#   own_catalogue = dict(train='data/mine/train.parquet', val='data/mine/val.parquet')
+#   adapt_to = dict(train='data/mine/train.parquet', val='data/mine/val.parquet')
 # Other towers are two more lines: model = dict(image_encoder=dict(...), text_encoder=dict(...)).
-_base_ = ['photos/_base_/adapt.py', 'photos/_base_/eclip_lite2_minilm.py']
-own_catalogue = dict(train=None, val=None)
+_base_ = ['_base_/schedules/adapt.py', '_base_/models/eclip_lite2_minilm.py']
+adapt_to = dict(train=None, val=None)
 feature_cache = dict(folder='work_dirs/adapt_cache', views=4)
 texts = dict(type='TokenizeText', tokenizer=None, max_length=64)  # the text tower's tokenizer
 train_pipeline = [

@@ -45,7 +45,7 @@ FUNCTIONS = Registry(
     'function',
     parent=MMENGINE_FUNCTIONS,
     scope=SCOPE,
-    locations=['eclip_mm.datasets', 'eclip_mm.apis.own_catalogue'],
+    locations=['eclip_mm.datasets', 'eclip_mm.apis.adaptation'],
 )
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['eclip_mm.models'])
 METRICS = Registry(

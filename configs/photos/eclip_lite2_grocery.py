@@ -4,7 +4,7 @@
 #       --max-size 448
 #   python tools/cache_features.py configs/photos/eclip_lite2_grocery.py
 #   python tools/train.py configs/photos/eclip_lite2_grocery.py
-_base_ = ['_base_/adapt.py', '_base_/eclip_lite2_minilm.py']
+_base_ = ['../_base_/schedules/adapt.py', '../_base_/models/eclip_lite2_minilm.py']
 data_root = 'data/grocery/'
 feature_cache = dict(folder='work_dirs/cache_grocery', views=4)
 # 256 px: 8 x 8 tokens of the last layer

@@ -10,7 +10,7 @@
 #       --products $S/products.json --rows frames --min-products 2 --max-size 640
 #   python tools/cache_features.py configs/photos/eclip_lite2_snacks.py
 #   python tools/train.py configs/photos/eclip_lite2_snacks.py
-_base_ = ['_base_/adapt.py', '_base_/eclip_lite2_minilm.py']
+_base_ = ['../_base_/schedules/adapt.py', '../_base_/models/eclip_lite2_minilm.py']
 data_root = 'data/snacks/'
 feature_cache = dict(folder='work_dirs/cache_snacks', views=4)
 # 12 x 12 tokens of the last layer

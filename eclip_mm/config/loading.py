@@ -31,7 +31,7 @@ RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cf
     'efficient_conv_bn_eval',
     'compile',
     'feature_cache',
-    'own_catalogue',
+    'adapt_to',
     'model_wrapper_cfg',
     'runner_type',
 }
@@ -183,7 +183,7 @@ def load_config(
             'model_wrapper_cfg=dict(find_unused_parameters=True, static_graph=False) instead'
         )
     use_tower_tokenizer(cfg)
-    if cfg.get('own_catalogue'):
+    if cfg.get('adapt_to'):
         # it reads the catalogue, for which the entries above this one in the layout are needed
-        FUNCTIONS.get('use_own_catalogue')(cfg)
+        FUNCTIONS.get('adapt_to_catalogue')(cfg)
     return cfg

@@ -1,5 +1,5 @@
 # Adapting pretrained towers to a catalogue of photos in minutes: loaders, schedule and hooks.
-_base_ = '../../_base_/default_runtime.py'
+_base_ = '../default_runtime.py'
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,  # features come from a memory-mapped file

@@ -1,4 +1,4 @@
-"""``own_catalogue`` of a config: all that follows from a catalogue and the pretrained towers."""
+"""``adapt_to`` of a config: all that follows from a catalogue and the pretrained towers."""
 
 import math
 
@@ -15,8 +15,8 @@ STEPS, BATCH_SIZE, NUM_QUERIES, NUM_EPOCHS = 600, 64, 20, 6
 
 
 @FUNCTIONS.register_module()
-def use_own_catalogue(cfg) -> None:
-    """Fill in what ``own_catalogue`` decides, in place; each choice is printed.
+def adapt_to_catalogue(cfg) -> None:
+    """Fill in what ``adapt_to`` decides, in place; each choice is printed.
 
     - ``train`` and ``val`` are paths of catalogues, see ``tools/dataset_converters/split.py``.
     - Pictures get one and a half times the size of the image tower's own preprocessing, so that
@@ -33,12 +33,12 @@ def use_own_catalogue(cfg) -> None:
         KeyError: an unknown key, or a path is missing.
         ValueError: the catalogue has too few products to contrast.
     """
-    own = dict(cfg.own_catalogue)
+    own = dict(cfg.adapt_to)
     if unknown := sorted(own.keys() - set(KEYS)):
-        raise KeyError(f'own_catalogue has unknown keys {unknown}; known: {", ".join(KEYS)}')
+        raise KeyError(f'adapt_to has unknown keys {unknown}; known: {", ".join(KEYS)}')
     if missing := [key for key in ('train', 'val') if not own.get(key)]:
         raise KeyError(
-            f'own_catalogue.{missing[0]} is not set: give the path of a catalogue, such as '
+            f'adapt_to.{missing[0]} is not set: give the path of a catalogue, such as '
             'tools/dataset_converters/split.py writes'
         )
     train, val = read_catalogue(own['train']), read_catalogue(own['val'])
@@ -53,7 +53,7 @@ def use_own_catalogue(cfg) -> None:
     cfg.default_hooks.checkpoint.update(save_best=figure, rule='greater')
     names = ', '.join(dict.fromkeys(metric['type'] for metric in metrics))
     print_log(
-        f'own_catalogue: {len(train)} products for training, {len(val)} for validation; pictures '
+        f'adapt_to: {len(train)} products for training, {len(val)} for validation; pictures '
         f'of {size} x {size} pixels; {choices}; measured by {names}; best checkpoint by {figure}'
     )
 
@@ -66,7 +66,7 @@ def _image_size(cfg) -> int:
     known = read_preprocessing(source) if source else None
     if known is None or known.size is None:
         raise KeyError(
-            f'own_catalogue.image_size is not set, and {source} does not say what size its '
+            f'adapt_to.image_size is not set, and {source} does not say what size its '
             'pictures have; set it in pixels'
         )
     if dual:  # position embeddings of a fixed size

@@ -19,7 +19,7 @@ def child(folder: Path, num: int, boxes: bool = False, more: str = '', **own) ->
     val = write_rows(rows[:3], folder / 'val.parquet')
     own = dict(dict(train=str(train), val=str(val), image_size=64), **own)
     path = folder / 'child.py'
-    path.write_text(f'_base_ = {str(ADAPT)!r}\nown_catalogue = {own!r}\n{more}')
+    path.write_text(f'_base_ = {str(ADAPT)!r}\nadapt_to = {own!r}\n{more}')
     return str(path)
 
 
@@ -73,7 +73,7 @@ def test_without_boxes_there_is_no_grounding(tmp_path):
     ('own', 'error', 'message'),
     [
         (dict(vla='x'), KeyError, 'vla'),
-        (dict(val=None), KeyError, 'own_catalogue.val is not set'),
+        (dict(val=None), KeyError, 'adapt_to.val is not set'),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, own, error, message):
@@ -83,7 +83,7 @@ def test_what_is_missing_is_named(tmp_path, own, error, message):
 
 def test_a_tower_that_names_no_size_needs_one(tmp_path):
     more = 'model = dict(image_encoder=dict(pretrained=None))'
-    with pytest.raises(KeyError, match='own_catalogue.image_size is not set'):
+    with pytest.raises(KeyError, match='adapt_to.image_size is not set'):
         load_config(child(tmp_path, 3, more=more, image_size=None))
 
 
