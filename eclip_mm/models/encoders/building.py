@@ -7,9 +7,11 @@ import transformers
 from torch import nn
 from transformers import MODEL_MAPPING, AutoConfig
 
+from eclip_mm.checkpoint.adapters import fit_adapters
 from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
 from eclip_mm.models.encoders.layer_groups import LayerGroup, count_frozen, layer_groups
+from eclip_mm.models.encoders.lora import is_adapter, unadapted_parts
 
 #: models that transformers builds by their own class only
 CLASSES = {
@@ -116,13 +118,18 @@ class TransformersEncoder(nn.Module):
     Args:
         model: a bare model of ``transformers``.
         gradient_checkpointing: recompute activations in the backward pass.
+
+    Attributes:
+        lora_scaling: alpha / r of the adapters; None without adapters.
+        num_frozen: how many layer groups are frozen.
     """
 
     def __init__(self, model: nn.Module, gradient_checkpointing: bool):
         super().__init__()
         self.model = model
-        self._num_frozen = 0  # layer groups
+        self.num_frozen = 0
         self._never_trained: set[str] | None = None
+        self.register_buffer('lora_scaling', None)
         if gradient_checkpointing:
             # otherwise BERT warns, in the middle of a compiled graph, that it keeps no cache
             self.model.config.use_cache = False
@@ -155,22 +162,30 @@ class TransformersEncoder(nn.Module):
             named = self.model.named_parameters()
             self._never_trained = {n for n, param in named if not param.requires_grad}
         layers = self.layer_groups()
-        self._num_frozen = count_frozen(layers, groups, name)
+        self.num_frozen = count_frozen(layers, groups, name)
         names = {id(param): n for n, param in self.model.named_parameters()}
         for number, group in enumerate(layers):
             for param in group.parameters():
                 is_used = names[id(param)] not in self._never_trained
-                param.requires_grad_(number >= self._num_frozen and is_used)
+                param.requires_grad_(number >= self.num_frozen and is_used)
         self.train(self.training)
+
+    def keep_base(self) -> None:
+        """Train nothing but adapters, which have just been added, from now on."""
+        named = self.model.named_parameters()
+        self._never_trained = {name for name, _ in named if not is_adapter(name)}
+        self.freeze(self.num_frozen)
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """Modules and parameters that training leaves as they are."""
-        if self._num_frozen == 0:
+        if self.num_frozen == 0:
             return []
         groups = self.layer_groups()
-        if self._num_frozen == len(groups):
+        if self.num_frozen == len(groups):
             return [self.model]
-        parts = [[*group.modules, *group.loose] for group in groups[: self._num_frozen]]
+        parts = [[*group.modules, *group.loose] for group in groups[: self.num_frozen]]
+        if self.lora_scaling is not None:
+            parts.append(unadapted_parts(groups[self.num_frozen :]))
         return sum(parts, [])
 
     def train(self, mode: bool = True):
@@ -192,9 +207,12 @@ class TransformersEncoder(nn.Module):
     def rename_weights(self, state_dict: dict, prefix: str = '') -> None:
         """Rename weights that another version of ``transformers`` has written, in place.
 
+        Adapters are fitted as well, see :func:`fit_adapters`.
+
         Args:
             state_dict: weights with the names of this module behind ``prefix``.
         """
+        fit_adapters(state_dict, self, prefix)
         rename_weights(state_dict, self.model, f'{prefix}model.')
 
     def _load_from_state_dict(self, state_dict, prefix, *args):

@@ -15,6 +15,7 @@ from eclip_mm.models.encoders.families import (
     ImageRule,
     check_choice,
 )
+from eclip_mm.models.encoders.patch_dropout import PatchDropout
 from eclip_mm.models.encoders.picture_size import (
     check_cover,
     check_patches,
@@ -48,6 +49,9 @@ class TransformersImageEncoder(TransformersEncoder):
             ``pretrained`` says.
         model: a tower that is built already; ``pretrained`` is then where its
             other files are.
+        patch_dropout: fraction of the patches of each picture that training
+            leaves out behind the embeddings of a ViT, see
+            :class:`PatchDropout`. The momentum model sees all of them.
 
     Attributes:
         embed_dims: width of class and patch tokens.
@@ -57,7 +61,8 @@ class TransformersImageEncoder(TransformersEncoder):
     Raises:
         ValueError: a family without a rule and no ``pooling``, or one that
             the model cannot give; an ``image_size`` that is no multiple of
-            ``patch_size``.
+            ``patch_size``; ``patch_dropout`` for a model that needs the whole
+            grid.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class TransformersImageEncoder(TransformersEncoder):
         pooling: str | None = None,
         preprocessing: dict | None = None,
         model: nn.Module | None = None,
+        patch_dropout: float = 0.0,
     ):
         if model is None:
             model = build_transformers_model(
@@ -107,6 +113,13 @@ class TransformersImageEncoder(TransformersEncoder):
         elif pretrained is not None:
             self.preprocessing = read_preprocessing(pretrained, allow_download)
         self._size_is_checked = False
+        if patch_dropout and not rule.is_plain:
+            raise ValueError(
+                f'image_encoder.patch_dropout={patch_dropout!r} is for plain ViTs; '
+                f'{cfg.model_type!r} needs all patches of the grid, or is in no family of '
+                'encoders/families.py: set it to 0'
+            )
+        self.patch_dropout = PatchDropout(patch_dropout, self.model)
 
     def _use_part(self, parts: dict[str, str | None]) -> str | None:
         """Name of the norm or head of the pooling; parts without a use are frozen.
@@ -138,7 +151,7 @@ class TransformersImageEncoder(TransformersEncoder):
 
         Returns:
             class_token (B, C); patch_tokens (B, N, C), row by row; grid (h, w)
-            with N = h * w.
+            with N = h * w, fewer in training with ``patch_dropout``.
 
         Raises:
             ValueError: the pictures' sides are no multiples of a token's: the
@@ -150,15 +163,19 @@ class TransformersImageEncoder(TransformersEncoder):
         if self._token_size and not (any_size and self.is_pyramid):
             check_sides(sides, self._token_size)
         options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
+        grid, num_patches = None, 0
+        if self._token_size:
+            grid = tuple(side // self._token_size for side in sides)
+            num_patches = self.patch_dropout.draw(images, grid[0] * grid[1])
         outputs = self.model(pixel_values=images, **options)
+        self.patch_dropout.done()
         tokens = outputs.last_hidden_state
         num_prefix = 0  # class token, registers
         if tokens.ndim == 4:  # convolutional: (B, C, h, w)
             grid = tuple(tokens.shape[-2:])
             tokens = tokens.flatten(2).transpose(1, 2)
-        elif self._token_size:
-            grid = tuple(side // self._token_size for side in sides)
-            num_prefix = tokens.shape[1] - grid[0] * grid[1]
+        elif grid:
+            num_prefix = tokens.shape[1] - num_patches
         else:
             grid = self._square_grid(sides, tokens.shape[1])
         if not self._token_size and not any_size:
@@ -197,6 +214,15 @@ class TransformersImageEncoder(TransformersEncoder):
         values = F.linear(tokens, attention.in_proj_weight[start:], attention.in_proj_bias[start:])
         values = attention.out_proj(values)
         return values + head.mlp(head.layernorm(values))
+
+    def freeze(self, groups: int | str, name: str = 'freeze') -> None:
+        super().freeze(groups, name)
+        if self.patch_dropout.rate and self.num_frozen == len(self.layer_groups()):
+            raise ValueError(
+                f'{name}={groups!r} freezes the whole tower, where '
+                f'image_encoder.patch_dropout={self.patch_dropout.rate} only loses tokens: it '
+                'saves time in layers that are trained. Set it to 0, or freeze fewer layer groups'
+            )
 
     def freeze_head(self) -> None:
         """For a model that takes patch tokens alone: a pooling head would get no gradient."""
