@@ -86,6 +86,15 @@ def test_every_linear_of_the_blocks_has_an_adapter(model_type):
     names = [name for name, param in encoder.named_parameters() if param.requires_grad]
     wanted = [f'model.{layer}.lora_{part}.default.weight' for layer in linears for part in 'AB']
     assert sorted(names) == sorted(wanted)
+    inputs = dict(images=torch.randn(1, 3, 32, 32))
+    if model_type in towers.TEXT:
+        inputs = dict(zip(('input_ids', 'attention_mask'), towers.texts(eos=3), strict=True))
+    found = encoder(**inputs)
+    found = (
+        found if isinstance(found, torch.Tensor) else torch.cat([found[0][:, None], found[1]], 1)
+    )
+    found.square().sum().backward()
+    assert not [n for n, p in encoder.named_parameters() if p.requires_grad and p.grad is None]
 
 
 def test_only_adapters_and_what_is_new_are_trained():
