@@ -12,6 +12,7 @@ from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
 from eclip_mm.models.encoders.layer_groups import LayerGroup, count_frozen, layer_groups
 from eclip_mm.models.encoders.lora import is_adapter, unadapted_parts
+from eclip_mm.models.encoders.picture_size import use_whole_patches
 
 #: models that transformers builds by their own class only
 CLASSES = {
@@ -71,6 +72,8 @@ def build_transformers_model(
         return kind._from_config(base, **_without_pooler(kind))
     for key, value in fields.items():
         setattr(base, key, value)
+    if 'image_size' not in fields:
+        use_whole_patches(getattr(base, 'vision_config', base), pretrained)
     kind = _model_class(whole)
     kwargs = dict(_without_pooler(kind), config=whole, local_files_only=not allow_download)
     model = kind.from_pretrained(pretrained, **kwargs)

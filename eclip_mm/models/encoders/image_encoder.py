@@ -3,6 +3,7 @@
 import inspect
 import math
 import warnings
+from dataclasses import replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from eclip_mm.models.encoders.picture_size import (
     check_cover,
     check_patches,
     check_sides,
+    covered_size,
     find_width,
 )
 from eclip_mm.models.encoders.preprocessing import Preprocessing, read_preprocessing
@@ -112,6 +114,9 @@ class TransformersImageEncoder(TransformersEncoder):
             self.preprocessing = Preprocessing(**preprocessing)
         elif pretrained is not None:
             self.preprocessing = read_preprocessing(pretrained, allow_download)
+        if self.preprocessing is not None:
+            size = covered_size(self.preprocessing.size, cfg)
+            self.preprocessing = replace(self.preprocessing, size=size)
         self._size_is_checked = False
         if patch_dropout and not rule.is_plain:
             raise ValueError(
