@@ -227,6 +227,7 @@ TRAINED = {
     'eclip_vitb16.py': "the paper's model",
     'eclip_vitl16_fsdp.py': 'computes activations again and takes texts in one group',
     'eclip_dinov2b14.py': 'a vision model with a weight for its own pretraining alone',
+    'eclip_dinov2b14_lora.py': 'adapters in both towers',
     'clip_vitb16.py': 'neither decoder nor momentum model',
     'ablation/eclip_vitb16_no-inter_no-itm.py': 'the fewest tasks with a momentum model',
     'ablation/eclip_vitb16_negatives-all.py': 'every kind of negatives; one follows the training',
