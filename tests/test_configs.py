@@ -261,6 +261,7 @@ TRAINED = {
     'photos/eclip_lite2-6_snacks.py': 'a partly frozen tower with batch norms',
     'photos/eclip_lite2-6_grocery.py': 'a partly frozen tower, weights of terms',
     'eclip_dinov2b14.py': 'a vision model with a weight for its own pretraining alone',
+    'eclip_dinov2b14_lora.py': 'adapters in both towers',
     'clip_vitb16.py': 'neither decoder nor momentum model',
     'ablation/eclip_vitb16_no-inter_no-itm.py': 'the fewest tasks with a momentum model',
     'ablation/eclip_vitb16_negatives-all.py': 'every kind of negatives; one follows the training',

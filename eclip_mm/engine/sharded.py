@@ -137,6 +137,7 @@ def shard_model(model: nn.Module, mesh=None) -> nn.Module:
         )
     if mesh is None:  # made here, since otherwise every unit would make its own
         mesh = init_device_mesh(next(model.parameters()).device.type, (get_dist_info()[1],))
+    copy_shared_parameters(model)
     for tensor in chain(model.parameters(), model.buffers()):
         dist.broadcast(tensor.data, 0)
     scalars = {param for param in model.parameters() if param.ndim == 0}
@@ -150,6 +151,27 @@ def shard_model(model: nn.Module, mesh=None) -> nn.Module:
     model._register_state_dict_hook(gather_model_state)
     model._register_load_state_dict_pre_hook(shard_model_state, with_module=True)
     return model
+
+
+def copy_shared_parameters(model: nn.Module) -> None:
+    """Give each module its own copy of untrained parameters that it shares with another one.
+
+    FSDP2 gathers a shared module once, but takes no parameter in two units. The momentum model
+    shares parameters where only adapters of a layer are trained. Copies stay equal, since
+    nothing changes them; each is loaded from its own entry of a checkpoint.
+    """
+    seen, copies = set(), set()
+    for module in model.modules():
+        for name, param in module.named_parameters(recurse=False):
+            if id(param) in seen and not param.requires_grad:
+                copied = nn.Parameter(param.detach().clone(), requires_grad=False)
+                setattr(module, name, copied)
+                copies.add(copied)
+            seen.add(id(param))
+    for module in model.modules():
+        if hasattr(module, 'shared_names'):  # the momentum model
+            own = module.network.state_dict(keep_vars=True)
+            module.shared_names = [n for n in module.shared_names if own[n] not in copies]
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class ECLIP(StepwiseModel):
             picture's own in training, see :func:`with_distractors`; 0 for
             photos of several products.
         network_options: ``pretrained_dual``, ``projections``,
-            ``patch_projection`` and ``freeze`` of :class:`InstanceNetwork`.
+            ``patch_projection``, ``freeze`` and ``lora`` of :class:`InstanceNetwork`.
 
     Raises:
         ValueError: all tasks are off, a part has another ``embed_dims``, or

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from eclip_mm.models.distractors import with_distractors
 from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.encoders.dual import load_dual
+from eclip_mm.models.encoders.lora import add_lora
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.models.projections import PatchProjection, build_projection, projection_kind
 from eclip_mm.registry import MODELS
@@ -31,6 +32,9 @@ class InstanceNetwork(nn.Module):
             negative number says how many are trained; ``all`` freezes the
             tower. Frozen parts stay in eval mode, and the momentum model
             shares them.
+        lora: ``image`` and ``text``: options of the adapters of a tower, see
+            :func:`add_lora`. They are trained instead of the tower's own
+            weights, in the layers that ``freeze`` leaves.
 
     Attributes:
         preprocessing: that of the image encoder; None where it is not known.
@@ -49,6 +53,7 @@ class InstanceNetwork(nn.Module):
         projections: dict | None = None,
         patch_projection: str | None = None,
         freeze: dict | None = None,
+        lora: dict | None = None,
     ):
         super().__init__()
         self.embed_dims = embed_dims
@@ -63,6 +68,8 @@ class InstanceNetwork(nn.Module):
         self.image_proj, self.text_proj = dual.projections if dual else self._build(projections)
         if freeze:
             self.freeze(**freeze)
+        if lora:
+            self._adapt(**lora)
         self.patch_proj = PatchProjection(
             patch_projection,
             self.image_encoder,
@@ -84,6 +91,12 @@ class InstanceNetwork(nn.Module):
         for name, groups in (('image', image), ('text', text)):
             if groups is not None:
                 getattr(self, f'{name}_encoder').freeze(groups, f'freeze.{name}')
+
+    def _adapt(self, image: dict | None = None, text: dict | None = None) -> None:
+        """Add adapters to the towers, see the class."""
+        for name, options in (('image', image), ('text', text)):
+            if options is not None:
+                add_lora(getattr(self, f'{name}_encoder'), f'lora.{name}', options)
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """What a momentum model shares instead of copying it."""

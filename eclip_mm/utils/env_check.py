@@ -66,6 +66,8 @@ RAY = (
     Requirement('ray', 'ray', '2.60'),
     Requirement('pandas', 'pandas', '2.2.3'),
 )
+# The extra `lora` of setup.cfg, compared by the same test.
+LORA = (Requirement('peft', 'peft', '0.18'),)
 # Packages that install the same module as one of ours and overwrite its files.
 STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
 STOCK_DETECTION = ('mmcv', 'mmcv-full', 'mmcv-lite', 'mmdet')
@@ -127,6 +129,17 @@ def check_ray() -> None:
     problems, commands = [], []
     _check_installed(RAY, problems, commands)
     _raise_if(problems, commands, 'Ray Data cannot start')
+
+
+def check_lora() -> None:
+    """Check what adapters (LoRA) need beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: as :func:`check_environment`.
+    """
+    problems, commands = [], []
+    _check_installed(LORA, problems, commands)
+    _raise_if(problems, commands, 'LoRA cannot start')
 
 
 def check_detection() -> None:

@@ -16,9 +16,12 @@ BERT = dict(WORDS, **NO_DROPOUT)
 #: special tokens inside the small vocabulary
 ENDS = dict(pad_token_id=1, bos_token_id=2, eos_token_id=3)
 
+SWIN = dict(embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=2, **PICTURES)
+
 IMAGE = {
     'vit': VIT,
     'deit': VIT,
+    'vit_msn': VIT,
     'dinov2': DINO,
     'dinov2_with_registers': dict(DINO, num_register_tokens=3),
     'dinov3_vit': dict(VIT, num_register_tokens=4),
@@ -28,18 +31,38 @@ IMAGE = {
     'metaclip_2_vision_model': VIT,
     'siglip_vision_model': VIT,
     'convnext': dict(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1]),
-    'swin': dict(embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=2, **PICTURES),
+    'convnextv2': dict(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1]),
+    'swin': SWIN,
+    'swinv2': SWIN,
     'efficientnet': dict(width_coefficient=0.25, depth_coefficient=0.3, hidden_dim=320),
     'regnet': dict(
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], groups_width=8, layer_type='x'
     ),
     'resnet': dict(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type='basic'),
+    'mobilenet_v2': dict(depth_multiplier=0.25),
 }
+#: positions begin behind the id of the padding
+OFFSET = dict(BERT, max_position_embeddings=20)
 TEXT = {
     'bert': BERT,
-    'roberta': dict(BERT, max_position_embeddings=20),
-    'xlm-roberta': dict(BERT, max_position_embeddings=20),
-    'mpnet': dict(BERT, max_position_embeddings=20),
+    'distilbert': dict(
+        dim=32,
+        n_layers=2,
+        n_heads=2,
+        hidden_dim=48,
+        vocab_size=60,
+        max_position_embeddings=16,
+        dropout=0.0,
+        attention_dropout=0.0,
+    ),
+    'electra': dict(BERT, embedding_size=24),
+    'roberta': OFFSET,
+    'xlm-roberta': OFFSET,
+    'camembert': OFFSET,
+    'mpnet': OFFSET,
+    'albert': dict(BERT, embedding_size=24),
+    'deberta': dict(BERT, relative_attention=True, pos_att_type=['p2c', 'c2p']),
+    'deberta-v2': dict(BERT, relative_attention=True, pos_att_type=['p2c', 'c2p']),
     'chinese_clip_text_model': BERT,
     'clip_text_model': dict(WORDS, **ENDS),
     'metaclip_2_text_model': dict(WORDS, pad_token_id=1, bos_token_id=0, eos_token_id=2),

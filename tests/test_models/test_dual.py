@@ -2,10 +2,12 @@
 
 import copy
 import json
+import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import SiglipConfig, SiglipModel
 
 from eclip_mm.checkpoint.metadata import encoder_architectures, use_saved_architecture
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
@@ -146,6 +148,39 @@ def test_what_contradicts_a_dual_is_an_error():
         build(dict(model_type='siglip2'), 24)
     with pytest.raises(TypeError, match='pretrained_duel'):
         MODELS.build(tiny_model_config(pretrained_duel='x'))
+
+
+def test_a_siglip_whose_patches_leave_pixels_over(tmp_path):
+    """Such as so400m-patch14-384: 27 patches of 14 pixels, and 6 pixels that it drops."""
+    fields = copy.deepcopy(towers.DUAL['siglip'])
+    fields['vision_config'].update(image_size=38, patch_size=8)
+    reference = towers.build('siglip', towers.DUAL['siglip'])
+    whole = SiglipModel(SiglipConfig(**fields))  # 4 x 4 positions: the same weights
+    whole.load_state_dict(reference.state_dict())
+    whole.eval().save_pretrained(tmp_path)
+    processor = dict(image_mean=[0.5] * 3, image_std=[0.5] * 3, size=dict(height=38, width=38))
+    (tmp_path / 'preprocessor_config.json').write_text(json.dumps(processor))
+    cfg = config(str(tmp_path), 32, data_preprocessor=dict(type='ProductDataPreprocessor'))
+    model = MODELS.build(copy.deepcopy(cfg)).eval()
+    encoder = model.network.image_encoder
+    assert encoder.model.config.image_size == 32 and encoder.preprocessing.size == (32, 32)
+    images = torch.randn(2, 3, 38, 38)
+    wanted = F.normalize(tensor(whole.get_image_features(images)), dim=-1)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter('error')
+        found = model.network.encode_image(images[..., :32, :32])
+    torch.testing.assert_close(found[0], wanted, rtol=1e-5, atol=1e-5)
+    assert found[1].shape[1] == 16 and found[2] == (4, 4)
+    with pytest.raises(ValueError, match='38 x 38 pixels do not consist of whole patches'):
+        model.network.encode_image(images)
+    use_saved_architecture(cfg, dict(encoders=encoder_architectures(model)))
+    again = MODELS.build(cfg).eval()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.network.encode_image_feats(images[..., :32, :32]), found[0])
+    single = TransformersImageEncoder(pretrained=str(tmp_path)).eval()
+    torch.testing.assert_close(single(images[..., :32, :32])[0], encoder(images[..., :32, :32])[0])
+    with pytest.raises(ValueError, match='image_size=38 is no multiple of patch_size=8'):
+        TransformersImageEncoder(pretrained=str(tmp_path), config=dict(image_size=38))
 
 
 @pytest.mark.parametrize('kind', ['linear', 'linear_no_bias', 'none'])

@@ -13,11 +13,13 @@ from eclip_mm.utils.env_check import (
     ANALYSIS,
     CORE,
     DETECTION,
+    LORA,
     RAY,
     EnvironmentCheckError,
     check_analysis,
     check_detection,
     check_environment,
+    check_lora,
     check_ray,
 )
 
@@ -27,7 +29,7 @@ REPO = Path(__file__).parents[2]
 @pytest.fixture
 def installed(monkeypatch):
     """A made-up environment, {package: version}; a test changes it. Complete to begin with."""
-    packages = {item.package: item.minimum for item in CORE + DETECTION + ANALYSIS + RAY}
+    packages = {item.package: item.minimum for item in CORE + DETECTION + ANALYSIS + LORA + RAY}
 
     def version(package):
         if package not in packages:
@@ -156,12 +158,13 @@ def test_analysis_names_missing_package_and_command(installed):
     assert f"{sys.executable} -m pip install 'scikit-learn>=" in message
 
 
-def test_ray_names_missing_package_and_command(installed):
-    check_ray()
-    del installed['ray']
-    message = message_of(check_ray)
-    assert 'ray is not installed' in message
-    assert f"{sys.executable} -m pip install 'ray>=" in message
+@pytest.mark.parametrize(('check', 'package'), [(check_ray, 'ray'), (check_lora, 'peft')])
+def test_an_extra_names_its_missing_package_and_command(installed, check, package):
+    check()
+    del installed[package]
+    message = message_of(check)
+    assert f'{package} is not installed' in message
+    assert f"{sys.executable} -m pip install '{package}>=" in message
 
 
 def test_lists_are_those_of_setup_cfg():
@@ -170,6 +173,7 @@ def test_lists_are_those_of_setup_cfg():
     for text, items in (
         (config['options']['install_requires'], CORE),
         (config['options.extras_require']['analysis'], ANALYSIS),
+        (config['options.extras_require']['lora'], LORA),
         (config['options.extras_require']['ray'], RAY),
     ):
         declared = re.findall(r'^([\w-]+)>=([\d.]+)$', text, re.M)

@@ -23,6 +23,8 @@ DETECTION_PARTS = (
 )
 # Where scikit-learn may be imported: inside a function.
 ANALYSIS_PARTS = ('eclip_mm/visualization/tsne.py',)
+# Where peft may be imported: inside a function.
+LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py')
 # Where Ray may be imported: inside a function.
 RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 MODULES = {
@@ -79,6 +81,7 @@ def test_imports_are_declared():
     core = modules_of(config['options']['install_requires'])
     detection = modules_of(config['options.extras_require']['det']) | {'mmcv', 'mmdet'}
     analysis = modules_of(config['options.extras_require']['analysis'])
+    lora = modules_of(config['options.extras_require']['lora'])
     ray = modules_of(config['options.extras_require']['ray'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
@@ -91,6 +94,8 @@ def test_imports_are_declared():
                 allowed |= detection
             if name.startswith(ANALYSIS_PARTS):
                 allowed |= analysis
+            if name.startswith(LORA_PARTS):
+                allowed |= lora
             if name.startswith(RAY_PARTS):
                 allowed |= ray
             if folder == 'tools':  # a program's own folder comes first on the path
@@ -142,7 +147,7 @@ def test_works_without_mmcv_and_mmdet():
     )
 
 
-@pytest.mark.parametrize('extra', ['det', 'analysis', 'ray', 'tests', 'dev'])
+@pytest.mark.parametrize('extra', ['det', 'analysis', 'lora', 'ray', 'tests', 'dev'])
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
     packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)

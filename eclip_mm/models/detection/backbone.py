@@ -63,6 +63,7 @@ class EclipBackbone(BaseModule):
         cfg = dict(encoder=encoder, init_cfg=init_cfg)
         fill_backbone(cfg)
         cfg = dict(cfg['encoder'])
+        cfg.pop('patch_dropout', None)  # of the pretraining; a map has all cells
         if gradient_checkpointing:
             cfg['gradient_checkpointing'] = True
         self.encoder = build_part(cfg)

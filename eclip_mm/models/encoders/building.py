@@ -7,9 +7,12 @@ import transformers
 from torch import nn
 from transformers import MODEL_MAPPING, AutoConfig
 
+from eclip_mm.checkpoint.adapters import fit_adapters
 from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
 from eclip_mm.models.encoders.layer_groups import LayerGroup, count_frozen, layer_groups
+from eclip_mm.models.encoders.lora import is_adapter, unadapted_parts
+from eclip_mm.models.encoders.picture_size import use_whole_patches
 
 #: models that transformers builds by their own class only
 CLASSES = {
@@ -69,6 +72,8 @@ def build_transformers_model(
         return kind._from_config(base, **_without_pooler(kind))
     for key, value in fields.items():
         setattr(base, key, value)
+    if 'image_size' not in fields:
+        use_whole_patches(getattr(base, 'vision_config', base), pretrained)
     kind = _model_class(whole)
     kwargs = dict(_without_pooler(kind), config=whole, local_files_only=not allow_download)
     model = kind.from_pretrained(pretrained, **kwargs)
@@ -118,6 +123,7 @@ class TransformersEncoder(nn.Module):
         gradient_checkpointing: recompute activations in the backward pass.
 
     Attributes:
+        lora_scaling: alpha / r of the adapters; None without adapters.
         num_frozen: layer groups from the input on that are not trained.
     """
 
@@ -126,6 +132,7 @@ class TransformersEncoder(nn.Module):
         self.model = model
         self.num_frozen = 0
         self._never_trained: set[str] | None = None
+        self.register_buffer('lora_scaling', None)
         if gradient_checkpointing:
             # otherwise BERT warns, in the middle of a compiled graph, that it keeps no cache
             self.model.config.use_cache = False
@@ -166,6 +173,12 @@ class TransformersEncoder(nn.Module):
                 param.requires_grad_(number >= self.num_frozen and is_used)
         self.train(self.training)
 
+    def keep_base(self) -> None:
+        """Train nothing but adapters, which have just been added, from now on."""
+        named = self.model.named_parameters()
+        self._never_trained = {name for name, _ in named if not is_adapter(name)}
+        self.freeze(self.num_frozen)
+
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """Modules and parameters that training leaves as they are."""
         if self.num_frozen == 0:
@@ -174,6 +187,8 @@ class TransformersEncoder(nn.Module):
         if self.num_frozen == len(groups):
             return [self.model]
         parts = [[*group.modules, *group.loose] for group in groups[: self.num_frozen]]
+        if self.lora_scaling is not None:
+            parts.append(unadapted_parts(groups[self.num_frozen :]))
         return sum(parts, [])
 
     def train(self, mode: bool = True):
@@ -195,9 +210,12 @@ class TransformersEncoder(nn.Module):
     def rename_weights(self, state_dict: dict, prefix: str = '') -> None:
         """Rename weights that another version of ``transformers`` has written, in place.
 
+        Adapters are fitted as well, see :func:`fit_adapters`.
+
         Args:
             state_dict: weights with the names of this module behind ``prefix``.
         """
+        fit_adapters(state_dict, self, prefix)
         rename_weights(state_dict, self.model, f'{prefix}model.')
 
     def _load_from_state_dict(self, state_dict, prefix, *args):

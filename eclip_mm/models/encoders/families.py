@@ -35,12 +35,15 @@ class ImageRule:
         head: name of the pooling head of ``attention``.
         stride: pixels of a token, for a pyramid whose tokens are a sequence
             with a class token.
+        is_plain: whether its layers take any set of patches with their
+            positions, a ViT's: for ``patch_dropout``.
     """
 
     pooling: str
     norm: str | None = None
     head: str | None = None
     stride: int | None = None
+    is_plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,18 @@ class DualRule:
     text_proj: str
 
 
-_CLIP_VISION = ImageRule('cls_norm', norm='post_layernorm')
+_CLIP_VISION = ImageRule('cls_norm', norm='post_layernorm', is_plain=True)
+_VIT = ImageRule('cls', is_plain=True)
 _BERT = TextRule('cls', takes_vectors=True)
 
 IMAGE_FAMILIES = {
-    **dict.fromkeys(('vit', 'deit', 'vit_msn'), ImageRule('cls')),
-    **dict.fromkeys(('dinov2', 'dinov2_with_registers', 'dinov3_vit'), ImageRule('cls')),
+    **dict.fromkeys(('vit', 'deit', 'vit_msn'), _VIT),
+    **dict.fromkeys(('dinov2', 'dinov2_with_registers', 'dinov3_vit'), _VIT),
     'dinov3_convnext': ImageRule('cls', stride=32),  # its class token is the mean
     'clip_vision_model': _CLIP_VISION,
     'chinese_clip_vision_model': _CLIP_VISION,
     'metaclip_2_vision_model': _CLIP_VISION,
-    'siglip_vision_model': ImageRule('attention', head='head'),
+    'siglip_vision_model': ImageRule('attention', head='head', is_plain=True),
     **dict.fromkeys(('convnext', 'convnextv2'), ImageRule('mean_norm', norm='layernorm')),
     **dict.fromkeys(
         ('swin', 'swinv2', 'efficientnet', 'regnet', 'resnet', 'mobilenet_v2'), ImageRule('mean')

@@ -3,6 +3,7 @@
 import inspect
 import math
 import warnings
+from dataclasses import replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,10 +17,12 @@ from eclip_mm.models.encoders.families import (
     ImageRule,
     check_choice,
 )
+from eclip_mm.models.encoders.patch_dropout import PatchDropout
 from eclip_mm.models.encoders.picture_size import (
     check_cover,
     check_patches,
     check_sides,
+    covered_size,
     find_width,
 )
 from eclip_mm.models.encoders.preprocessing import Preprocessing, read_preprocessing
@@ -52,6 +55,9 @@ class TransformersImageEncoder(TransformersEncoder):
         norm_eval: keep batch norms in eval mode in training as well, so that
             the statistics of a pretrained tower stay: those of a small batch
             are worse.
+        patch_dropout: fraction of the patches of each picture that training
+            leaves out behind the embeddings of a ViT, see
+            :class:`PatchDropout`. The momentum model sees all of them.
 
     Attributes:
         embed_dims: width of class and patch tokens.
@@ -61,7 +67,8 @@ class TransformersImageEncoder(TransformersEncoder):
     Raises:
         ValueError: a family without a rule and no ``pooling``, or one that
             the model cannot give; an ``image_size`` that is no multiple of
-            ``patch_size``.
+            ``patch_size``; ``patch_dropout`` for a model that needs the whole
+            grid.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class TransformersImageEncoder(TransformersEncoder):
         preprocessing: dict | None = None,
         model: nn.Module | None = None,
         norm_eval: bool = False,
+        patch_dropout: float = 0.0,
     ):
         if model is None:
             model = build_transformers_model(
@@ -111,9 +119,19 @@ class TransformersImageEncoder(TransformersEncoder):
             self.preprocessing = Preprocessing(**preprocessing)
         elif pretrained is not None:
             self.preprocessing = read_preprocessing(pretrained, allow_download)
+        if self.preprocessing is not None:
+            size = covered_size(self.preprocessing.size, cfg)
+            self.preprocessing = replace(self.preprocessing, size=size)
         self._size_is_checked = False
         self.norm_eval = norm_eval
         self.boundary: FrozenBoundary | None = None
+        if patch_dropout and not rule.is_plain:
+            raise ValueError(
+                f'image_encoder.patch_dropout={patch_dropout!r} is for plain ViTs; '
+                f'{cfg.model_type!r} needs all patches of the grid, or is in no family of '
+                'encoders/families.py: set it to 0'
+            )
+        self.patch_dropout = PatchDropout(patch_dropout, self.model)
 
     def train(self, mode: bool = True):
         """As its base, but with batch norms in eval mode if ``norm_eval``."""
@@ -154,31 +172,36 @@ class TransformersImageEncoder(TransformersEncoder):
 
         Returns:
             class_token (B, C); patch_tokens (B, N, C), row by row; grid (h, w)
-            with N = h * w.
+            with N = h * w, fewer in training with ``patch_dropout``.
 
         Raises:
             ValueError: the pictures' sides are no multiples of a token's: the
                 map would be stretched over them.
         """
-        if self.boundary is not None and self.boundary.is_features(images):
-            sides = self.boundary.picture_size
+        is_features = self.boundary is not None and self.boundary.is_features(images)
+        sides = self.boundary.picture_size if is_features else tuple(images.shape[-2:])
+        grid, num_patches = None, 0
+        if self._token_size:
+            grid = tuple(side // self._token_size for side in sides)
+            num_patches = grid[0] * grid[1]
+        if is_features:
             outputs = self.boundary.above(images)
         else:
-            sides = tuple(images.shape[-2:])
             if not any_size:
                 self._compare_size(sides)
             if self._token_size and not (any_size and self.is_pyramid):
                 check_sides(sides, self._token_size)
             options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
+            num_patches = self.patch_dropout.draw(images, num_patches)
             outputs = self.model(pixel_values=images, **options)
+            self.patch_dropout.done()
         tokens = outputs.last_hidden_state
         num_prefix = 0  # class token, registers
         if tokens.ndim == 4:  # convolutional: (B, C, h, w)
             grid = tuple(tokens.shape[-2:])
             tokens = tokens.flatten(2).transpose(1, 2)
-        elif self._token_size:
-            grid = tuple(side // self._token_size for side in sides)
-            num_prefix = tokens.shape[1] - grid[0] * grid[1]
+        elif grid:
+            num_prefix = tokens.shape[1] - num_patches
         else:
             grid = self._square_grid(sides, tokens.shape[1])
         if not self._token_size and not any_size:
@@ -209,8 +232,14 @@ class TransformersImageEncoder(TransformersEncoder):
             picture_size: (height, width) of the pictures that the features are of.
 
         Raises:
-            ValueError: see :class:`FrozenBoundary`.
+            ValueError: see :class:`FrozenBoundary`; or ``patch_dropout``, since
+                the features are of all patches.
         """
+        if self.patch_dropout.rate:
+            raise ValueError(
+                f'image_encoder.patch_dropout={self.patch_dropout.rate} cannot be used with '
+                'feature_cache, whose features are of all patches: set one of them to 0 or None'
+            )
         self.boundary = FrozenBoundary(self, picture_size)
         return self.boundary
 
@@ -233,6 +262,15 @@ class TransformersImageEncoder(TransformersEncoder):
         values = F.linear(tokens, attention.in_proj_weight[start:], attention.in_proj_bias[start:])
         values = attention.out_proj(values)
         return values + head.mlp(head.layernorm(values))
+
+    def freeze(self, groups: int | str, name: str = 'freeze') -> None:
+        super().freeze(groups, name)
+        if self.patch_dropout.rate and self.num_frozen == len(self.layer_groups()):
+            raise ValueError(
+                f'{name}={groups!r} freezes the whole tower, where '
+                f'image_encoder.patch_dropout={self.patch_dropout.rate} only loses tokens: it '
+                'saves time in layers that are trained. Set it to 0, or freeze fewer layer groups'
+            )
 
     def freeze_head(self) -> None:
         """For a model that takes patch tokens alone: a pooling head would get no gradient."""

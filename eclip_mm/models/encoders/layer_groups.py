@@ -16,6 +16,8 @@ LAYER_LISTS = {
     'layer': (),
     'blocks': (),
     'h': (),  # GPT-2
+    'albert_layer_groups': ('albert_layers',),  # one layer, which ALBERT applies several times
+    'albert_layers': (),
 }
 #: parts that stand behind the layers and feed the first one
 EARLY = ('relative_attention_bias',)

@@ -2,6 +2,7 @@
 
 import math
 
+from mmengine.logging import print_log
 from torch import nn
 
 
@@ -32,6 +33,45 @@ def check_patches(config) -> int | None:
                 f'image_encoder.config=dict(image_size={low or patch}), or {low + patch}'
             )
     return patch
+
+
+def use_whole_patches(config, source: str) -> None:
+    """Set ``image_size`` of a pretrained model to the part that its patches cover, in place.
+
+    SigLIP so400m-patch14-384 has 27 x 27 patches of 14 pixels, which leave 6 of 384 pixels without
+    a token: its convolution drops them. With 378 pixels the weights are the same, and a map lies
+    where its tokens do. The features of a 384 px picture are those of its first 378 pixels.
+
+    Args:
+        config: of the model; nothing happens to one whose patches fit.
+        source: folder or name of the model, for the log.
+    """
+    patch, size = _as_number(getattr(config, 'patch_size', None)), _side(config)
+    if patch and size and size > patch and size % patch:
+        config.image_size = size - size % patch
+        print_log(
+            f'{source}: its patches of {patch} pixels cover {config.image_size} of {size} pixels, '
+            'and the model drops the rest of each picture. Its tokens here belong to pictures of '
+            f'{config.image_size} x {config.image_size} pixels: resize to that size',
+            logger='current',
+        )
+
+
+def covered_size(size: tuple[int, int] | None, config) -> tuple[int, int] | None:
+    """The size of the pictures that a model of whole patches takes.
+
+    Args:
+        size: (height, width) that the files of the model give, None for any.
+        config: of the model, after :func:`use_whole_patches`.
+    """
+    patch, side = _as_number(getattr(config, 'patch_size', None)), _side(config)
+    if size is None or not patch or not side:
+        return size
+    return tuple(side if n != side and n - n % patch == side else n for n in size)
+
+
+def _side(config) -> int | None:
+    return _as_number(getattr(config, 'image_size', None))
 
 
 def _as_number(value) -> int | None:
