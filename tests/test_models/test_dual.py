@@ -177,10 +177,12 @@ def test_a_siglip_whose_patches_leave_pixels_over(tmp_path):
     again = MODELS.build(cfg).eval()
     again.load_state_dict(model.state_dict())
     assert torch.equal(again.network.encode_image_feats(images[..., :32, :32]), found[0])
-    single = TransformersImageEncoder(pretrained=str(tmp_path)).eval()
+    single = TransformersImageEncoder(model_type=None, pretrained=str(tmp_path)).eval()
     torch.testing.assert_close(single(images[..., :32, :32])[0], encoder(images[..., :32, :32])[0])
     with pytest.raises(ValueError, match='image_size=38 is no multiple of patch_size=8'):
-        TransformersImageEncoder(pretrained=str(tmp_path), config=dict(image_size=38))
+        TransformersImageEncoder(
+            model_type=None, pretrained=str(tmp_path), config=dict(image_size=38)
+        )
 
 
 @pytest.mark.parametrize('kind', ['linear', 'linear_no_bias', 'none'])
