@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for configs that import projects/
 
-from eclip_mm.comparison.experiment import load_experiment
+from eclip_mm.comparison.experiment import Experiment, load_experiment
 from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals
 from eclip_mm.comparison.report import write_report, write_tables
 from eclip_mm.comparison.results import Results
@@ -29,10 +29,11 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('experiment', help='experiment file, see configs/comparison')
+    parser.add_argument('experiment', nargs='+', help='experiment files, see configs/comparison')
     parser.add_argument(
         '--work-dir',
-        help='folder of the results; default: work_dirs/{name of the experiment}',
+        help='folder of the results, with a folder in it for each of several experiments; '
+        'default: work_dirs/{name of the experiment}',
     )
     parser.add_argument(
         '--jobs', type=int, help='trainings at a time; default: one per GPU, or one per core'
@@ -92,20 +93,37 @@ def draw_bars(results: Results, work_dir: Path) -> None:
         print('picture:', plot_ablation_bars(figures, path, chances, title=experiment.title))
 
 
-def main():
-    args = parse_args()
-    experiment = load_experiment(args.experiment, args.seeds)
-    work_dir = Path(args.work_dir or Path('work_dirs') / experiment.path.stem)
+def run_experiment(experiment: Experiment, args) -> tuple[Results, list[Path]]:
+    """Run what is missing of one experiment and write its tables.
+
+    Returns:
+        The figures, and the folders of failed jobs.
+    """
+    work_dir = Path(args.work_dir or 'work_dirs')
+    if args.work_dir is None or len(args.experiment) > 1:
+        work_dir /= experiment.path.stem
     failed = [] if args.tables_only else run_missing(experiment, work_dir, args)
     results = Results.collect(experiment, work_dir, failed)
     work_dir.mkdir(parents=True, exist_ok=True)
     write_results(results, work_dir)
     draw_bars(results, work_dir)
+    print('\n' + (work_dir / 'table.md').read_text(encoding='utf-8'))
+    return results, failed
+
+
+def main():
+    args = parse_args()
+    # all are checked before the first is run
+    experiments = [load_experiment(path, args.seeds) for path in args.experiment]
+    results, failed = [], []
+    for experiment in experiments:
+        found, failures = run_experiment(experiment, args)
+        results.append(found)
+        failed += failures
     if args.report:
         args.report.parent.mkdir(parents=True, exist_ok=True)
         command = f'python tools/compare.py {shlex.join(sys.argv[1:])}'
-        args.report.write_text(write_report(results, command), encoding='utf-8')
-    print('\n' + (work_dir / 'table.md').read_text(encoding='utf-8'))
+        write_whole_text(args.report, write_report(results, command))
     if failed:
         raise SystemExit(f'{len(failed)} jobs failed: {", ".join(map(str, failed))}')
 

@@ -16,7 +16,6 @@ texts = dict(type='TokenizeText', tokenizer=None, max_length=48)  # the text tow
 model = dict(
     freeze=dict(image=16),  # embeddings and 15 blocks, whose output is cached
     queries=dict(num_queries=20),
-    negative_queries=dict(_delete_=True, type='CatalogueNegatives'),
 )
 train_pipeline = [
     dict(type='LoadProductImages', draft_size=image_size),

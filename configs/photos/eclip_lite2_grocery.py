@@ -36,8 +36,21 @@ train_dataloader = dict(
         catalogue=data_root + 'train.parquet', pipeline=train_pipeline, first_picture='picture'
     ),
 )
-val_dataloader = dict(dataset=dict(catalogue=data_root + 'val.parquet', pipeline=test_pipeline))
-test_dataloader = val_dataloader
+photos = dict(
+    type='ProductImageDataset',
+    catalogue=data_root + 'val.parquet',
+    split='val',
+    pipeline=test_pipeline,
+)
+val_dataloader = dict(dataset=photos)
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='ConcatDataset',
+        # the second shows what retrieval is without the title as prompt
+        datasets=[photos, dict(photos, split='neutral', prompt_text='a product')],
+    )
+)
 classes = dict(
     type='ZeroShotClassification', split='val', prefix='val', catalogue=data_root + 'train.parquet'
 )
@@ -47,7 +60,19 @@ val_evaluator = [
     dict(type='ProductRetrieval', split='val', prefix='val'),
     dict(type='ProductRetrieval', split='val', prefix='val_image', feature='pred_image_feat'),
 ]
-test_evaluator = val_evaluator
+test_evaluator = val_evaluator + [
+    dict(classes, target='category'),
+    dict(type='ProductRetrieval', split='neutral', prefix='neutral'),
+    dict(type='ProductRetrieval', split='val', prefix='val', protocol='m5'),
+    dict(type='ProductRetrieval', split='neutral', prefix='neutral', protocol='m5'),
+    dict(
+        type='ProductRetrieval',
+        split='val',
+        prefix='val_image',
+        feature='pred_image_feat',
+        protocol='m5',
+    ),
+]
 default_hooks = dict(checkpoint=dict(save_best='val/product_top1', rule='greater'))
 custom_hooks = [
     dict(type='ProgressBarHook'),

@@ -57,6 +57,7 @@ test_dataloader = dict(
                 catalogue=data_root + 'queries.parquet',
                 split='queries',
                 pipeline=test_pipeline,
+                one_product=False,  # a text names all products of its frame
             ),
             dict(
                 type='ProductImageDataset',

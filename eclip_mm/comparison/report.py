@@ -1,5 +1,7 @@
 """Results as Markdown."""
 
+from collections.abc import Sequence
+
 from eclip_mm.comparison.experiment import Experiment, Table
 from eclip_mm.comparison.results import Results
 from eclip_mm.comparison.statistics import Estimate
@@ -32,24 +34,27 @@ def write_tables(results: Results, level: int = 2) -> str:
     return '\n'.join(parts)
 
 
-def write_report(results: Results, command: str) -> str:
-    """A whole page: the command, tables, claims and the experiment's notes.
+def write_report(results: Sequence[Results], command: str) -> str:
+    """A whole page: the command, and of each experiment tables, claims and notes.
 
     Args:
-        results: the figures.
+        results: the figures of each experiment; the page has the title of the first.
         command: the command that wrote the page.
     """
-    experiment = results.experiment
+    experiments = [one.experiment for one in results]
+    sources = [path for e in experiments for path in (e.path, e.notes) if path]
     parts = [
-        f'# {experiment.title}\n',
-        f'The command below writes this page; edit `{experiment.path}`'
-        + (f' or `{experiment.notes}`' if experiment.notes else '')
-        + ' instead.\n',
+        f'# {experiments[0].title}\n',
+        f'The command below writes this page; edit {" or ".join(f"`{p}`" for p in sources)} '
+        'instead.\n',
         f'```bash\n{command}\n```\n',
-        write_tables(results),
     ]
-    if experiment.notes:
-        parts.append(experiment.notes.read_text(encoding='utf-8').rstrip() + '\n')
+    for number, (one, experiment) in enumerate(zip(results, experiments, strict=True)):
+        if number:
+            parts.append(f'# {experiment.title}\n')
+        parts.append(write_tables(one))
+        if experiment.notes:
+            parts.append(experiment.notes.read_text(encoding='utf-8').rstrip() + '\n')
     return '\n'.join(parts)
 
 

@@ -107,7 +107,7 @@ def test_the_summary_has_everything_as_json(results):
 
 
 def test_the_report_holds_command_tables_and_notes(results):
-    text = write_report(results, 'python tools/compare.py x.py')
+    text = write_report([results], 'python tools/compare.py x.py')
     assert text.startswith('# Ours\n') and text.endswith('## Why\n\nBecause.\n')
     assert '```bash\npython tools/compare.py x.py\n```' in text and 'notes.md`' in text
     assert write_tables(results) in text

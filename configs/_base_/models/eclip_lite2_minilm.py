@@ -19,7 +19,16 @@ model = dict(
     # the map from the first step on; three blocks throw it away on little data.
     decoder=dict(type='InstanceDecoder', num_blocks=1, num_heads=4, aligned_init=True),
     prompts=dict(type='PromptSampler', image_prob=0.5, positive_index='random'),
-    negative_queries=dict(type='TextNegatives'),
+    # names of the catalogue at transfer; a checkpoint keeps the others for comparisons
+    negative_queries=dict(
+        type='SwitchableNegatives',
+        use='catalogue',
+        options=dict(
+            catalogue=dict(type='CatalogueNegatives'),
+            text=dict(type='TextNegatives'),
+            gaussian=dict(type='GaussianNegatives'),
+        ),
+    ),
     momentum=dict(type='MomentumTeacher', momentum=0.99),
     pretext_heads=dict(
         itc=dict(type='ITCHead'),
