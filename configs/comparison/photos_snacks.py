@@ -1,6 +1,6 @@
 # Tables 3 and 4, and the ablations, on real video frames from pretrained towers, both frozen.
 #   python tools/cache_features.py configs/photos/eclip_lite2_snacks.py --jobs 2 --num-workers 0
-#   python tools/compare.py configs/comparison/photos_snacks.py configs/comparison/photos_grocery.py \
+#   C=configs/comparison; python tools/compare.py $C/photos_snacks.py $C/photos_grocery.py \
 #       --jobs 2 --report docs/reproduction_photos.md
 title = 'Snacks: Tables 3 to 6'
 notes = 'photos_snacks_notes.md'

@@ -31,6 +31,11 @@ def parse_args():
     parser.add_argument('--batch-size', type=int, default=24)
     parser.add_argument('--steps', type=int, default=1, help='timed steps, after one warm-up')
     parser.add_argument('--num-tokens', type=int, default=55)
+    parser.add_argument(
+        '--dual',
+        metavar='MODEL_TYPE',
+        help='of pretrained_dual: clip, siglip, ... of its usual size',
+    )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args()
@@ -48,13 +53,15 @@ def main():
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope('eclip_mm')
     torch.manual_seed(0)
+    if args.dual:
+        cfg.model.pretrained_dual = dict(model_type=args.dual, config={})
     model = MODELS.build(without_pretrained(cfg.model)).to(args.device).train()
     hook = dict(cfg.default_hooks.get('compile') or dict(type='CompileHook'))
     HOOKS.build(hook).before_train(SimpleNamespace(model=model))
     optim_cfg = {k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'}
     optim_wrapper = PretrainOptimWrapperConstructor(optim_cfg)(model)
 
-    size = cfg.model.image_encoder.config.image_size
+    (size,) = {t.size for t in cfg.train_dataloader.dataset.pipeline if 'size' in t}
     batch = fake_batch(args.batch_size, image_size=size, num_tokens=args.num_tokens)
 
     def step():
