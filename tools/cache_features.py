@@ -9,7 +9,9 @@ continues when the command is given again.
 
 import argparse
 import os
+import threading
 import time
+from collections.abc import Callable
 
 import torch
 from mmengine.config import DictAction
@@ -75,9 +77,9 @@ def check_size(job: CacheJob, max_gib: float) -> int:
     return views
 
 
-def fill(part: int, args, done, broken) -> None:
+def fill(part: int, args, done, broken, job: CacheJob | None = None) -> None:
     """Fill the part of a process, and count."""
-    job, parent = open_job(args), os.getppid()
+    job, parent = job or open_job(args), os.getppid()
     for stored, failed in fill_cache(job, part, args.jobs, args.batch_size, args.num_workers):
         with done.get_lock():
             done.value += stored + failed
@@ -86,17 +88,34 @@ def fill(part: int, args, done, broken) -> None:
             raise SystemExit('the process that started this one has ended')
 
 
+def show(bar: tqdm, done, is_over: Callable[[float], bool]) -> None:
+    """Move a progress bar until all is done."""
+    while not is_over(1.0):
+        bar.update(done.value - bar.n)
+    bar.update(done.value - bar.n)
+
+
 def main():
     args = parse_args()
-    views = check_size(open_job(args), args.max_gib)
+    job = open_job(args)
+    views = check_size(job, args.max_gib)
     context = multiprocessing.get_context('spawn')
     done, broken = context.Value('q', 0), context.Value('q', 0)
-    parts = multiprocessing.spawn(fill, (args, done, broken), nprocs=args.jobs, join=False)
     start = time.time()
     with tqdm(total=views, unit='view', smoothing=0) as bar:
-        while not parts.join(timeout=1):
-            bar.update(done.value - bar.n)
-        bar.update(done.value - bar.n)
+        if args.jobs == 1:  # the model is here already
+            over = threading.Event()
+            shown = threading.Thread(target=show, args=(bar, done, over.wait), daemon=True)
+            shown.start()
+            try:
+                fill(0, args, done, broken, job)
+            finally:
+                over.set()
+                shown.join()
+        else:
+            arguments = (args, done, broken)
+            parts = multiprocessing.spawn(fill, arguments, nprocs=args.jobs, join=False)
+            show(bar, done, lambda seconds: parts.join(timeout=seconds))
     rate = done.value / max(time.time() - start, 1e-9)
     print(
         f'{done.value:,} views computed ({rate:.0f} a second), {views - done.value:,} were there '
