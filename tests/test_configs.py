@@ -11,7 +11,7 @@ from eclip_mm.config.loading import load_config
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import HOOKS, METRICS, MODELS, TRANSFORMS
 from eclip_mm.testing import fake_batch
-from tests.helpers.towers import DUAL, IMAGE
+from helpers.towers import DUAL, IMAGE
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 #: those of configs/detection need mmdet and have tests of their own

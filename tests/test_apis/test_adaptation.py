@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eclip_mm.config import load_config
-from tests.helpers.catalogues import make_rows, write_rows
+from helpers.catalogues import make_rows, write_rows
 
 ADAPT = Path(__file__).parents[2] / 'configs/adapt.py'
 

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from eclip_mm.checkpoint.metadata import (
     encoder_architectures,
+    known_fields,
     read_saved_config,
     use_resumed_checkpoint,
     use_saved_architecture,
@@ -235,3 +236,14 @@ def test_two_tokenizers_in_a_training_are_not_kept(tmp_path):
     )
     assert tokenizer_state(cfg) is None
     assert tokenizer_state({}) is None and tokenizer_state(dict(train_dataloader=None)) is None
+
+
+def test_fields_of_other_programs_are_left_out():
+    """all-MiniLM-L6-v2's config file has them, and a config with them could not be built."""
+    fields = dict(hidden_size=384, gradient_checkpointing=False, of_another_program=1)
+    assert known_fields('bert', fields) == dict(hidden_size=384)
+    assert known_fields('no_such_model', fields) == fields
+    meta = dict(encoders=dict(text_encoder=dict(model_type='bert', config=fields)))
+    model = dict(text_encoder=dict(pretrained='checkpoints/x', config=dict(num_hidden_layers=2)))
+    use_saved_architecture(model, meta)
+    assert model['text_encoder']['config'] == dict(hidden_size=384, num_hidden_layers=2)

@@ -111,3 +111,9 @@ def test_the_report_holds_command_tables_and_notes(results):
     assert text.startswith('# Ours\n') and text.endswith('## Why\n\nBecause.\n')
     assert '```bash\npython tools/compare.py x.py\n```' in text and 'notes.md`' in text
     assert write_tables(results) in text
+
+
+def test_several_experiments_make_one_page(results):
+    text = write_report([results, results], 'python tools/compare.py x.py y.py')
+    assert text.count('# Ours\n') == 2 and text.count(write_tables(results)) == 2
+    assert text.count('python tools/compare.py') == 1 and text.count('Because.') == 2

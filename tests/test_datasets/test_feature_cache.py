@@ -10,7 +10,7 @@ from eclip_mm.datasets.feature_cache import CacheError, CacheReader, CacheWriter
 from eclip_mm.datasets.feature_cache.store import feature_key
 from eclip_mm.datasets.transforms import CachedPictures, ImageDecodeError
 from eclip_mm.datasets.transforms.cached_pictures import fields_to_store
-from tests.helpers.catalogues import encode
+from helpers.catalogues import encode
 
 CARD = FeatureCard('abc', 'layer 0', (16, 16), (2, 3))
 TRANSFORMS = [

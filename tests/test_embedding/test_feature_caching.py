@@ -15,7 +15,7 @@ from eclip_mm.engine import FeatureCacheHook
 from eclip_mm.models.feature_card import take_features
 from eclip_mm.registry import DATASETS, MODELS
 from eclip_mm.testing import tiny_model_config
-from tests.helpers.catalogues import encode, make_rows, write_rows
+from helpers.catalogues import encode, make_rows, write_rows
 
 WORDS = dict(type='CatalogueWordPiece', vocab_size=60)
 

@@ -12,6 +12,7 @@ from transformers import SiglipConfig, SiglipModel
 from eclip_mm.checkpoint.metadata import encoder_architectures, use_saved_architecture
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.models.encoders.building import build_transformers_model
+from eclip_mm.models.projections import projection_kind
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
 from helpers import towers
@@ -185,18 +186,32 @@ def test_a_siglip_whose_patches_leave_pixels_over(tmp_path):
         )
 
 
-@pytest.mark.parametrize('kind', ['linear', 'linear_no_bias', 'none'])
+@pytest.mark.parametrize('kind', ['linear', 'linear_no_bias', 'norm_linear', 'none'])
 def test_projections_of_single_towers(kind):
     cfg = tiny_model_config(projections=dict(image=kind))
     model = MODELS.build(cfg)
     names = [n for n in model.state_dict() if n.startswith('network.image_proj')]
-    assert len(names) == dict(linear=2, linear_no_bias=1, none=0)[kind]
+    assert len(names) == dict(linear=2, linear_no_bias=1, norm_linear=4, none=0)[kind]
+    assert projection_kind(model.network.image_proj) == kind
     for projections, match in (
         (dict(image='x'), "projections.image='x'"),
         (dict(picture='none'), 'unknown keys'),
     ):
         with pytest.raises((KeyError, ValueError), match=match):
             MODELS.build(tiny_model_config(projections=projections))
+
+
+@pytest.mark.parametrize('patches', ['shared', 'separate'])
+def test_the_norm_before_g_takes_out_the_size_of_channels(patches):
+    cfg = tiny_model_config(projections=dict(image='norm_linear'), patch_projection=patches)
+    network = MODELS.build(cfg).network
+    tokens = torch.randn(2, 5, 32)
+    projected = network.patch_proj(tokens, network.image_encoder, network.image_proj)
+    wanted = F.layer_norm(tokens, (32,)) @ network.image_proj.weight.T + network.image_proj.bias
+    torch.testing.assert_close(projected, wanted)
+    scaled = network.patch_proj(7 * tokens + 3, network.image_encoder, network.image_proj)
+    # LayerNorm adds 1e-5 to the variance
+    torch.testing.assert_close(scaled, projected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize('family', ['clip', 'siglip'])

@@ -227,3 +227,21 @@ def test_frozen_towers_train_and_resume_on_two_ranks(tmp_path):
             torch.testing.assert_close(
                 state[key], value, rtol=1e-4, atol=1e-5, msg=f'{name} {key}'
             )
+
+
+def test_batch_norms_keep_their_statistics_while_their_weights_are_trained():
+    encoder = MODELS.build(
+        dict(
+            type='TransformersImageEncoder',
+            model_type='efficientnet',
+            config=dict(towers.IMAGE['efficientnet']),
+            norm_eval=True,
+        )
+    )
+    encoder.freeze(3)
+    norms = [m for m in encoder.train().modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    encoder(torch.randn(2, 3, 32, 32))[1].square().mean().backward()
+    assert encoder.training and norms and not any(norm.training for norm in norms)
+    torch.testing.assert_close([norm.running_mean for norm in norms], before, rtol=0, atol=0)
+    assert norms[-1].weight.grad is not None and norms[0].weight.grad is None

@@ -8,7 +8,7 @@ import torch
 from eclip_mm.models.feature_card import hash_frozen, take_features
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
-from tests.helpers.towers import IMAGE
+from helpers.towers import IMAGE
 
 
 def build(model_type: str, freeze: int | str):
