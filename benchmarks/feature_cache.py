@@ -3,8 +3,8 @@
     python tools/cache_features.py configs/photos/eclip_lite2_snacks.py
     python benchmarks/feature_cache.py configs/photos/eclip_lite2_snacks.py
 
-Both read the same views of the same products, in turn. The ratio of the medians is printed, of wall
-clock and of processor time; the latter is fair on a busy machine.
+Both read the same views of the same products, in turn. The ratio of the medians is printed, of
+wall clock and of processor time; the latter is fair on a busy machine.
 """
 
 import argparse
