@@ -22,10 +22,12 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     Black is 0, or the smallest value if that is negative. White is
 
     - 1, for floating point numbers up to 1,
-    - otherwise the largest number of the fewest bits that hold all values, and at least 255.
+    - otherwise the largest number of the fewest bits that hold the values, and at least 255.
 
-    Floating point numbers may exceed 1 and 255 by a quarter, and are clipped, since filters
-    overshoot. Those that are not finite are black. The transparent grey of a PNG is white.
+    The smallest and largest values are those after one per cent of the pixels, lest one wrong
+    pixel or a mark for "no value" turns all others black. Floating point numbers may exceed 1 and
+    255 by a quarter, since filters overshoot. What is beyond black and white is clipped, and what
+    is not finite is black. The transparent grey of a PNG is white.
     """
     values = np.asarray(image)
     if image.mode == 'F':
@@ -35,8 +37,9 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
         values = values.view(np.uint32)
     values = values.astype(np.int64)
     if bits is None:
-        values -= min(0, values.min())
-        bits = max(8, int(values.max()).bit_length())
+        low, high = _bounds(values)
+        values -= int(min(0, low))
+        bits = max(8, int(high - min(0, low)).bit_length())
     grey = (values >> (bits - 8)).clip(0, 255).astype(np.uint8)
     transparent = image.info.get('transparency')
     if isinstance(transparent, int):
@@ -46,16 +49,22 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
     finite = np.isfinite(values)
-    low = min(0.0, values[finite].min(initial=0))
-    values = np.where(finite, values - low, 0)
-    largest = values.max()
-    if largest <= _OVERSHOOT:
+    if not finite.any():
+        raise ValueError('no grey value of it is a finite number')
+    low, high = _bounds(values[finite])
+    values = np.where(finite, values, low) - min(0, low)
+    high -= min(0, low)
+    if high <= _OVERSHOOT:
         white = 1
-    elif largest <= 255 * _OVERSHOOT:
+    elif high <= 255 * _OVERSHOOT:
         white = 255
     else:
-        white = 2.0 ** int(largest).bit_length() - 1
-    return np.rint(values * (255 / white)).clip(0, 255).astype(np.uint8)
+        white = 2.0 ** int(high).bit_length() - 1
+    return np.rint((values * (255 / white)).clip(0, 255)).astype(np.uint8)
+
+
+def _bounds(values: np.ndarray) -> tuple[float, float]:
+    return tuple(np.percentile(values, (1, 99), method='nearest'))
 
 
 def _declared_bits(image: Image.Image) -> int | None:

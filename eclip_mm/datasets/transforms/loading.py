@@ -1,5 +1,6 @@
 """Decoding of a sample's pictures."""
 
+import ctypes
 import io
 import logging
 import warnings
@@ -27,6 +28,8 @@ with suppress(ImportError):
 # What Pillow logs names no file, and what matters of it is raised as well. Without a handler,
 # Python would print it.
 logging.getLogger('PIL').addHandler(logging.NullHandler())
+with suppress(AttributeError, OSError):  # libtiff itself prints to standard error
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 # Formats of which Pillow can decode a reduced picture.
 _DRAFTED = ('JPEG', 'MPO')
@@ -111,6 +114,8 @@ class LoadProductImages:
             with _open_image(source, self.max_pixels) as image:
                 if image.format == 'PNG':
                     image.load()  # its EXIF may stand behind the pixels
+                elif image.format == 'TIFF':
+                    _check_strips(image)
                 orientation = read_orientation(image)
                 if image.format not in _DRAFTED:
                     image.load()
@@ -164,6 +169,14 @@ def _open_image(source, max_pixels: int) -> Image.Image:
             'raise `max_pixels` of the loading transform'
         )
     return image
+
+
+def _check_strips(image: Image.Image) -> None:
+    """Pillow leaves black what no strip or tile of a TIFF covers."""
+    covered = [tile[1] for tile in image.tile] or [(0, 0, 0, 0)]
+    width, height = (image.tag_v2[tag] for tag in (256, 257))
+    if max(box[2] for box in covered) < width or max(box[3] for box in covered) < height:
+        raise OSError(f'it has too few strips for {width} x {height} pixels; it is damaged')
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
