@@ -21,13 +21,14 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     32 bits or floating point numbers only the values can say what is black and what is white.
     Black is 0, or the smallest value if that is negative. White is
 
-    - 1, for floating point numbers up to 1,
-    - otherwise the largest number of the fewest bits that hold the values, and at least 255.
+    - for whole numbers, the largest number of the fewest bits that hold them, and at least 255,
+    - for floating point numbers, 1 if they are not larger, else 255 if they are not larger, else
+      the largest of them.
 
     The smallest and largest values are those after one per cent of the pixels, lest one wrong
-    pixel or a mark for "no value" turns all others black. Floating point numbers may exceed 1 and
-    255 by a quarter, since filters overshoot. What is beyond black and white is clipped, and what
-    is not finite is black. The transparent grey of a PNG is white.
+    pixel or a mark for "no value" turns all others black. Floating point numbers may exceed 0, 1
+    and 255 by a quarter, since filters overshoot. What is beyond black and white is clipped, and
+    what is not finite is black. The transparent grey of a PNG is white.
     """
     values = np.asarray(image)
     if image.mode == 'F':
@@ -51,16 +52,14 @@ def _from_floats(values: np.ndarray) -> np.ndarray:
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError('no grey value of it is a finite number')
-    low, high = _bounds(values[finite])
-    values = np.where(finite, values, low) - min(0, low)
-    high -= min(0, low)
-    if high <= _OVERSHOOT:
-        white = 1
-    elif high <= 255 * _OVERSHOOT:
-        white = 255
-    else:
-        white = 2.0 ** int(high).bit_length() - 1
-    return np.rint((values * (255 / white)).clip(0, 255)).astype(np.uint8)
+    low, white = _bounds(values[finite])
+    for usual in (1, 255):
+        if white <= usual * _OVERSHOOT:
+            white = usual
+            break
+    black = 0 if low >= white * (1 - _OVERSHOOT) else low
+    grey = ((values - black) * (255 / (white - black))).clip(0, 255)
+    return np.where(finite, np.rint(grey), 0).astype(np.uint8)
 
 
 def _bounds(values: np.ndarray) -> tuple[float, float]:
