@@ -62,8 +62,8 @@ class LoadProductImages:
 
     Reads ``image_records``. Adds ``images`` (list of V PIL RGB images),
     ``boxes`` (list of V float32 arrays (K, 4), xyxy in pixels of the loaded
-    picture), ``box_product_ids`` (list of V lists of K str), and ``ori_shape``
-    ((height, width) of the first picture as stored).
+    picture), ``box_product_ids`` (list of V lists of K str), ``orientations`` (list of V
+    ints from 1 to 8), and ``ori_shape`` ((height, width) of the first picture as stored).
 
     Args:
         draft_size: smallest side, in pixels, down to which the JPEG decoder may
@@ -82,10 +82,10 @@ class LoadProductImages:
         self.max_pixels = max_pixels
 
     def __call__(self, results: dict) -> dict:
-        images, boxes, box_product_ids, shapes = [], [], [], []
+        images, boxes, box_product_ids, orientations, shapes = [], [], [], [], []
         for i, record in enumerate(results['image_records']):
             try:
-                image, stored_size, xyxy = self._load(record, results)
+                image, xyxy, orientation, stored_size = self._load(record, results)
             except Exception as error:  # decoders raise errors of any type
                 where = record.get('path', 'bytes in the catalogue')
                 raise ImageDecodeError(
@@ -97,15 +97,20 @@ class LoadProductImages:
             images.append(image)
             boxes.append(xyxy)
             box_product_ids.append([box['product_id'] for box in record.get('boxes') or ()])
+            orientations.append(orientation)
             shapes.append((stored_size[1], stored_size[0]))
         results.update(
-            images=images, boxes=boxes, box_product_ids=box_product_ids, ori_shape=shapes[0]
+            images=images,
+            boxes=boxes,
+            box_product_ids=box_product_ids,
+            orientations=orientations,
+            ori_shape=shapes[0],
         )
         return results
 
     def _load(
         self, record: dict, results: dict
-    ) -> tuple[Image.Image, tuple[int, int], np.ndarray]:
+    ) -> tuple[Image.Image, np.ndarray, int, tuple[int, int]]:
         source = _source(record)
         xyxy = np.array([box['bbox'] for box in record.get('boxes') or ()], dtype=np.float32)
         xyxy = xyxy.reshape(-1, 4)
@@ -131,7 +136,7 @@ class LoadProductImages:
         xyxy *= np.array(
             [rgb.width / seen_size[0], rgb.height / seen_size[1]] * 2, dtype=np.float32
         )
-        return rgb, stored_size, xyxy
+        return rgb, xyxy, orientation, stored_size
 
     def _draft(self, image: Image.Image, seen_size: tuple[int, int], results: dict) -> None:
         """Choose the scale at which a JPEG is decoded, after its header has been read."""
