@@ -106,7 +106,7 @@ class Catalogue(Sequence):
         """The checked row, and the pictures to keep; None for all."""
         if isinstance(row, Exception):
             raise CatalogueError(f'{where}: {row}')
-        validate_row(row, where)
+        validate_row(row, where, empty_pictures=True)
         images = row['images']
         kept = list(range(len(images)))
         if check_files:
@@ -120,12 +120,24 @@ class Catalogue(Sequence):
         kept, missing = [], []
         for i, image in enumerate(images):
             path = image.get('path')
-            if path is None or os.path.exists(file.beside(path)):
+            if path is None and image.get('bytes'):
                 kept.append(i)
+            elif path is None:
+                missing.append(
+                    f"{where}: field 'images[{i}]' has neither a 'path' nor 'bytes' that are not "
+                    'empty'
+                )
+            elif os.path.isfile(place := file.beside(path)):
+                kept.append(i)
+            elif os.path.isdir(place):
+                missing.append(
+                    f"{where}: field 'images[{i}].path': '{place}' is a folder; give the path of "
+                    'a picture'
+                )
             else:
                 missing.append(
-                    f"{where}: field 'images[{i}].path': there is no file "
-                    f"'{file.beside(path)}'; paths are relative to the catalogue file"
+                    f"{where}: field 'images[{i}].path': there is no file '{place}'; paths are "
+                    'relative to the catalogue file'
                 )
         if missing and (strict or not kept):
             raise CatalogueError(missing[0])

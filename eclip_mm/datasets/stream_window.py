@@ -119,7 +119,8 @@ def _read(reader: RowGroupReader, part: GroupRange, wanted, note) -> list[Window
     for i, row in enumerate(rows):
         if row is not None:
             try:
-                validate_row(row, f'{file}, row {number_in_file + i + 1}')
+                where = f'{file}, row {number_in_file + i + 1}'
+                validate_row(row, where, empty_pictures=True)
                 if not wanted(row):
                     note('unwanted', None)
                     row = None

@@ -18,6 +18,9 @@ from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
 from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.embedding.row_ranges import RowRange
 
+# Faults of a picture's path; other errors are those of a file system.
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
 
 @dataclass
 class Fault:
@@ -142,7 +145,7 @@ class ProductBlocks(IterableDataset):
         product_id = row.get('product_id') if isinstance(row, dict) else None
         product_id = product_id if isinstance(product_id, str) else None
         try:
-            validate_row(row, where)
+            validate_row(row, where, empty_pictures=True)
         except CatalogueError as error:
             reason = str(error).removeprefix(f'{where}: ')
             return None, [Fault(number, reason, product_id)], None
@@ -153,7 +156,7 @@ class ProductBlocks(IterableDataset):
         # A row is embedded without the pictures that are broken or missing, but not without those
         # that a file system fails to deliver or refuses, as with expired credentials: such errors
         # end the run, which can be continued.
-        load = partial(load_stored, row, self.file, read_local=False, faults=FileNotFoundError)
+        load = partial(load_stored, row, self.file, read_local=False, faults=_NO_FILE)
         faults = []
         packed = self._builder.build(
             pictures,

@@ -129,7 +129,7 @@ print(count)
 @pytest.mark.slow
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
-    blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas'}
+    blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -142,7 +142,7 @@ def test_works_without_mmcv_and_mmdet():
     )
 
 
-@pytest.mark.parametrize('extra', ['det', 'analysis', 'ray', 'tests', 'dev'])
+@pytest.mark.parametrize('extra', ['det', 'analysis', 'ray', 'heif', 'tests', 'dev'])
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
     packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)

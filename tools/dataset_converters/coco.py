@@ -51,6 +51,13 @@ def main() -> None:
         default=0,
         help='longest side of the stored pictures; 0 keeps them as they are (default: 0)',
     )
+    parser.add_argument(
+        '--boxes',
+        choices=['auto', 'stored', 'seen'],
+        default='auto',
+        help='picture that the boxes are of where a photo has an EXIF orientation: as stored, as '
+        'seen in a viewer, or whichever has the width and height of the file (default: auto)',
+    )
     parser.add_argument('--quality', type=int, default=90, help='JPEG quality (default: 90)')
     args = vars(parser.parse_args())
     args['max_size'] = args['max_size'] or None

@@ -27,6 +27,12 @@ def main() -> None:
         help='size of the row groups of a Parquet target (default: 1, for reading at random; '
         'use 4 to 64 for ProductStream)',
     )
+    parser.add_argument(
+        '--no-check',
+        action='store_true',
+        help='copy pictures without decoding them, which is faster; broken ones are then found '
+        'when they are used',
+    )
     args = parser.parse_args()
     try:
         report = convert_carrier(
@@ -35,6 +41,7 @@ def main() -> None:
             image_dir=args.image_dir,
             strict=args.strict,
             group_bytes=int(args.group_mib * 2**20),
+            check_pictures=not args.no_check,
             progress=lambda rows: tqdm(rows, unit=' products', mininterval=1),
         )
     except CatalogueError as error:

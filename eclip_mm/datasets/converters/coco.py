@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eclip_mm.datasets.catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX
 from eclip_mm.datasets.converters.coco_file import CocoReport, read_coco
+from eclip_mm.datasets.converters.coco_pictures import BOXES, place_boxes
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
@@ -28,6 +29,7 @@ def convert_coco(
     min_products: int = 1,
     max_size: int | None = None,
     quality: int = 90,
+    boxes: str = 'auto',
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
 ) -> CocoReport:
     """Write a catalogue from a COCO detection file.
@@ -59,6 +61,9 @@ def convert_coco(
             frames are left out (``rows='frames'`` only).
         max_size: longest side of the stored pictures in pixels.
         quality: JPEG quality of pictures that are encoded again.
+        boxes: picture that the boxes are of where a photo has an EXIF orientation:
+            ``stored``, ``seen`` (turned by it), or ``auto``, which decides by
+            width and height, see :func:`~.coco_pictures.place_boxes`.
         progress: function that wraps the list of products.
 
     Returns:
@@ -71,6 +76,7 @@ def convert_coco(
     for name, value, known in (
         ('pictures', pictures, ('frames', 'crops', 'both')),
         ('rows', rows, ('products', 'frames')),
+        ('boxes', boxes, BOXES),
     ):
         if value not in known:
             raise CatalogueError(f'{name} is {value!r}; use one of {", ".join(known)}')
@@ -84,6 +90,7 @@ def convert_coco(
         )
     report = CocoReport()
     listed, frames = read_coco(annotations, image_root, products, text, source, report)
+    frames = place_boxes(frames, boxes, report.problems, str(annotations))
     options = dict(pictures=pictures, min_crop=min_crop, max_size=max_size, quality=quality)
     if rows == 'frames':
         found = _frame_rows(listed, progress(frames), options, min_products, report)

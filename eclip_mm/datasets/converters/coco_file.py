@@ -58,8 +58,8 @@ def read_coco(
 
     Returns:
         Products ``{product_id, text, category}``, and frames with a box,
-        ``{path, name, source, boxes}``, in the order of the file. Boxes are
-        xyxy pixels, as in the catalogue.
+        ``{path, name, source, boxes, size}``, in the order of the file. Boxes are
+        xyxy pixels of a picture of (width, height) ``size``.
 
     Raises:
         CatalogueError: a file cannot be read or does not fit.
@@ -139,6 +139,4 @@ def _frames(
         frame['boxes'].append(
             dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id'])
         )
-    for frame in frames.values():
-        del frame['size']
     return [frame for frame in frames.values() if frame['boxes']]

@@ -25,8 +25,8 @@ class CatalogueReport:
         num_rows: rows found in the files.
         num_used: rows that can be used.
         num_skipped: rows that were left out.
-        num_missing_images: pictures of used rows that were left out because their file does not
-            exist.
+        num_missing_images: pictures that were left out of used rows because their file does not
+            exist, or, in a conversion, of any row because they cannot be decoded.
         problems: 'file, row N: reason' for each row or picture that was left out, up to
             ``max_problems``. Rows count from 1 (in JSON Lines, the lines do).
     """
@@ -52,7 +52,7 @@ class CatalogueReport:
         if not self:
             return text
         text += (
-            f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
-            'rows are missing'
+            f', {self.num_skipped} skipped; {self.num_missing_images} pictures are '
+            'missing or broken'
         )
         return text + list_problems(self.problems, self.num_skipped + self.num_missing_images)

@@ -75,13 +75,15 @@ def set_fields(image: Mapping, boxes: bool = True) -> dict:
     return {k: v for k, v in image.items() if v is not None and (boxes or k != 'boxes')}
 
 
-def validate_row(row: Mapping, where: str) -> None:
+def validate_row(row: Mapping, where: str, empty_pictures: bool = False) -> None:
     """Check one catalogue row against the schema.
 
     Args:
         row: ``{product_id, text, category, images}``; see :mod:`eclip_mm.datasets.catalogue`.
             ``category`` may be left out or None. The files of pictures are not opened.
         where: file and row number; every message begins with it.
+        empty_pictures: let pictures without any content pass. Writers refuse a row for them,
+            readers leave out the picture alone, like any other that cannot be decoded.
 
     Raises:
         CatalogueError: the row has a fault; the message names the first one.
@@ -107,10 +109,10 @@ def validate_row(row: Mapping, where: str) -> None:
             "picture, each {'path': ..., 'source': ...}"
         )
     for i, image in enumerate(images):
-        _validate_image(image, f'images[{i}]', where)
+        _validate_image(image, f'images[{i}]', where, empty_pictures)
 
 
-def _validate_image(image, field: str, where: str) -> None:
+def _validate_image(image, field: str, where: str, may_be_empty: bool) -> None:
     if not isinstance(image, Mapping):
         raise CatalogueError(
             f"{where}: field '{field}' is {_describe(image)}; "
@@ -118,7 +120,8 @@ def _validate_image(image, field: str, where: str) -> None:
         )
     _check_keys(image, IMAGE_KEYS, where, field)
     path, data = image.get('path'), image.get('bytes')
-    if (path is None) == (data is None):
+    empty = path is None and not data
+    if (path is None) == (data is None) and not (empty and may_be_empty):
         what = 'neither' if path is None else 'both'
         raise CatalogueError(
             f"{where}: field '{field}' has {what} of 'path' and 'bytes'; give exactly one"
@@ -128,7 +131,9 @@ def _validate_image(image, field: str, where: str) -> None:
             f"{where}: field '{field}.path' is {_describe(path)}; give the path of a picture, "
             'relative to the catalogue file'
         )
-    if data is not None and (not isinstance(data, (bytes, bytearray, memoryview)) or not data):
+    if data is not None and (
+        not isinstance(data, (bytes, bytearray, memoryview)) or (empty and not may_be_empty)
+    ):
         raise CatalogueError(
             f"{where}: field '{field}.bytes' is {_describe(data)}; give the bytes of an encoded "
             'picture (JPEG, PNG, ...)'

@@ -18,8 +18,8 @@ T = TypeVar('T')
 # second try; the wait doubles before each further one.
 MAX_TRIES = 4
 FIRST_WAIT = 1.0
-#: Errors that waiting does not help against: the file is gone, or forbidden.
-GONE = (FileNotFoundError, PermissionError)
+#: Errors that waiting does not help against: the file is gone, or forbidden, or no file.
+GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 class StoredFile:

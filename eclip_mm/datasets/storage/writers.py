@@ -21,6 +21,13 @@ _SUFFIX_OF_MAGIC = (
 )
 
 
+def picture_suffix(data: bytes) -> str | None:
+    """Suffix of a picture in one of the formats that any program reads, or None."""
+    if data[:4] == b'RIFF' and data[8:12] == b'WEBP':
+        return '.webp'
+    return next((s for magic, s in _SUFFIX_OF_MAGIC if data.startswith(magic)), None)
+
+
 class _CatalogueWriter:
     """Writes rows one after the other, in little memory.
 
@@ -119,7 +126,7 @@ def _image_as_file(
     image = {key: value for key, value in image.items() if value is not None}
     if 'bytes' in image:
         data = bytes(image.pop('bytes'))
-        suffix = next((s for magic, s in _SUFFIX_OF_MAGIC if data.startswith(magic)), '.img')
+        suffix = picture_suffix(data) or '.img'
         # A thousand products in a folder: file systems and people both dislike millions.
         name = f'{_file_stem(product_id)}_{index}{suffix}'
         target = image_dir / f'{(row - 1) // 1000:04d}' / name
@@ -196,6 +203,11 @@ class ParquetCatalogueWriter(_CatalogueWriter):
                         f"{where}: field 'images[{i}].path': cannot read '{path}' "
                         f'({error.strerror})'
                     ) from error
+                if not image['bytes']:
+                    raise CatalogueError(
+                        f"{where}: field 'images[{i}].path': the file '{path}' is empty; leave "
+                        'the picture out'
+                    )
             self._bytes += len(image['bytes'])
             images.append(image)
         self._bytes += len(row['text'])
