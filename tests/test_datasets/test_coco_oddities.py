@@ -1,0 +1,196 @@
+"""Odd but real COCO files in every form that the converter writes."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eclip_mm.datasets import CatalogueError, read_catalogue
+from eclip_mm.datasets.converters import convert_coco
+from helpers.catalogues import encode
+from helpers.coco_cases import CASES, EMPTY, NO_COCO, Case
+
+FORMS = {
+    'frames.parquet': {},
+    'frames.jsonl': {},
+    'small.parquet': dict(max_size=20),
+    'crops.parquet': dict(pictures='crops', min_crop=1),
+    'both.jsonl': dict(pictures='both', min_crop=1),
+    'rows.parquet': dict(rows='frames'),
+}
+FILES = ('f1.png', 'f2.png', 'f3.png', 'sub/a b.png')
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    """The folder of the pictures, each of one grey."""
+    root = tmp_path_factory.mktemp('pictures')
+    (root / 'sub').mkdir()
+    for k, name in enumerate(FILES):
+        (root / name).write_bytes(encode(np.full((30, 40, 3), 60 * k, np.uint8)))
+    (root / 'page.jpg').write_text('<html>404</html>')
+    (root / 'empty.jpg').touch()
+    return root
+
+
+def convert(data, root, target, **options):
+    text = data if isinstance(data, str | bytes) else json.dumps(data)
+    path = target.parent / 'coco.json'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return convert_coco(path, root, target, **options)
+
+
+def kinds(report):
+    return {k: len(v) for part in (report.faults.faults, report.faults.notes)
+            for k, v in part.items()}  # fmt: skip
+
+
+def shown_file(image):
+    """Name of the file that a stored frame is, by its grey."""
+    source = io.BytesIO(image['bytes']) if 'bytes' in image else image['path']
+    with Image.open(source) as picture:
+        return FILES[round(np.asarray(picture.convert('L')).mean() / 60)]
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def test_the_fault_costs_itself_in_every_form(case: Case, pictures, tmp_path):
+    expected, scale = case.expected(), {'small.parquet': 0.5}
+    for form, options in FORMS.items():
+        report = convert(case.data(), pictures, tmp_path / form, **options)
+        assert kinds(report) == case.kinds, form
+        rows = list(read_catalogue(tmp_path / form, strict=True))
+        assert len(rows) == report.num_products
+        images = [image for row in rows for image in row['images']]
+        frames = [image for image in images if image['source'] == 'video']
+        found = {
+            (shown_file(image), box['product_id'],
+             tuple(float(v) / scale.get(form, 1) for v in box['bbox']))
+            for image in frames for box in image['boxes']
+        }  # fmt: skip
+        if form != 'crops.parquet':
+            assert found == expected, form
+        if form.startswith(('crops', 'both')):
+            assert len(images) - len(frames) == len(expected), form
+        if form.startswith('rows'):
+            files = {file.removesuffix('.png') for file, _, _ in expected}
+            assert {row['product_id'] for row in rows} == files
+        else:
+            assert sorted(row['product_id'] for row in rows) == sorted({p for _, p, _ in expected})
+
+
+@pytest.mark.parametrize('text', NO_COCO, ids=lambda text: text[:20])
+def test_no_coco_file_is_one_line(text, pictures, tmp_path):
+    with pytest.raises(CatalogueError, match=NO_COCO[text]) as error:
+        convert(text, pictures, tmp_path / 'o.parquet')
+    assert '\n' not in str(error.value) and str(tmp_path / 'coco.json') in str(error.value)
+
+
+@pytest.mark.parametrize('name', EMPTY)
+@pytest.mark.parametrize('form', FORMS)
+def test_no_row_is_an_error_and_leaves_nothing(name, form, pictures, tmp_path):
+    with pytest.raises(CatalogueError, match='no row is left'):
+        convert(EMPTY[name], pictures, tmp_path / form, **FORMS[form])
+    assert [path.name for path in tmp_path.iterdir()] == ['coco.json']
+
+
+def test_files_in_other_encodings(pictures, tmp_path):
+    for encoding in ('utf-8-sig', 'utf-16', 'utf-32'):
+        text = json.dumps(sound()).encode(encoding)
+        assert convert(text, pictures, tmp_path / 'o.parquet').num_boxes == 4
+    with pytest.raises(CatalogueError, match='cannot be read as JSON') as error:
+        convert(json.dumps('münze', ensure_ascii=False).encode('latin-1'), pictures,
+                tmp_path / 'o.parquet')  # fmt: skip
+    assert '\n' not in str(error.value)
+
+
+def test_files_that_differ_by_suffix_only_are_two_rows(pictures, tmp_path):
+    for k, name in enumerate(('f1.png', 'f1.jpg')):
+        (tmp_path / name).write_bytes(encode(np.full((30, 40, 3), 60 * k, np.uint8)))
+    data = sound()
+    data['images'][1]['file_name'] = 'f1.jpg'
+    report = convert(data, tmp_path, tmp_path / 'o.parquet', rows='frames')
+    assert report.num_products == 2
+    rows = read_catalogue(tmp_path / 'o.parquet', strict=True)
+    assert {row['product_id']: shown_file(row['images'][0]) for row in rows} == {
+        'f1.png': 'f1.png',
+        'f1.jpg': 'f2.png',
+    }
+
+
+def test_half_a_pair_becomes_a_sign_of_its_own(pictures, tmp_path):
+    data = sound()
+    data['categories'][1].update(name='pot \ud83c', supercategory='\udc00')
+    convert(data, pictures, tmp_path / 'o.parquet')
+    row = read_catalogue(tmp_path / 'o.parquet', strict=True)[1]
+    assert (row['text'], row['category']) == ('pot \ufffd', '\ufffd')
+
+
+class TestProducts:
+    """The file that names the products."""
+
+    ALL = (dict(product_id='m', name='mug', ml=300), dict(product_id='p', name='pot', ml=900))
+
+    def convert(self, entries, root, folder, text='{name}, {ml} ml', **options):
+        (folder / 'products.json').write_text(json.dumps(entries))
+        report = convert(
+            sound(), root, folder / 'o.parquet', products=folder / 'products.json', text=text
+        )
+        return report, list(read_catalogue(folder / 'o.parquet', strict=True))
+
+    @pytest.mark.parametrize(
+        ('entry', 'found'),
+        [
+            (None, {'broken product': 1, 'no product': 1}),
+            ('pot', {'broken product': 1, 'no product': 1}),
+            (dict(product_id='p'), {'broken product': 1, 'no product': 1}),
+            (dict(product_id='p', name=None, ml=1), {'broken product': 1, 'no product': 1}),
+            (dict(name='pot', ml=1), {'broken product': 1, 'no product': 1}),
+            (dict(product_id=' ', name='pot', ml=1), {'broken product': 1, 'no product': 1}),
+            (dict(product_id='p', name='Pot', ml=1), {'no product': 1}),
+            (dict(product_id='p', name='pot'), {'no text': 1}),
+            (dict(product_id='p', name='pot', ml=None), {'no text': 1}),
+            (dict(product_id='p', name='pot', ml=float('nan')), {'no text': 1}),
+        ],
+    )
+    def test_a_broken_product_costs_itself(self, entry, found, pictures, tmp_path):
+        report, rows = self.convert([self.ALL[0], entry], pictures, tmp_path)
+        assert kinds(report) == {**found, 'of what is left out': 1}
+        assert [(row['product_id'], row['text']) for row in rows] == [('m', 'mug, 300 ml')]
+
+    def test_numbers_and_repetitions_are_named(self, pictures, tmp_path):
+        again = dict(product_id='other', name='mug', ml=1)
+        entries = [self.ALL[0], again, dict(product_id=7, name='pot', ml=900)]
+        report, rows = self.convert(entries, pictures, tmp_path)
+        assert kinds(report) == {'repeated product': 1, 'number id': 1}
+        assert [row['product_id'] for row in rows] == ['m', '7']
+
+    def test_categories_of_one_product_are_one_row(self, pictures, tmp_path):
+        entries = [self.ALL[0], dict(product_id='m', name='pot', ml=1)]
+        report, rows = self.convert(entries, pictures, tmp_path)
+        assert kinds(report) == {'same product': 1}
+        (row,) = rows
+        assert (row['product_id'], row['text'], len(row['images'])) == ('m', 'mug, 300 ml', 2)
+        assert [len(image['boxes']) for image in row['images']] == [1, 2]
+
+    @pytest.mark.parametrize(
+        ('text', 'match'),
+        [
+            ('{grams} g', "uses the key 'grams'"),
+            ('{} g', 'uses the key'),
+            ('{name.grams}', 'does not fit'),
+            ('{name:d}', 'does not fit'),
+            ('{name', 'is not one'),
+            ('}', 'is not one'),
+            (' ', 'is blank'),
+        ],
+    )
+    def test_templates_that_fit_nothing(self, text, match, pictures, tmp_path):
+        with pytest.raises(CatalogueError, match=match):
+            self.convert(self.ALL, pictures, tmp_path, text=text)
+        assert not (tmp_path / 'o.parquet').exists()
+
+    def test_no_list(self, pictures, tmp_path):
+        with pytest.raises(CatalogueError, match='give a JSON list'):
+            self.convert({'mug': 'm'}, pictures, tmp_path)
