@@ -3,7 +3,12 @@
 import copy
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from helpers.catalogues import encode
 
 REMOVED = object()
 MUG, POT = '1', '2'
@@ -13,6 +18,17 @@ BOXES = {
     2: ('f2.png', POT, (2, 6, 32, 26)),
     3: ('f2.png', MUG, (10, 0, 28, 18)),
 }
+FILES = ('f1.png', 'f2.png', 'f3.png', 'sub/a b.png')
+
+
+def write_pictures(root: Path) -> Path:
+    """Write the pictures, each of a grey of its own, and two files that are none."""
+    (root / 'sub').mkdir()
+    for k, name in enumerate(FILES):
+        (root / name).write_bytes(encode(np.full((30, 40, 3), 60 * k, np.uint8)))
+    (root / 'page.jpg').write_text('<html>404</html>')
+    (root / 'empty.jpg').touch()
+    return root
 
 
 def sound() -> dict:

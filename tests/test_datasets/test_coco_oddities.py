@@ -10,7 +10,7 @@ from PIL import Image
 from eclip_mm.datasets import CatalogueError, read_catalogue
 from eclip_mm.datasets.converters import convert_coco
 from helpers.catalogues import encode
-from helpers.coco_cases import CASES, EMPTY, NO_COCO, Case
+from helpers.coco_cases import CASES, EMPTY, FILES, NO_COCO, Case, sound, write_pictures
 
 FORMS = {
     'frames.parquet': {},
@@ -20,19 +20,11 @@ FORMS = {
     'both.jsonl': dict(pictures='both', min_crop=1),
     'rows.parquet': dict(rows='frames'),
 }
-FILES = ('f1.png', 'f2.png', 'f3.png', 'sub/a b.png')
 
 
 @pytest.fixture(scope='module')
 def pictures(tmp_path_factory):
-    """The folder of the pictures, each of one grey."""
-    root = tmp_path_factory.mktemp('pictures')
-    (root / 'sub').mkdir()
-    for k, name in enumerate(FILES):
-        (root / name).write_bytes(encode(np.full((30, 40, 3), 60 * k, np.uint8)))
-    (root / 'page.jpg').write_text('<html>404</html>')
-    (root / 'empty.jpg').touch()
-    return root
+    return write_pictures(tmp_path_factory.mktemp('pictures'))
 
 
 def convert(data, root, target, **options):
@@ -98,7 +90,7 @@ def test_no_row_is_an_error_and_leaves_nothing(name, form, pictures, tmp_path):
 def test_files_in_other_encodings(pictures, tmp_path):
     for encoding in ('utf-8-sig', 'utf-16', 'utf-32'):
         text = json.dumps(sound()).encode(encoding)
-        assert convert(text, pictures, tmp_path / 'o.parquet').num_boxes == 4
+        assert convert(text, pictures, tmp_path / 'o.parquet').num_products == 2
     with pytest.raises(CatalogueError, match='cannot be read as JSON') as error:
         convert(json.dumps('münze', ensure_ascii=False).encode('latin-1'), pictures,
                 tmp_path / 'o.parquet')  # fmt: skip

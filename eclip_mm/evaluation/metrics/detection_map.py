@@ -105,7 +105,7 @@ class DetectionMAP(CocoMetric):
         img_ids = [result['img_id'] for result in predictions]
         precision = average_precision(coco, found, self.cat_ids, img_ids, self.iou_thrs)
         counted = precision[0] > -1  # categories without a box have no precision
-        names = [coco.load_cats(cat_id)[0]['name'] for cat_id in self.cat_ids]
+        names = self.dataset_meta['classes']
         figures = {}
         for thr, values in zip(self.iou_thrs, precision, strict=True):
             figures[f'mAP@{thr}'] = float(values[counted].mean())
