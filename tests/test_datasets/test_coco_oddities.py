@@ -5,12 +5,15 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from eclip_mm.datasets import CatalogueError, read_catalogue
 from eclip_mm.datasets.converters import convert_coco
 from helpers.catalogues import encode
 from helpers.coco_cases import CASES, EMPTY, FILES, NO_COCO, Case, sound, write_pictures
+from helpers.coco_fuzz import changed_files
 
 FORMS = {
     'frames.parquet': {},
@@ -20,6 +23,7 @@ FORMS = {
     'both.jsonl': dict(pictures='both', min_crop=1),
     'rows.parquet': dict(rows='frames'),
 }
+SCALES = {'small.parquet': 0.5}
 
 
 @pytest.fixture(scope='module')
@@ -46,9 +50,18 @@ def shown_file(image):
         return FILES[round(np.asarray(picture.convert('L')).mean() / 60)]
 
 
+def found_boxes(images):
+    """(file, product, xyxy) of all boxes of stored frames."""
+    return {
+        (shown_file(image), box['product_id'], tuple(map(float, box['bbox'])))
+        for image in images
+        for box in image.get('boxes', ())
+    }
+
+
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 def test_the_fault_costs_itself_in_every_form(case: Case, pictures, tmp_path):
-    expected, scale = case.expected(), {'small.parquet': 0.5}
+    expected = case.expected()
     for form, options in FORMS.items():
         report = convert(case.data(), pictures, tmp_path / form, **options)
         assert kinds(report) == case.kinds, form
@@ -56,13 +69,9 @@ def test_the_fault_costs_itself_in_every_form(case: Case, pictures, tmp_path):
         assert len(rows) == report.num_products
         images = [image for row in rows for image in row['images']]
         frames = [image for image in images if image['source'] == 'video']
-        found = {
-            (shown_file(image), box['product_id'],
-             tuple(float(v) / scale.get(form, 1) for v in box['bbox']))
-            for image in frames for box in image['boxes']
-        }  # fmt: skip
+        scale, found = SCALES.get(form, 1), found_boxes(frames)
         if form != 'crops.parquet':
-            assert found == expected, form
+            assert found == {(f, p, tuple(scale * v for v in xyxy)) for f, p, xyxy in expected}
         if form.startswith(('crops', 'both')):
             assert len(images) - len(frames) == len(expected), form
         if form.startswith('rows'):
@@ -186,3 +195,28 @@ class TestProducts:
     def test_no_list(self, pictures, tmp_path):
         with pytest.raises(CatalogueError, match='give a JSON list'):
             self.convert({'mug': 'm'}, pictures, tmp_path)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('fuzz')
+
+
+@settings(max_examples=150, derandomize=True, database=None, deadline=None)
+@given(data=changed_files(), form=st.sampled_from(sorted(FORMS)))
+def test_whatever_else_is_in_a_file_the_sound_box_is_written(data, form, pictures, folder):
+    report = convert(data, pictures, folder / form, **FORMS[form])
+    str(report).encode()
+    rows = list(read_catalogue(folder / form, strict=True))
+    assert len(rows) == report.num_products
+    images = [image for row in rows for image in row['images']]
+    assert report.num_pictures == len(images)
+    found = found_boxes(images)
+    scale = SCALES.get(form, 1)
+    for _, _, (x1, y1, x2, y2) in found:
+        assert 0 <= x1 < x2 <= 40 * scale and 0 <= y1 < y2 <= 30 * scale
+    if form.startswith('crops'):
+        (row,) = [row for row in rows if row['product_id'] == '1']
+        assert any(shown_file(image) == 'f1.png' for image in row['images'])
+    else:
+        assert ('f1.png', '1', tuple(scale * v for v in (4, 4, 24, 24))) in found

@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from hypothesis import given, settings
 from mmengine.registry import DefaultScope
 
 from helpers.coco_cases import CASES, EMPTY, NO_COCO, Case, sound, write_pictures
+from helpers.coco_fuzz import changed_files
 
 pytestmark = pytest.mark.ops
 
@@ -138,3 +140,22 @@ def test_files_that_do_not_belong_together(pictures, tmp_path):
         figures(path, ('cup',), {1: []})
     with pytest.raises(ValueError, match='does not list the picture 5 that was evaluated'):
         figures(path, ('mug', 'pot'), {1: [], 5: []})
+
+
+@pytest.fixture(scope='module')
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp('fuzz') / 'coco.json'
+
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@given(data=changed_files())
+def test_whatever_else_is_in_a_file_a_perfect_detector_scores_one(data, pictures, path):
+    path.write_text(json.dumps(data))
+    samples = dataset(path, pictures)
+    str(samples.faults).encode()
+    found = perfect(samples)
+    assert ([4, 4, 24, 24], samples.metainfo['classes'].index('mug')) in [
+        box for boxes in found.values() for box in boxes
+    ]
+    values = figures(path, samples.metainfo['classes'], found)
+    assert values['detection/mAP@0.5'] == pytest.approx(1)
