@@ -202,7 +202,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('fuzz')
 
 
-@settings(max_examples=150, derandomize=True, database=None, deadline=None)
+@settings(max_examples=80, derandomize=True, database=None, deadline=None)
 @given(data=changed_files(), form=st.sampled_from(sorted(FORMS)))
 def test_whatever_else_is_in_a_file_the_sound_box_is_written(data, form, pictures, folder):
     report = convert(data, pictures, folder / form, **FORMS[form])
@@ -220,3 +220,63 @@ def test_whatever_else_is_in_a_file_the_sound_box_is_written(data, form, picture
         assert any(shown_file(image) == 'f1.png' for image in row['images'])
     else:
         assert ('f1.png', '1', tuple(scale * v for v in (4, 4, 24, 24))) in found
+
+
+@pytest.mark.data
+class TestSharedCases:
+    """The inputs of public bug reports."""
+
+    @pytest.mark.parametrize('form', FORMS)
+    def test_missing_files(self, form, cases_root, tmp_path):
+        root = cases_root / '06-coco-missing-file'
+        report = convert_coco(root / 'ann.json', root / 'pics', tmp_path / form, **FORMS[form])
+        text = str(report)
+        assert 'f2.jpg' in text and 'f4.jpg' in text
+        assert 'f1.jpg' not in text and 'f3.jpg' not in text
+        rows = read_catalogue(tmp_path / form, strict=True)
+        assert len(rows) == (2 if form.startswith('rows') else 1)
+        assert report.num_pictures == (4 if form.startswith('both') else 2)
+
+    @pytest.mark.parametrize('form', FORMS)
+    def test_oddities(self, form, cases_root, tmp_path):
+        """Number of frames in each file, and the kind that is named."""
+        root = cases_root / '25-coco-oddities'
+        expected = {
+            'backslash-file-name': (2, 'other spelling'),
+            'bbox-empty': (1, 'no box'),
+            'bbox-missing': (1, 'no box'),
+            'bbox-nan': (1, 'no box'),
+            'bbox-text': (2, 'text number'),
+            'bom': (2, None),
+            'category-0': (2, None),
+            'ids-text': (2, 'text number'),
+            'image-id-null': (1, 'unknown image'),
+            'no-annotation-id': (2, 'no id'),
+            'no-annotations-key': (0, 'missing lists taken as empty'),
+            'no-file-name': (0, '2 images without an id or a file_name'),
+            'no-size': (2, 'no size'),
+            'same-name-categories': (2, 'same name'),
+            'size-zero': (2, 'no size'),
+        }
+        assert {path.stem for path in root.glob('*.json')} == set(expected)
+        for name, (frames, kind) in expected.items():
+            path, target = root / f'{name}.json', tmp_path / f'{name}{form[form.index(".") :]}'
+            pics = root if name == 'backslash-file-name' else root / 'pics'
+            if not frames:
+                with pytest.raises(CatalogueError, match=kind):
+                    convert_coco(path, pics, target, **FORMS[form])
+                assert not target.exists()
+                continue
+            report = convert_coco(path, pics, target, **FORMS[form])
+            assert list(kinds(report)) == ([] if kind is None else [kind]), name
+            rows = list(read_catalogue(target, strict=True))
+            pictures = sum(len(row['images']) for row in rows)
+            assert pictures == frames * (2 if form.startswith('both') else 1), name
+
+    def test_blank_supercategory(self, cases_root, tmp_path):
+        root = cases_root / '26-coco-supercategory'
+        convert_coco(root / 'instances_default.json', root / 'pics', tmp_path / 'o.parquet')
+        rows = read_catalogue(tmp_path / 'o.parquet', strict=True)
+        assert [(row['text'], row['category']) for row in rows] == [
+            ('red mug', None), ('blue mug', None)
+        ]  # fmt: skip

@@ -165,6 +165,10 @@ class TestGroceryStore:
         with pytest.raises(CatalogueError, match='val.txt, row 1'):
             convert_grocery_store(root, tmp_path / 'out')
         assert not (tmp_path / 'out' / 'val.parquet').exists()
+        (root / 'dataset' / 'val.txt').write_text('val/gone.jpg, 1, 1\n')
+        with pytest.raises(CatalogueError, match='val.txt: no product has a photo'):
+            convert_grocery_store(root, tmp_path / 'out')
+        assert not (tmp_path / 'out' / 'val.parquet').exists()
 
     @pytest.mark.data
     def test_real(self, data_root, tmp_path):

@@ -147,7 +147,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp('fuzz') / 'coco.json'
 
 
-@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@settings(max_examples=40, derandomize=True, database=None, deadline=None)
 @given(data=changed_files())
 def test_whatever_else_is_in_a_file_a_perfect_detector_scores_one(data, pictures, path):
     path.write_text(json.dumps(data))
