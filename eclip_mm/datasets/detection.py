@@ -12,13 +12,9 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
-from eclip_mm.datasets.converters.coco_check import (
-    CheckedCoco,
-    check_coco,
-    read_categories,
-    read_coco_json,
-)
+from eclip_mm.datasets.converters.coco_check import CheckedCoco, check_coco, read_categories
 from eclip_mm.datasets.converters.coco_faults import CocoFaults
+from eclip_mm.datasets.converters.coco_json import read_coco_json
 from eclip_mm.registry import DATASETS
 
 

@@ -355,7 +355,7 @@ NO_COCO = {
     'null': 'is null',
     '7': 'is 7',
     '"coco"': 'is a text',
-    '{"f1.png": {"regions": []}}': "the key 'images' is missing",
+    '{"f1.png": {"regions": []}}': "the key '(images|categories)' is missing",
     '{"images": [], "annotations": []}': "the key 'categories' is missing",
     '{"images": {"1": {}}, "annotations": [], "categories": []}': "'images' is an object",
     '{"images": [], "annotations": null, "categories": []}': "'annotations' is null",

@@ -1,15 +1,13 @@
 """Check of a COCO detection file: what training, evaluation and conversion can use of it."""
 
-import json
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.fileio import get
-
 from eclip_mm.datasets.converters.coco_faults import CocoFaults
 from eclip_mm.datasets.converters.coco_images import check_images
+from eclip_mm.datasets.converters.coco_json import read_coco_json
 from eclip_mm.datasets.converters.coco_values import (
     as_box,
     as_flag,
@@ -42,36 +40,6 @@ class CheckedCoco:
     faults: CocoFaults
 
 
-def read_json(path: str | Path, backend_args: dict | None = None):
-    """Read JSON in UTF-8 or UTF-16, with or without a byte order mark.
-
-    Raises:
-        CatalogueError: the file cannot be read, or is not JSON.
-    """
-    try:
-        return json.loads(get(str(path), backend_args=backend_args))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CatalogueError(f'{path}: cannot be read as JSON ({error})') from error
-
-
-def read_coco_json(path: str | Path, backend_args: dict | None = None) -> dict:
-    """Read a file that has the lists of a COCO detection file.
-
-    Raises:
-        CatalogueError: the file is no such file.
-    """
-    data = read_json(path, backend_args)
-    advice = 'give a COCO detection file: an object with images, annotations and categories'
-    if not isinstance(data, dict):
-        raise CatalogueError(f'{path}: is {_kind(data)}; {advice}')
-    for key in ('images', 'categories', 'annotations'):
-        if key not in data and key != 'annotations':
-            raise CatalogueError(f'{path}: the key {key!r} is missing; {advice}')
-        if not isinstance(data.get(key, []), list):
-            raise CatalogueError(f'{path}: {key!r} is {_kind(data[key])}, not a list; {advice}')
-    return data
-
-
 def read_categories(path: str | Path, backend_args: dict | None = None) -> list[dict]:
     """Categories of a COCO file in its order, the first of each name: the classes of a detector.
 
@@ -79,7 +47,7 @@ def read_categories(path: str | Path, backend_args: dict | None = None) -> list[
         CatalogueError: the file is no COCO file, or has no category.
     """
     faults = CocoFaults(str(path))
-    entries = read_coco_json(path, backend_args)['categories']
+    entries = read_coco_json(path, backend_args, required=('categories',))['categories']
     categories, _ = _check_categories(entries, id_reader(entries), faults)
     if not categories:
         raise CatalogueError(f'{faults}\nno category can be used')
@@ -244,9 +212,3 @@ def _note_corners(checked: CheckedCoco) -> None:
         out += x + w > image['width'] + 1 or y + h > image['height'] + 1
     if out and out >= number / 2:
         checked.faults.add('corners', f'{out} of {number} boxes stick out of their image')
-
-
-def _kind(value) -> str:
-    return {list: 'a list', dict: 'an object', str: 'a text', type(None): 'null'}.get(
-        type(value), f'{value!r:.40}'
-    )

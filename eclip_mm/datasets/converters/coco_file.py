@@ -7,14 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eclip_mm.datasets.converters.coco_check import (
-    CheckedCoco,
-    check_coco,
-    clip_box,
-    read_coco_json,
-    read_json,
-)
+from eclip_mm.datasets.converters.coco_check import CheckedCoco, check_coco, clip_box
 from eclip_mm.datasets.converters.coco_faults import CocoFaults
+from eclip_mm.datasets.converters.coco_json import read_coco_json, read_json
 from eclip_mm.datasets.converters.coco_values import as_name, as_text
 from eclip_mm.datasets.storage.schema import CatalogueError
 

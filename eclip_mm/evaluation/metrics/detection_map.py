@@ -15,7 +15,8 @@ from mmdet.evaluation.metrics import CocoMetric
 from mmengine.fileio import load
 from mmengine.logging import print_log
 
-from eclip_mm.datasets.converters.coco_check import check_coco, read_coco_json
+from eclip_mm.datasets.converters.coco_check import check_coco
+from eclip_mm.datasets.converters.coco_json import read_coco_json
 from eclip_mm.datasets.detection import coco_index
 from eclip_mm.registry import METRICS
 from eclip_mm.utils.text_table import format_table
