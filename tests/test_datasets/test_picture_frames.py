@@ -9,7 +9,6 @@ from PIL import Image
 
 from eclip_mm.datasets import CatalogueError, read_catalogue, write_jsonl
 from eclip_mm.datasets.converters import convert_catalogue_boxes, convert_coco
-from eclip_mm.datasets.converters.coco_pictures import place_boxes
 from eclip_mm.datasets.transforms import LoadProductImages
 from helpers.pictures import QUARTER, SEEN, inside, quarter_of, quarter_picture, save
 from helpers.pictures import orientation_exif as exif_of
@@ -129,64 +128,66 @@ class TestCoco:
         return convert
 
     @pytest.mark.parametrize('drawn_on', ['stored', 'seen'])
-    def test_sizes_decide(self, write, convert, drawn_on, capsys):
+    def test_sizes_decide(self, write, convert, drawn_on):
         """Whole, smaller, as files and cut out: the box stays on what was boxed."""
         write(drawn_on, [1, 5, 6, 7, 8])
         for options in (dict(), dict(max_size=30), dict(suffix='.jsonl')):
             images, report = convert(**options)
-            assert len(images) == 5 and not report.problems
+            assert len(images) == 5 and not report.faults.lines()
             assert all(matches(image) for image in images), options
         crops, _ = convert(pictures='crops')
         for crop in crops:
             array = np.asarray(Image.open(io.BytesIO(crop['bytes'])))
             assert sorted(array.shape[:2]) == [20, 30]
             assert quarter_of(array).mean() > 0.95
-        assert 'do not say' not in capsys.readouterr().out
 
     @pytest.mark.parametrize('drawn_on', ['stored', 'seen'])
     @pytest.mark.parametrize('kind', ['half turn', 'square'])
-    def test_sizes_fit_both(self, write, convert, drawn_on, kind, warnings_logged):
+    def test_sizes_fit_both(self, write, convert, drawn_on, kind):
         if kind == 'half turn':
             write(drawn_on, [2, 3, 4])
         else:
             write(drawn_on, [3, 6, 8], square=True)
-        images, _ = convert(boxes=drawn_on)
-        assert all(matches(image) for image in images) and not warnings_logged()
-        images, _ = convert()
-        assert all(matches(image) for image in images) == (drawn_on == 'seen')
-        (warning,) = warnings_logged()
-        assert '3 pictures are stored turned by EXIF' in warning
-        assert "'seen' is assumed; --boxes says otherwise" in warning and '0.jpg' in warning
-
-    def test_other_photos_decide(self, write, convert, warnings_logged):
-        write('stored', [6, 3, 2])
-        images, _ = convert()
-        assert all(matches(image) for image in images)
-        assert "'stored' is assumed" in warnings_logged()[0]
-
-    def test_sizes_that_fit_neither(self, write, convert, tmp_path):
-        write('seen', [1, 6])
-        coco = json.loads((tmp_path / 'coco.json').read_text())
-        coco['images'][1].update(width=400, height=600)
-        (tmp_path / 'coco.json').write_text(json.dumps(coco))
+        images, report = convert(boxes=drawn_on)
+        assert all(matches(image) for image in images) and not report.faults.lines()
         images, report = convert()
-        assert len(images) == 1
-        (problem,) = report.problems
-        assert '1.jpg: it has 60 x 40 pixels' in problem and 'says 400 x 600' in problem
+        assert all(matches(image) for image in images) == (drawn_on == 'seen')
+        (note,) = report.faults.lines()
+        assert '3 photos turned by EXIF' in note and '--boxes says it' in note
+        assert "0.jpg ('seen' is assumed)" in note
 
-    @pytest.mark.parametrize('size', [None, (0, 0), (None, None)])
-    def test_no_size(self, size, tmp_path, warnings_logged):
-        (tmp_path / 'a.jpg').write_bytes(quarter_picture('jpeg', 6))
-        for boxes, expected in (
-            ('seen', [0, 0, 30, 20]),
-            ('auto', [0, 0, 30, 20]),
-            ('stored', [20, 0, 40, 30]),
-        ):
-            box = dict(bbox=[20, 0, 40, 30], product_id='7')
-            frame = dict(path=str(tmp_path / 'a.jpg'), boxes=[box], size=size)
-            (placed,) = place_boxes([frame], boxes, [], 'a.json')
-            assert placed['boxes'] == [dict(bbox=expected, product_id='7')]
-            assert len(warnings_logged()) == (boxes == 'auto')
+    def test_other_photos_decide(self, write, convert):
+        write('stored', [6, 3, 2])
+        images, report = convert()
+        assert all(matches(image) for image in images)
+        assert "'stored' is assumed" in report.faults.notes['turned'][0]
+
+    @pytest.mark.parametrize('flavour', ['jpeg', 'png', 'tiff'])
+    @pytest.mark.parametrize('kind', ['none', 'other'])
+    @pytest.mark.parametrize('drawn_on', ['auto', 'seen', 'stored'])
+    def test_sizes_that_do_not_fit(self, write, convert, tmp_path, flavour, kind, drawn_on):
+        """Without a size, boxes are not cut by that of the picture in the other frame."""
+        write('stored' if drawn_on == 'stored' else 'seen', [6, 8])
+        coco = json.loads((tmp_path / 'coco.json').read_text())
+        for image, orientation in zip(coco['images'], (6, 8), strict=True):
+            data = quarter_picture(flavour, orientation)
+            (tmp_path / image['file_name']).write_bytes(data)
+            image.update(width=400, height=600) if kind == 'other' else image.pop('width')
+        (tmp_path / 'coco.json').write_text(json.dumps(coco))
+        images, report = convert(boxes=drawn_on)
+        assert len(images) == 2 and all(matches(image) for image in images)
+        size = 'other size' if kind == 'other' else 'no size'
+        assert set(report.faults.notes) == {size} | ({'turned'} if drawn_on == 'auto' else set())
+        if kind == 'other':
+            seen = '60 x 40' if drawn_on == 'stored' else '40 x 60'
+            assert f'is {seen}, the list says 400 x 600' in report.faults.notes[size][0]
+
+    def test_a_size_that_is_turned_without_exif(self, write, convert, tmp_path):
+        write('seen', [1])
+        coco = json.loads((tmp_path / 'coco.json').read_text())
+        coco['images'][0].update(width=40, height=60)
+        (tmp_path / 'coco.json').write_text(json.dumps(coco))
+        assert 'other size' in convert()[1].faults.notes
 
     def test_an_unknown_word(self, write, convert):
         write('seen', [1])
@@ -195,31 +196,13 @@ class TestCoco:
 
     def test_pictures_that_cannot_be_read(self, write, convert, tmp_path):
         """They are named, whether frames are copied or not."""
-        write('seen', [1, 1, 1])
+        write('seen', [1, 1, 1, 1])
         (tmp_path / '1.jpg').write_text('<html>')
         (tmp_path / '2.jpg').unlink()
+        (tmp_path / '3.jpg').write_bytes((tmp_path / '3.jpg').read_bytes()[:-300])
         for suffix in ('.parquet', '.jsonl'):
             images, report = convert(suffix=suffix)
+            faults = report.faults.faults
             assert len(images) == 1
-            assert ['HTML page' in report.problems[0], 'no such file' in report.problems[1]] == [
-                True,
-                True,
-            ]
-
-
-@pytest.fixture
-def warnings_logged(monkeypatch):
-    """What place_boxes logged since the last call."""
-    seen = []
-
-    def log(message, **options):
-        seen.append(message)
-
-    monkeypatch.setattr('eclip_mm.datasets.converters.coco_pictures.print_log', log)
-
-    def take():
-        taken = seen[:]
-        seen.clear()
-        return taken
-
-    return take
+            assert 'HTML page' in faults['no picture'][0]
+            assert '2.jpg' in faults['missing file'][0] and '3.jpg' in faults['unreadable'][0]

@@ -74,7 +74,7 @@ def convert_grocery_store(
 
     Raises:
         CatalogueError: ``root`` is not the data set, or one of its lists has an
-            unexpected row.
+            unexpected row or no photo that can be used.
     """
     root, out_dir = Path(root), Path(out_dir)
     if not (root / 'classes.csv').is_file():
@@ -115,6 +115,11 @@ def convert_grocery_store(
                     )
                 )
             report.num_products[split] = writer.num_rows
+            if writer.num_rows == 0:
+                raise CatalogueError(
+                    f'{list_file}: no product has a photo, so that {split}.parquet would be '
+                    f'empty; {report}'
+                )
     return report
 
 

@@ -31,6 +31,16 @@ def read_orientation(image: Image.Image) -> int:
         return 1
 
 
+def read_sizes(image: Image.Image) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(width, height) as stored and as seen of an open picture that is not loaded yet."""
+    size = image.size
+    if image.format == 'PNG':
+        image.load()  # its EXIF may stand behind the pixels
+    turned = turn_size(size, read_orientation(image))
+    # Pillow gives a TIFF the size as seen as soon as it is open.
+    return (turned, size) if image.format == 'TIFF' else (size, turned)
+
+
 def turn_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """(width, height) as seen of a picture with (width, height) as stored, or the reverse."""
     return size[::-1] if orientation >= 5 else size
