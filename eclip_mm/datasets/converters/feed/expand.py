@@ -75,6 +75,11 @@ def expand_woo(table: FeedTable) -> None:
             values[OPTIONS] = options
         if isinstance(values.get(categories), str):
             values[categories] = _deepest(values[categories], '>')
+        for column in ('Short description', 'Description'):  # the exporter writes \\n for line ends
+            if isinstance(values.get(column), str):
+                values[column] = values[column].replace('\\n', '\n')
+    # what is said of the product comes before what is said of its variations
+    table.rows.sort(key=lambda row: parent in row.values)
     rest = [c for c in table.columns if _ABOUT_ATTRIBUTES.fullmatch(c)]
     rest += [parent] if parent else []
     _replace(table, [column for pair in named for column in pair] + rest, added)
@@ -104,6 +109,12 @@ def expand_magento(table: FeedTable) -> None:
             values['categories'] = _deepest(values['categories'], '/')
         for column in [c for c, value in values.items() if value == 'no_selection']:
             del values[column]  # Magento's word for no picture
+    # what is said of the product comes before its variations and its translations
+    table.rows.sort(
+        key=lambda row: (
+            'store_view_code' in row.values or as_text(row.values.get('sku', '')) in parents
+        )
+    )
     _replace(table, ['configurable_variations', 'additional_attributes'], added)
 
 

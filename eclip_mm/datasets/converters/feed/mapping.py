@@ -41,6 +41,7 @@ class FeedMapping:
         category: columns of the category; the first with a value counts.
         attributes: columns that become attributes of the catalogue. 'all' stands for those that
             are not in use as id, category, picture, or text of their own; 'none' for none.
+        leave_out: columns that 'all' does not stand for.
         lists: separators of columns whose cells are lists, such as tags.
         shop: name of the shop system, whose peculiarities are then undone; None for other tables.
     """
@@ -50,6 +51,7 @@ class FeedMapping:
     pictures: list[PictureColumn] = field(default_factory=list)
     category: list[str] = field(default_factory=list)
     attributes: list[str] | str = 'all'
+    leave_out: list[str] = field(default_factory=list)
     lists: dict[str, str] = field(default_factory=dict)
     shop: str | None = None
 
@@ -82,7 +84,7 @@ class FeedMapping:
         named += [column for part in self.text for column in part.columns]
         named += [column for picture in self.pictures for column in picture_columns(picture)]
         named += [] if isinstance(self.attributes, str) else self.attributes
-        for column in (*named, *self.lists):
+        for column in (*named, *self.leave_out, *self.lists):
             if column not in columns:
                 near = get_close_matches(column, columns, 1, 0.6)
                 hint = f'; did you mean {near[0]!r}?' if near else ''
@@ -102,6 +104,7 @@ class FeedMapping:
                 for picture in self.pictures
             ],
             attributes=self.attributes,
+            leave_out=self.leave_out,
             lists=self.lists,
         )
         content = {key: value for key, value in content.items() if value not in (None, [], {})}

@@ -162,8 +162,9 @@ def _entries(cell, separator: str | None) -> list:
     if isinstance(cell, list):
         return [entry for item in cell for entry in _entries(item, separator)]
     if isinstance(cell, str) and separator is not None:
-        # a comma inside of a URL is not followed by the beginning of another one
-        another = r'\s*(?=https?://|//)' if cell.startswith(('http', '//')) else ''
+        # a comma inside of a URL or path is not followed by the beginning of another one
+        starts = next((start for start in ('https?://', '/') if re.match(start, cell)), None)
+        another = '' if starts is None else rf'\s*(?={starts})'
         parts = re.split(re.escape(separator) + another, cell)
         return [part for part in map(str.strip, parts) if part]
     return [cell]

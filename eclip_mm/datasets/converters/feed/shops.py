@@ -27,6 +27,7 @@ class Shop:
             left out.
         pictures: (column, source, separator).
         lists: separators of columns whose cells are lists.
+        leave_out: columns that say nothing of the product.
         expand: undoes peculiarities of the rows.
     """
 
@@ -36,6 +37,7 @@ class Shop:
     pictures: Sequence[tuple[str, str, str | None]]
     category: Sequence[str] = ()
     lists: dict[str, str] = field(default_factory=dict)
+    leave_out: Sequence[str] = ()
     expand: Callable[[FeedTable], None] | None = None
 
 
@@ -50,6 +52,7 @@ SHOPS = {
         ],
         category=['product_type', 'google_product_category'],
         pictures=[('image_link', 'merchant', None), ('additional_image_link', 'merchant', ',')],
+        leave_out=['link', 'mobile_link', 'canonical_link', 'lifestyle_image_link'],
     ),
     'shopify': Shop(
         needs=[
@@ -73,6 +76,7 @@ SHOPS = {
             ('images', 'merchant', None),
         ],
         lists={'tags': ','},
+        leave_out=['image_position', 'image_alt_text', 'seo_title', 'seo_description', 'variants'],
         expand=expand_options,
     ),
     'woocommerce': Shop(
@@ -82,6 +86,7 @@ SHOPS = {
         category=['categories'],
         pictures=[('images', 'merchant', ',')],
         lists={'tags': ','},
+        leave_out=['position', 'purchase_note', 'external_url', 'button_text'],
         expand=expand_woo,
     ),
     'magento': Shop(
@@ -95,6 +100,12 @@ SHOPS = {
         ],
         category=['categories'],
         pictures=[('base_image', 'merchant', None), ('additional_images', 'merchant', ',')],
+        leave_out=[
+            *('small_image', 'thumbnail_image', 'swatch_image', 'base_image_label'),
+            *('small_image_label', 'thumbnail_image_label', 'additional_image_labels'),
+            *('url_key', 'meta_title', 'meta_keywords', 'meta_description'),
+            *('created_at', 'updated_at', 'store_view_code', 'configurable_variation_labels'),
+        ],
         expand=expand_magento,
     ),
 }
@@ -194,5 +205,6 @@ def _of_shop(shop: Shop, actual: dict[str, str]) -> FeedMapping:
             for name, source, separator in shop.pictures
             if name in actual
         ],
+        leave_out=[actual[name] for name in shop.leave_out if name in actual],
         lists={actual[name]: sep for name, sep in shop.lists.items() if name in actual},
     )
