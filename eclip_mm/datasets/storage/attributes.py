@@ -31,7 +31,7 @@ def read_attributes(stored) -> dict[str, Attribute]:
     if not isinstance(stored, Mapping):
         raise ValueError(f'{stored!r:.60} is not an object')
     found = {
-        name: float(value) if isinstance(value, Decimal) else value
+        name: value if isinstance(value, (int, float)) else _plain(value)
         for name, value in stored.items()
         if value is not None
     }
@@ -48,6 +48,11 @@ def read_attributes(stored) -> dict[str, Attribute]:
 def write_attributes(attributes: Mapping[str, Attribute]) -> str:
     """JSON text of attributes, for a string column."""
     return json.dumps(attributes, ensure_ascii=False)
+
+
+def _plain(value):
+    """A number of numpy or a decimal as a float."""
+    return float(value) if isinstance(value, (Real, Decimal)) else value
 
 
 def _is_attribute(value) -> bool:

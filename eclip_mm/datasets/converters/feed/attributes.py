@@ -118,7 +118,13 @@ def chosen_columns(table: FeedTable, mapping: FeedMapping) -> list[str]:
         return []
     if isinstance(mapping.attributes, list):
         return mapping.attributes
-    used = {OPTIONS, *mapping.product_id, *mapping.category, *mapping.text_columns(), *mapping.leave_out}
+    used = {
+        OPTIONS,
+        *mapping.product_id,
+        *mapping.category,
+        *mapping.text_columns(),
+        *mapping.leave_out,
+    }
     for picture in mapping.pictures:
         if '{' not in picture.name:
             used.update(picture_columns(picture))

@@ -75,7 +75,10 @@ def expand_woo(table: FeedTable) -> None:
             values[OPTIONS] = options
         if isinstance(values.get(categories), str):
             values[categories] = _deepest(values[categories], '>')
-        for column in ('Short description', 'Description'):  # the exporter writes \\n for line ends
+        for column in (
+            'Short description',
+            'Description',
+        ):  # the exporter writes \\n for line ends
             if isinstance(values.get(column), str):
                 values[column] = values[column].replace('\\n', '\n')
     # what is said of the product comes before what is said of its variations

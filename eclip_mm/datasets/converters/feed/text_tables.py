@@ -64,7 +64,7 @@ def read_delimited(text: str, path: Path, delimiters: str) -> FeedTable:
         CatalogueError: there is no header, or a quote is not closed.
     """
     table = FeedTable(str(path))
-    head = next((line for line in io.StringIO(text) if line.strip()), None)
+    head = next((line for line in io.StringIO(text, newline='') if line.strip()), None)
     if head is None:
         raise CatalogueError(f'{path}: the file is empty; export it again, with a header line')
     delimiter = max(delimiters, key=lambda d: len(next(csv.reader([head], delimiter=d))))
