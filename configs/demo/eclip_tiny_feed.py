@@ -7,6 +7,8 @@ catalogue = 'data/feed/train.parquet'
 image_size = 64
 tokenizer = dict(type='CatalogueWordPiece', catalogue=catalogue, vocab_size=400)
 
+model = dict(queries=dict(num_queries=4))  # each needs another product of the batch
+
 train_pipeline = [
     dict(type='LoadProductImages', draft_size=image_size),
     dict(type='RandomResizedCrop', size=image_size, scale=(0.8, 1.0)),
