@@ -2,12 +2,14 @@
 
 A row is the dict ``{product_id: str, text: str, category: str | None, images:
 [{path: str or bytes: bytes, source: str, boxes: optional [{bbox: [x1, y1, x2,
-y2], product_id: str}]}]}``; boxes are xyxy in pixels of the stored picture.
+y2], product_id: str}]}], attributes: optional {name: str, float, bool or list of
+str}}``; boxes are xyxy in pixels of the stored picture.
 
 - JSON Lines (``.jsonl``, ``.json``), for catalogues that are written by hand: one row a line,
   ``path`` relative to the file.
 - Parquet (``.parquet``, or a folder of ``.parquet`` files), for catalogues of any size: the same
-  nested columns, pictures usually as ``bytes``.
+  nested columns, pictures usually as ``bytes``. ``attributes`` is JSON text, so that the columns
+  do not depend on the shop; a struct or a map of other programs is read as well.
 """
 
 import os
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.jsonl import JsonLinesFile
 from eclip_mm.datasets.storage.parquet_file import ParquetCatalogueFile
 from eclip_mm.datasets.storage.report import CatalogueReport
@@ -162,7 +165,7 @@ class Catalogue(Sequence):
 
         Returns:
             The row. Image paths are absolute; an image has only those of ``path``, ``bytes`` and
-            ``boxes`` that are set.
+            ``boxes`` that are set, and a row only has ``attributes`` if there are any.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f'row {index} of a catalogue of {len(self)}')
@@ -174,6 +177,9 @@ class Catalogue(Sequence):
             int(self._row_of[index]), [self.image_number(index, i) for i in images], boxes
         )
         row.setdefault('category', None)
+        attributes = read_attributes(row.pop('attributes', None))
+        if attributes:
+            row['attributes'] = attributes
         for image in row['images']:
             if 'path' in image:
                 image['path'] = opened.file.beside(image['path'])

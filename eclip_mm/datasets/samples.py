@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.dataset import Compose
 
 from eclip_mm.datasets.image_ids import make_image_id
+from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.schema import set_fields
 from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
@@ -96,6 +97,7 @@ class SampleBuilder:
                     product_id=row['product_id'],
                     text=row['text'],
                     category=row.get('category'),
+                    attributes=read_attributes(row.get('attributes')),
                     split=self.split,
                     image_records=row['images'],
                     rng=rng,

@@ -45,7 +45,7 @@ class Product:
 
     Attributes:
         row: row number from 1.
-        product_id, category: as in the row.
+        product_id, category, attributes: as in the row.
         pictures: its V readable pictures, as places in the row from 0.
         sources: source of each of them.
     """
@@ -53,6 +53,7 @@ class Product:
     row: int
     product_id: str
     category: str | None
+    attributes: dict
     pictures: list[int]
     sources: list[str]
 
@@ -170,5 +171,12 @@ class ProductBlocks(IterableDataset):
             return None, [*faults, Fault(number, reason, product_id)], None
         sample = packed['data_samples']
         places = [image_number(image_id) for image_id in sample.image_ids]
-        product = Product(number, product_id, row.get('category'), places, list(sample.sources))
+        product = Product(
+            number,
+            product_id,
+            row.get('category'),
+            sample.attributes,
+            places,
+            list(sample.sources),
+        )
         return product, faults, packed['inputs']

@@ -133,7 +133,8 @@ def test_only_what_is_asked_for(options):
     table = pq.read_table(options.out)
     expected = shard_schema(('image',), ('picture',), 16)
     assert table.schema.equals(expected, check_metadata=False)
-    assert table.column_names == ['file', 'row', 'product_id', 'category', 'pictures']
+    columns = ['file', 'row', 'product_id', 'category', 'attributes', 'pictures']
+    assert table.column_names == columns
     pictures = [picture for row in table.to_pylist() for picture in row['pictures']]
     assert {picture['picture'] for picture in pictures} == {1}
     assert set(pictures[0]) == {'picture', 'source', 'image_feat'}

@@ -4,9 +4,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.schema import (
     BOX_KEYS,
     IMAGE_KEYS,
+    OPTIONAL_KEYS,
     ROW_KEYS,
     CatalogueError,
     CheckedRow,
@@ -36,7 +38,7 @@ def check_columns(schema: pa.Schema, path) -> None:
     Raises:
         CatalogueError: a column is missing, unknown or of a wrong type.
     """
-    missing = [key for key in ROW_KEYS if key != 'category' and key not in schema.names]
+    missing = [k for k in ROW_KEYS if k not in OPTIONAL_KEYS and k not in schema.names]
     if missing:
         raise CatalogueError(
             f'{path}: has no column {missing[0]!r}; a catalogue has the columns '
@@ -45,8 +47,9 @@ def check_columns(schema: pa.Schema, path) -> None:
     unknown = [name for name in schema.names if name not in ROW_KEYS]
     if unknown:
         raise CatalogueError(
-            f'{path}: has the unknown column {unknown[0]!r}; remove it or correct its '
-            f'name (known: {", ".join(ROW_KEYS)})'
+            f'{path}: has the unknown column {unknown[0]!r}; remove it, correct its name (known: '
+            f'{", ".join(ROW_KEYS)}), or convert the file with tools/dataset_converters/feed.py, '
+            'which keeps further columns as attributes'
         )
     kind = schema.field('images').type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(
@@ -84,6 +87,8 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
         return None
     if 'category' in table.column_names and not _all_words(pc.drop_null(table['category'])):
         return None
+    if 'attributes' in table.column_names and not _are_attributes(table['attributes']):
+        return None
     if 'path' in names and pc.struct_field(pictures, 'path').null_count < len(pictures):
         return None
     if 'boxes' in names and not _boxes_are_right(pc.struct_field(pictures, 'boxes')):
@@ -95,6 +100,15 @@ def check_group(table: pa.Table) -> list[CheckedRow] | None:
         CheckedRow(product_id, [next(sources) for _ in range(count)])
         for product_id, count in zip(ids, counts, strict=True)
     ]
+
+
+def _are_attributes(column: pa.ChunkedArray) -> bool:
+    try:
+        for stored in column.drop_null().to_pylist():
+            read_attributes(stored)
+    except ValueError:
+        return False
+    return True
 
 
 def _boxes_are_right(boxes: pa.ListArray) -> bool:

@@ -7,7 +7,10 @@ from numbers import Real
 
 import pyarrow as pa
 
-ROW_KEYS = ('product_id', 'text', 'category', 'images')
+from eclip_mm.datasets.storage.attributes import read_attributes
+
+ROW_KEYS = ('product_id', 'text', 'category', 'images', 'attributes')
+OPTIONAL_KEYS = ('category', 'attributes')
 IMAGE_KEYS = ('path', 'bytes', 'source', 'boxes')
 BOX_KEYS = ('bbox', 'product_id')
 
@@ -42,6 +45,8 @@ PARQUET_SCHEMA = pa.schema(
                 )
             ),
         ),
+        # JSON text: products of one file have different attributes, and of different types
+        pa.field('attributes', pa.string()),
     ]
 )
 
@@ -79,8 +84,9 @@ def validate_row(row: Mapping, where: str, empty_pictures: bool = False) -> None
     """Check one catalogue row against the schema.
 
     Args:
-        row: ``{product_id, text, category, images}``; see :mod:`eclip_mm.datasets.catalogue`.
-            ``category`` may be left out or None. The files of pictures are not opened.
+        row: ``{product_id, text, category, images, attributes}``; see
+            :mod:`eclip_mm.datasets.catalogue`. ``category`` and ``attributes`` may be left out or
+            None. The files of pictures are not opened.
         where: file and row number; every message begins with it.
         empty_pictures: let pictures without any content pass. Writers refuse a row for them,
             readers leave out the picture alone, like any other that cannot be decoded.
@@ -110,6 +116,13 @@ def validate_row(row: Mapping, where: str, empty_pictures: bool = False) -> None
         )
     for i, image in enumerate(images):
         _validate_image(image, f'images[{i}]', where, empty_pictures)
+    try:
+        read_attributes(row.get('attributes'))
+    except ValueError as error:
+        raise CatalogueError(
+            f"{where}: field 'attributes': {error}; give an object such as "
+            '{"brand": "Acme", "price": 9.5, "colours": ["red", "blue"]}, or leave it out'
+        ) from error
 
 
 def _validate_image(image, field: str, where: str, may_be_empty: bool) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eclip_mm.datasets.storage.attributes import read_attributes, write_attributes
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA, CatalogueError, validate_row
 from eclip_mm.utils.files import whole_file
 
@@ -103,7 +104,10 @@ class JsonLinesCatalogueWriter(_CatalogueWriter):
             _image_as_file(image, row['product_id'], number, i, self._folder, self._image_dir)
             for i, image in enumerate(row['images'])
         ]
-        self._writer.write(json.dumps({**row, 'images': images}, ensure_ascii=False) + '\n')
+        written = {**row, 'images': images}
+        if 'attributes' in row:
+            written['attributes'] = read_attributes(row['attributes'])
+        self._writer.write(json.dumps(written, ensure_ascii=False) + '\n')
         self.num_rows = number
 
     def _finish(self) -> None:
@@ -210,8 +214,11 @@ class ParquetCatalogueWriter(_CatalogueWriter):
                     )
             self._bytes += len(image['bytes'])
             images.append(image)
-        self._bytes += len(row['text'])
-        self._rows.append({**row, 'images': images})
+        stored = {**row, 'images': images}
+        attributes = read_attributes(row.get('attributes'))
+        stored['attributes'] = write_attributes(attributes) if attributes else None
+        self._bytes += len(row['text']) + len(stored['attributes'] or '')
+        self._rows.append(stored)
         self.num_rows += 1
         if self._bytes >= self.group_bytes or len(self._rows) >= self.group_rows:
             self._flush()
@@ -232,6 +239,7 @@ def _leaves() -> list[str]:
         'product_id',
         'text',
         'category',
+        'attributes',
         f'{element}.path',
         f'{element}.bytes',
         f'{element}.source',
