@@ -10,7 +10,9 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eclip_mm.datasets.storage.path_hints import path_hint
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA, CatalogueError, validate_row
+from eclip_mm.datasets.storage.tidy import tidy_row
 from eclip_mm.utils.files import whole_file
 
 _SUFFIX_OF_MAGIC = (
@@ -47,7 +49,7 @@ def write_jsonl(
     count = 0
     with whole_file(path) as part, open(part, 'w', encoding='utf-8') as file:
         for count, row in enumerate(rows, 1):
-            validate_row(row, f'{path}, row {count}')
+            row = _checked(row, f'{path}, row {count}')
             images = [
                 _image_as_file(image, row['product_id'], count, i, folder, image_dir)
                 for i, image in enumerate(row['images'])
@@ -56,10 +58,23 @@ def write_jsonl(
     return count
 
 
+def _checked(row: Mapping, where: str) -> dict:
+    """A row that is tidy, has no fault, and can be written: numbers of numpy cannot."""
+    row = tidy_row(row)
+    validate_row(row, where)
+    for image in row['images']:
+        if 'boxes' in image:
+            image['boxes'] = [
+                dict(bbox=[float(v) for v in box['bbox']], product_id=box['product_id'])
+                for box in image['boxes']
+            ]
+    return row
+
+
 def _image_as_file(
     image: Mapping, product_id: str, row: int, index: int, folder: Path, image_dir: Path
 ) -> dict:
-    image = {key: value for key, value in image.items() if value is not None}
+    image = dict(image)
     if 'bytes' in image:
         data = bytes(image.pop('bytes'))
         suffix = next((s for magic, s in _SUFFIX_OF_MAGIC if data.startswith(magic)), '.img')
@@ -129,7 +144,7 @@ class ParquetCatalogueWriter:
             CatalogueError: the row is not of the schema or a picture file cannot be read.
         """
         where = f'{self.path}, row {self.num_rows + 1}'
-        validate_row(row, where)
+        row = _checked(row, where)
         images = []
         for i, image in enumerate(row['images']):
             image = dict(image)
@@ -140,7 +155,7 @@ class ParquetCatalogueWriter:
                 except OSError as error:
                     raise CatalogueError(
                         f"{where}: field 'images[{i}].path': cannot read '{path}' "
-                        f'({error.strerror})'
+                        f'({error.strerror}){path_hint(path, ".")}'
                     ) from error
             self._bytes += len(image['bytes'])
             images.append(image)
