@@ -54,7 +54,6 @@ def test_text_that_is_not_utf8_costs_its_row(options, place, tmp_path, field):
     (skipped,) = read_skipped(options.out)
     assert skipped['row'] == 5
     assert skipped['reason'].startswith(f'field {field!r} is not UTF-8 (byte 0xfc at 1)')
-    assert "'utf-8' codec can't decode byte 0xfc" in skipped['reason']
 
 
 def test_a_flipped_byte_of_a_picture_is_found(options, tmp_path):

@@ -11,7 +11,9 @@ from eclip_mm.datasets.converters import convert_carrier
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='catalogue: .jsonl, .parquet or a folder of .parquet')
+    parser.add_argument(
+        'source', help='catalogue: .jsonl, .jsonl.gz, .parquet or a folder of .parquet'
+    )
     parser.add_argument('target', help='.jsonl or .parquet file to write')
     parser.add_argument(
         '--image-dir',
@@ -27,6 +29,12 @@ def main() -> None:
         help='size of the row groups of a Parquet target (default: 1, for reading at random; '
         'use 4 to 64 for ProductStream)',
     )
+    parser.add_argument(
+        '--keep-text',
+        action='store_true',
+        help='copy texts as they are; otherwise HTML, invisible characters and what exceeds 2,000 '
+        'characters are removed, and products without a word left out',
+    )
     args = parser.parse_args()
     try:
         report = convert_carrier(
@@ -34,6 +42,7 @@ def main() -> None:
             args.target,
             image_dir=args.image_dir,
             strict=args.strict,
+            keep_text=args.keep_text,
             group_bytes=int(args.group_mib * 2**20),
             progress=lambda rows: tqdm(rows, unit=' products', mininterval=1),
         )

@@ -1,12 +1,30 @@
 """Conversion of a catalogue between JSON Lines and Parquet."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eclip_mm.datasets.catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX, read_catalogue
 from eclip_mm.datasets.storage.report import CatalogueReport
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.transforms.clean_text import TextReport, clean_rows
+
+
+@dataclass
+class CarrierReport:
+    """Report on a copy.
+
+    Attributes:
+        rows: rows read and left out.
+        texts: texts cleaned, and rows left out because they have no word.
+    """
+
+    rows: CatalogueReport
+    texts: TextReport = field(default_factory=TextReport)
+
+    def __str__(self) -> str:
+        return f'{self.rows}{self.texts}'
 
 
 def convert_carrier(
@@ -16,7 +34,8 @@ def convert_carrier(
     strict: bool = False,
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
     group_bytes: int = 2**20,
-) -> CatalogueReport:
+    keep_text: bool = False,
+) -> CarrierReport:
     """Copy a catalogue to Parquet or JSON Lines.
 
     Rows are copied one by one, which takes little memory. Parquet contains the
@@ -33,9 +52,12 @@ def convert_carrier(
         progress: function that wraps the sized sequence of rows, e.g. ``tqdm``.
         group_bytes: size of the row groups of a Parquet target. The default
             suits random access; streams need larger row groups.
+        keep_text: whether to copy texts as they are. Otherwise they are
+            cleaned, and rows without a word are left out; see
+            :func:`~eclip_mm.datasets.transforms.clean_text.clean_text`.
 
     Returns:
-        Report on the rows read and left out.
+        Report on the rows read and left out, and on the texts cleaned.
 
     Raises:
         CatalogueError: the source cannot be read, or the target is the source
@@ -50,6 +72,10 @@ def convert_carrier(
     if source.resolve() == target.resolve():
         raise CatalogueError(f'{target}: the target is the source itself; name another target')
     catalogue = read_catalogue(source, strict=strict)
+    report = CarrierReport(catalogue.report)
+    rows = progress(catalogue)
+    if not keep_text:
+        rows = clean_rows(rows, report.texts)
     if target.suffix == PARQUET_SUFFIX:
         if image_dir is not None:
             raise CatalogueError(
@@ -57,8 +83,8 @@ def convert_carrier(
                 'pictures; leave it out'
             )
         with ParquetCatalogueWriter(target, group_bytes=group_bytes) as writer:
-            for row in progress(catalogue):
+            for row in rows:
                 writer.write(row)
     else:
-        write_jsonl(progress(catalogue), target, image_dir=image_dir)
-    return catalogue.report
+        write_jsonl(rows, target, image_dir=image_dir)
+    return report

@@ -12,6 +12,7 @@ from eclip_mm.datasets.converters.coco_file import CocoReport, read_coco
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.transforms.clean_text import clean_rows
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
@@ -89,6 +90,7 @@ def convert_coco(
         found = _frame_rows(listed, progress(frames), options, min_products, report)
     else:
         found = _product_rows(progress(listed), frames, options, report)
+    found = clean_rows(found, report.texts)
     if target.suffix == PARQUET_SUFFIX:
         with ParquetCatalogueWriter(target) as writer:
             for row in found:

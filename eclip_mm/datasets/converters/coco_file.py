@@ -7,6 +7,7 @@ from pathlib import Path
 from eclip_mm.datasets.converters.coco_check import box_fault
 from eclip_mm.datasets.storage.report import list_problems
 from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.transforms.clean_text import TextReport
 
 
 @dataclass
@@ -20,6 +21,7 @@ class CocoReport:
         left_out_products: categories without a usable box.
         num_left_out_frames: number of frames with too few products.
         problems: frames and boxes left out, each with the reason.
+        texts: texts cleaned, and rows left out because they have no word.
     """
 
     num_products: int = 0
@@ -28,6 +30,7 @@ class CocoReport:
     left_out_products: list[str] = field(default_factory=list)
     num_left_out_frames: int = 0
     problems: list[str] = field(default_factory=list)
+    texts: TextReport = field(default_factory=TextReport)
 
     def __str__(self) -> str:
         text = f'{self.num_products} rows, {self.num_pictures} pictures, {self.num_boxes} boxes'
@@ -38,7 +41,7 @@ class CocoReport:
             )
         if self.num_left_out_frames:
             text += f'\n{self.num_left_out_frames} frames with too few products left out'
-        return text + list_problems(self.problems)
+        return text + list_problems(self.problems) + str(self.texts)
 
 
 def read_coco(

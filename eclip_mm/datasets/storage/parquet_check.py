@@ -188,15 +188,16 @@ def _boxes_are_right(boxes: pa.Array) -> bool:
 
 
 def _all_words(column: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether all are strings that are not blank."""
+    """Whether all are strings in UTF-8 that are not blank."""
     if len(column) == 0:
         return True
     if not pa.types.is_large_string(column.type):
         return False
     try:
-        return _all(pc.match_substring_regex(column, VISIBLE))
+        column.validate(full=True)
     except pa.ArrowInvalid:  # one is not UTF-8
         return False
+    return _all(pc.match_substring_regex(column, VISIBLE))
 
 
 def _all(condition: pa.Array | pa.ChunkedArray) -> bool:

@@ -71,6 +71,8 @@ class ParquetCatalogueFile:
         reason.
         """
         for group, size in enumerate(self.reader.sizes.tolist()):
+            if not size:  # its columns may be any
+                continue
             try:
                 rows = self._scan_group(group)
             except UNREADABLE as error:
