@@ -115,7 +115,7 @@ def test_nesting_costs_its_row(folder):
     report = read_catalogue(store(folder, deep + b'\n' + less + b'\n' + LINES.encode())).report
     assert report.num_used == 3
     assert 'row 1: the line is nested too deeply' in report.problems[0]
-    assert "row 2: field 'images[0]' is [[[[[[..." in report.problems[1]
+    assert "row 2: field 'images[0]' is [[[[[[[..." in report.problems[1]
 
 
 @pytest.mark.parametrize('suffix', ['.jsonl', '.parquet'])
@@ -128,9 +128,7 @@ def test_halves_of_emoji(folder, suffix):
     read = list(read_catalogue(folder / f'c{suffix}', strict=True))
     assert [row['text'] for row in read] == ['best ever \ufffd', '😀']
     assert read[0]['category'] == '\ufffd'
-    with pytest.raises(
-        CatalogueError, match="row 1: field 'product_id' is 'a.ud83d'.*half a surr"
-    ):
+    with pytest.raises(CatalogueError, match="row 1: field 'product_id' is 'a.ud83d'.*half a"):
         write([dict(good, product_id='a\ud83d')], folder / f'd{suffix}')
 
 
@@ -162,7 +160,7 @@ class TestPaths:
             ('pics/A&amp;B.jpg', "it has HTML entities: 'pics/A&B.jpg' was"),
             (
                 r'pics\red%20mug.jpg',
-                'it has backslashes, it is percent-encoded, it differs in upp',
+                'it has backslashes, it is percent-encoded, it differs',
             ),
             ('pics/' + unicodedata.normalize('NFD', 'Krüge.jpg'), 'another Unicode form (NFC or'),
             ('https://cdn.shop/a.jpg', 'it is an address: download the picture'),

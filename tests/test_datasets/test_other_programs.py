@@ -5,6 +5,7 @@ The types are those of files that these programs wrote; none of them is needed h
 
 import os
 import resource
+import shutil
 import uuid
 from decimal import Decimal
 
@@ -232,7 +233,9 @@ def test_text_that_is_not_utf8_costs_its_row_in_every_reader(tmp_path):
     stream = ProductStream(
         tmp_path / 'c.parquet', pipeline(False), batch_size=1, num_virtual_workers=1, shuffle=False
     )
-    assert [s['data_samples'].product_id for s in stream] == 'p0 p1 p3 p3 p5 p5'.split()
+    ids = [s['data_samples'].product_id for s in stream]
+    assert [ids[i] for i in (0, 1, 3, 5)] == catalogue.product_ids
+    assert {ids[2], ids[4]} < set(catalogue.product_ids)
     assert stream.faults.counts()['rows'] == 2 and stream.faults.counts()['row groups'] == 0
 
 
@@ -326,5 +329,6 @@ def test_real_files(cases_root, folder, counts):
 @pytest.mark.data
 def test_a_vocabulary_of_string_views(cases_root, tmp_path):
     path = cases_root / '18-polars-string-view' / 'polars-views.parquet'
-    tokenizer = CatalogueWordPiece(str(path), vocab_size=60)
+    copied = shutil.copy(path, tmp_path / 'c.parquet')  # the vocabulary is written beside it
+    tokenizer = CatalogueWordPiece(copied, vocab_size=60)
     assert tokenizer('Norvik mug')

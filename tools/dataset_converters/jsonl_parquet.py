@@ -11,9 +11,7 @@ from eclip_mm.datasets.converters import convert_carrier
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        'source', help='catalogue: .jsonl, .jsonl.gz, .parquet or a folder of .parquet'
-    )
+    parser.add_argument('source', help='catalogue: .jsonl(.gz), .parquet or a folder of .parquet')
     parser.add_argument('target', help='.jsonl or .parquet file to write')
     parser.add_argument(
         '--image-dir',

@@ -33,6 +33,8 @@ from eclip_mm.datasets.storage.tidy import tidy_row
 
 # A selection among the stored columns ``images.list.element.bytes``, ...
 Select = Callable[[list[str]], Iterable[str]]
+# The files that readers of this process have mapped, the last used last: (reader, index) -> file.
+_MAPPED: OrderedDict[tuple[object, int], pq.ParquetFile] = OrderedDict()
 
 
 class RowGroupReader:
@@ -45,7 +47,7 @@ class RowGroupReader:
 
     Args:
         files: files in their order.
-        memory_map: map local files to memory and keep the last ``max_mapped`` open.
+        memory_map: map local files to memory. A process keeps the last ``max_mapped`` open.
         cache_bytes: decoded row groups to keep, in bytes; one is kept in any case unless it is 0.
 
     Attributes:
@@ -82,7 +84,7 @@ class RowGroupReader:
         self._first_group = np.concatenate([[0], np.cumsum([len(sizes) for sizes in found])])
 
     def _forget(self) -> None:
-        self._mapped: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._token = object()  # of this reader in _MAPPED
         self._footers: OrderedDict[int, pq.FileMetaData] = OrderedDict()
         self._cache: OrderedDict[tuple[int, bool], pa.Table] = OrderedDict()
         self._cached_bytes = 0
@@ -90,7 +92,7 @@ class RowGroupReader:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
-        own = ('_mapped', '_footers', '_cache', '_cached_bytes', '_lock')
+        own = ('_token', '_footers', '_cache', '_cached_bytes', '_lock')
         return {key: value for key, value in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict) -> None:
@@ -145,17 +147,17 @@ class RowGroupReader:
             yield opened
 
     def _map(self, index: int, options: dict) -> pq.ParquetFile:
-        if index not in self._mapped:
+        key = (self._token, index)
+        if key not in _MAPPED:
             footer = self._footers.get(index)
             path = self.files[index].path
-            opened = pq.ParquetFile(path, memory_map=True, metadata=footer, **options)
-            self._mapped[index] = opened
-            self._keep_footer(index, opened.metadata)
-        self._mapped.move_to_end(index)
-        if len(self._mapped) > self.max_mapped:
+            _MAPPED[key] = pq.ParquetFile(path, memory_map=True, metadata=footer, **options)
+            self._keep_footer(index, _MAPPED[key].metadata)
+        _MAPPED.move_to_end(key)
+        if len(_MAPPED) > self.max_mapped:
             # not closed: what was read of it may still be mapped, and is released with that
-            self._mapped.popitem(last=False)
-        return self._mapped[index]
+            _MAPPED.popitem(last=False)
+        return _MAPPED[key]
 
     def _keep_footer(self, index: int, footer: pq.FileMetaData) -> None:
         with self._lock:
