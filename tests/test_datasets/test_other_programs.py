@@ -125,10 +125,13 @@ def test_columns_of_any_type(tmp_path, name, store_schema):
     for row in rows:
         for image in row['images']:
             image['boxes'] = [BOX] if 'boxes' in name else []
+    size = 10 if 'view' in name else 3  # Arrow cannot write slices of views
     columns = zip(('product_id', 'text', 'category', 'images'), COLUMNS[name], strict=True)
     try:
         table = pa.table({c: _array([row[c] for row in rows], kind) for c, kind in columns})
-        pq.write_table(table, tmp_path / 'c.parquet', row_group_size=3, store_schema=store_schema)
+        pq.write_table(
+            table, tmp_path / 'c.parquet', row_group_size=size, store_schema=store_schema
+        )
     except pa.ArrowNotImplementedError as error:
         pytest.skip(f'this pyarrow cannot write it: {error}')
     read, catalogue = read_everywhere(tmp_path / 'c.parquet')
@@ -280,16 +283,17 @@ class TestFolders:
             assert read_everywhere(str(path))[1].product_ids == ['p0', 'p1']
 
     @pytest.mark.parametrize('suffix', ['.parquet', '.jsonl'])
-    def test_more_files_than_may_be_open(self, tmp_path, suffix):
+    def test_more_files_than_may_be_open(self, tmp_path, monkeypatch, suffix):
+        monkeypatch.setattr(RowGroupReader, 'max_mapped', 4)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         (row,) = make_rows(1)
-        for i in range(120):
+        for i in range(30):
             write_rows([{**row, 'product_id': str(i)}], tmp_path / f'{i:04d}{suffix}')
         already_open = len(os.listdir('/dev/fd'))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (already_open + 90, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (already_open + 20, hard))
         try:
             catalogue = read_catalogue(f'{tmp_path}/*{suffix}', strict=True)
-            assert [catalogue[i]['product_id'] for i in range(120)] == catalogue.product_ids
+            assert [catalogue[i]['product_id'] for i in range(30)] == catalogue.product_ids
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

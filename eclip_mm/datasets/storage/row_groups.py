@@ -148,16 +148,16 @@ class RowGroupReader:
 
     def _map(self, index: int, options: dict) -> pq.ParquetFile:
         key = (self._token, index)
-        if key not in _MAPPED:
-            footer = self._footers.get(index)
-            path = self.files[index].path
-            _MAPPED[key] = pq.ParquetFile(path, memory_map=True, metadata=footer, **options)
-            self._keep_footer(index, _MAPPED[key].metadata)
-        _MAPPED.move_to_end(key)
+        opened = _MAPPED.pop(key, None)
+        if opened is None:
+            path, footer = self.files[index].path, self._footers.get(index)
+            opened = pq.ParquetFile(path, memory_map=True, metadata=footer, **options)
+            self._keep_footer(index, opened.metadata)
+        _MAPPED[key] = opened
         if len(_MAPPED) > self.max_mapped:
             # not closed: what was read of it may still be mapped, and is released with that
             _MAPPED.popitem(last=False)
-        return _MAPPED[key]
+        return opened
 
     def _keep_footer(self, index: int, footer: pq.FileMetaData) -> None:
         with self._lock:
