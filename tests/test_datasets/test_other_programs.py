@@ -129,7 +129,8 @@ def test_columns_of_any_type(tmp_path, name, store_schema):
     columns = zip(('product_id', 'text', 'category', 'images'), COLUMNS[name], strict=True)
     try:
         table = pa.table({c: _array([row[c] for row in rows], kind) for c, kind in columns})
-        pq.write_table(
+        options = dict(row_group_size=size, store_schema=store_schema)
+        pq.write_table(table, tmp_path / "c.parquet", **options)
             table, tmp_path / 'c.parquet', row_group_size=size, store_schema=store_schema
         )
     except pa.ArrowNotImplementedError as error:
