@@ -130,9 +130,7 @@ def test_columns_of_any_type(tmp_path, name, store_schema):
     try:
         table = pa.table({c: _array([row[c] for row in rows], kind) for c, kind in columns})
         options = dict(row_group_size=size, store_schema=store_schema)
-        pq.write_table(table, tmp_path / "c.parquet", **options)
-            table, tmp_path / 'c.parquet', row_group_size=size, store_schema=store_schema
-        )
+        pq.write_table(table, tmp_path / 'c.parquet', **options)
     except pa.ArrowNotImplementedError as error:
         pytest.skip(f'this pyarrow cannot write it: {error}')
     read, catalogue = read_everywhere(tmp_path / 'c.parquet')
