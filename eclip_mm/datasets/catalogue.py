@@ -1,15 +1,18 @@
 """Reading a product catalogue: one row per product, two carriers, one schema.
 
 A row is the dict ``{product_id: str, text: str, category: str | None, images:
-[{path: str or bytes: bytes, source: str, boxes: optional [{bbox: [x1, y1, x2,
+[{path: str or bytes: bytes, source: optional str, boxes: optional [{bbox: [x1, y1, x2,
 y2], product_id: str}]}], attributes: optional {name: str, float, bool or list of
 str}}``; boxes are xyxy in pixels of the stored picture.
 
-- JSON Lines (``.jsonl``, ``.json``), for catalogues that are written by hand: one row a line,
-  ``path`` relative to the file.
+- JSON Lines (``.jsonl``, ``.json``, also packed as ``.jsonl.gz``), for catalogues that are written
+  by hand: one row a line, ``path`` relative to the file.
 - Parquet (``.parquet``, or a folder of ``.parquet`` files), for catalogues of any size: the same
   nested columns, pictures usually as ``bytes``. ``attributes`` is JSON text, so that the columns
   do not depend on the shop; a struct or a map of other programs is read as well.
+
+:mod:`~eclip_mm.datasets.storage.column_types` and :mod:`~eclip_mm.datasets.storage.tidy` say what
+else is read, since other programs write it.
 """
 
 import os
@@ -85,7 +88,7 @@ class Catalogue(Sequence):
                     if strict:
                         raise
                     self.report.num_skipped += 1
-                    self.report.add(str(error))
+                    self.report.add(str(error), error.kind)
                     continue
                 index = len(self.product_ids)
                 seen[row.product_id] = index
@@ -101,14 +104,17 @@ class Catalogue(Sequence):
         self.report.num_used = len(self.product_ids)
         if not self.product_ids:
             names = ', '.join(str(opened.file) for opened in self._files[:3])
-            raise CatalogueError(f'{names}: no row can be used\n{self.report}')
+            problem = f'no row can be used\n{self.report}'
+            if not self.report.num_rows:
+                problem = 'the catalogue is empty; it has no row'
+            raise CatalogueError(f'{names}: {problem}')
 
     def _check(
         self, row: dict | Exception, file: StoredFile, where: str, strict: bool, check_files: bool
     ) -> tuple[CheckedRow, list[int] | None]:
         """The checked row, and the pictures to keep; None for all."""
         if isinstance(row, Exception):
-            raise CatalogueError(f'{where}: {row}')
+            raise CatalogueError(f'{where}: {row}', getattr(row, 'kind', None))
         validate_row(row, where, empty_pictures=True)
         images = row['images']
         kept = list(range(len(images)))
@@ -138,9 +144,10 @@ class Catalogue(Sequence):
                     'a picture'
                 )
             else:
+                hint = '' if self.report.is_full else file.hint(path)
                 missing.append(
-                    f"{where}: field 'images[{i}].path': there is no file '{place}'; paths are "
-                    'relative to the catalogue file'
+                    f"{where}: field 'images[{i}].path': there is no file "
+                    f"'{place}'{hint or '; paths are relative to the catalogue file'}"
                 )
         if missing and (strict or not kept):
             raise CatalogueError(missing[0])
@@ -229,8 +236,8 @@ def read_catalogue(
     """Open a catalogue and check every row of it.
 
     Args:
-        path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` files, a
-            pattern with ``*``, or several of these.
+        path: a ``.jsonl``/``.json`` file, also packed as ``.jsonl.gz``, a ``.parquet`` file, a
+            folder of ``.parquet`` files, a pattern with ``*``, or several of these.
         strict: raise at the first row that cannot be used. Otherwise such rows are skipped,
             counted and named in ``Catalogue.report``.
         check_files: check that picture files exist. Switch it off where that is slow (a network
@@ -273,7 +280,7 @@ def open_file(file: StoredFile) -> CatalogueFile:
         CatalogueError: it is not a catalogue.
     """
     suffix = posixpath.splitext(file.path)[1]
-    if suffix in JSONL_SUFFIXES:
+    if is_json_lines(file):
         return JsonLinesFile(file)
     if suffix == PARQUET_SUFFIX:
         return ParquetCatalogueFile(file)
@@ -281,3 +288,8 @@ def open_file(file: StoredFile) -> CatalogueFile:
         f'{file}: the suffix {suffix!r} is not one of a catalogue; '
         f'use {", ".join(JSONL_SUFFIXES)} or {PARQUET_SUFFIX}'
     )
+
+
+def is_json_lines(file: StoredFile) -> bool:
+    """Whether the suffix of a file says that it is JSON Lines, as it is or packed by gzip."""
+    return file.path.removesuffix('.gz').endswith(JSONL_SUFFIXES)

@@ -61,7 +61,7 @@ class TestCarrier:
     def test_both_ways_give_the_same_file(self, tmp_path):
         first = write_rows(make_rows(7), tmp_path / 'a.parquet')
         report = convert_carrier(first, tmp_path / 'b.jsonl', image_dir=tmp_path / 'pictures')
-        assert (report.num_rows, report.num_used) == (7, 7)
+        assert (report.rows.num_rows, report.rows.num_used) == (7, 7)
         assert len(list((tmp_path / 'pictures').rglob('*.png'))) == 14
         convert_carrier(tmp_path / 'b.jsonl', tmp_path / 'c.parquet')
         for a, c in zip(
@@ -80,7 +80,7 @@ class TestCarrier:
         with open(path, 'a') as file:
             file.write('{"product_id": "x"}\n')
         report = convert_carrier(path, tmp_path / 'b.parquet')
-        assert report.num_skipped == 1
+        assert report.rows.num_skipped == 1
         assert len(read_catalogue(tmp_path / 'b.parquet')) == 3
         with pytest.raises(CatalogueError, match='row 4'):
             convert_carrier(path, tmp_path / 'c.parquet', strict=True)

@@ -11,7 +11,7 @@ from eclip_mm.datasets.converters import convert_carrier
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='catalogue: .jsonl, .parquet or a folder of .parquet')
+    parser.add_argument('source', help='catalogue: .jsonl(.gz), .parquet or a folder of .parquet')
     parser.add_argument('target', help='.jsonl or .parquet file to write')
     parser.add_argument(
         '--image-dir',
@@ -33,6 +33,12 @@ def main() -> None:
         help='copy pictures without decoding them, which is faster; broken ones are then found '
         'when they are used',
     )
+    parser.add_argument(
+        '--keep-text',
+        action='store_true',
+        help='copy texts as they are; otherwise HTML, invisible characters and what exceeds 2,000 '
+        'characters are removed, and products without a word left out',
+    )
     args = parser.parse_args()
     try:
         report = convert_carrier(
@@ -40,6 +46,7 @@ def main() -> None:
             args.target,
             image_dir=args.image_dir,
             strict=args.strict,
+            keep_text=args.keep_text,
             group_bytes=int(args.group_mib * 2**20),
             check_pictures=not args.no_check,
             progress=lambda rows: tqdm(rows, unit=' products', mininterval=1),

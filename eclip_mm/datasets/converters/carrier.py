@@ -1,6 +1,7 @@
 """Conversion of a catalogue between JSON Lines and Parquet."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eclip_mm.datasets.catalogue import JSONL_SUFFIXES, PARQUET_SUFFIX, read_catalogue
@@ -8,6 +9,23 @@ from eclip_mm.datasets.converters.pictures import keep_readable
 from eclip_mm.datasets.storage.report import CatalogueReport
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.transforms.clean_text import TextReport, clean_rows
+
+
+@dataclass
+class CarrierReport:
+    """Report on a copy.
+
+    Attributes:
+        rows: rows read and left out.
+        texts: texts cleaned, and rows left out because they have no word.
+    """
+
+    rows: CatalogueReport
+    texts: TextReport = field(default_factory=TextReport)
+
+    def __str__(self) -> str:
+        return f'{self.rows}{self.texts}'
 
 
 def convert_carrier(
@@ -18,7 +36,8 @@ def convert_carrier(
     progress: Callable[[Iterable], Iterable] = lambda rows: rows,
     group_bytes: int = 2**20,
     check_pictures: bool = True,
-) -> CatalogueReport:
+    keep_text: bool = False,
+) -> CarrierReport:
     """Copy a catalogue to Parquet or JSON Lines.
 
     Rows are copied one by one, which takes little memory. Pictures that cannot be decoded and
@@ -38,9 +57,12 @@ def convert_carrier(
             suits random access; streams need larger row groups.
         check_pictures: whether to decode the pictures, which takes about ten
             milliseconds a photo.
+        keep_text: whether to copy texts as they are. Otherwise they are
+            cleaned, and rows without a word are left out; see
+            :func:`~eclip_mm.datasets.transforms.clean_text.clean_text`.
 
     Returns:
-        Report on the rows read and left out.
+        Report on the rows read and left out, and on the texts cleaned.
 
     Raises:
         CatalogueError: the source cannot be read, no row can be used, or the
@@ -55,13 +77,16 @@ def convert_carrier(
     if source.resolve() == target.resolve():
         raise CatalogueError(f'{target}: the target is the source itself; name another target')
     catalogue = read_catalogue(source, strict=strict)
-    report = catalogue.report
+    report = CarrierReport(catalogue.report)
 
-    def readable() -> Iterator[dict]:
-        for row in progress(catalogue):
-            if not check_pictures or keep_readable(row, str(source), report, strict):
+    def usable() -> Iterator[dict]:
+        rows = progress(catalogue)
+        if not keep_text:
+            rows = clean_rows(rows, report.texts)
+        for row in rows:
+            if not check_pictures or keep_readable(row, str(source), report.rows, strict):
                 yield row
-        if not report.num_used:
+        if report.rows.num_used <= len(report.texts.left_out):
             raise CatalogueError(f'{source}: no row can be used\n{report}')
 
     if target.suffix == PARQUET_SUFFIX:
@@ -71,8 +96,8 @@ def convert_carrier(
                 'pictures; leave it out'
             )
         with ParquetCatalogueWriter(target, group_bytes=group_bytes) as writer:
-            for row in readable():
+            for row in usable():
                 writer.write(row)
     else:
-        write_jsonl(readable(), target, image_dir=image_dir)
+        write_jsonl(usable(), target, image_dir=image_dir)
     return report

@@ -13,6 +13,7 @@ from eclip_mm.datasets.converters.coco_pictures import BOXES
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.transforms.clean_text import clean_rows
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
@@ -97,21 +98,24 @@ def convert_coco(
         found = _frame_rows(listed, progress(frames), options, min_products, report)
     else:
         found = _product_rows(progress(listed), frames, options, report)
-    found = _at_least_one(found, annotations, report)
+    found = _counted(clean_rows(found, report.texts), annotations, report)
     if target.suffix == PARQUET_SUFFIX:
         with ParquetCatalogueWriter(target) as writer:
             for row in found:
                 writer.write(row)
     else:
         write_jsonl(found, target)
+    report.num_products -= len(report.texts.left_out)
     return report
 
 
-def _at_least_one(
-    rows: Iterable[dict], annotations: str | Path, report: CocoReport
-) -> Iterator[dict]:
-    """The rows; without one, an error ends the writing and nothing is left at the target."""
-    yield from rows
+def _counted(rows: Iterable[dict], annotations: str | Path, report: CocoReport) -> Iterator[dict]:
+    """The rows, counted; without one, an error ends the writing and nothing is left."""
+    for row in rows:
+        report.num_products += 1
+        report.num_pictures += len(row['images'])
+        report.num_boxes += sum(len(image.get('boxes', ())) for image in row['images'])
+        yield row
     if report.num_products == 0:
         raise CatalogueError(
             f'{annotations}: no row is left, so that there is nothing to write; {report}'
@@ -136,7 +140,6 @@ def _frame_rows(
         except ImageDecodeError as error:
             _add_unreadable(report, error)
             continue
-        _count(report, images)
         yield dict(
             product_id=frame['name'],
             text=', '.join(texts),
@@ -165,19 +168,12 @@ def _product_rows(
         if not images:
             report.left_out_products.append(f'{product_id} ({product["text"]})')
             continue
-        _count(report, images)
         yield {**product, 'images': images}
 
 
 def _add_unreadable(report: CocoReport, error: ImageDecodeError) -> None:
     if str(error) not in report.faults.faults.get('unreadable', ()):  # read for each product
         report.faults.add('unreadable', str(error))
-
-
-def _count(report: CocoReport, images: list[dict]) -> None:
-    report.num_products += 1
-    report.num_pictures += len(images)
-    report.num_boxes += sum(len(image.get('boxes', ())) for image in images)
 
 
 def _whole(frame: dict, options: dict) -> list[dict]:

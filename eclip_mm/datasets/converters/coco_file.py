@@ -13,6 +13,7 @@ from eclip_mm.datasets.converters.coco_json import read_coco_json, read_json
 from eclip_mm.datasets.converters.coco_pictures import place_boxes
 from eclip_mm.datasets.converters.coco_values import as_name, as_text
 from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.transforms.clean_text import TextReport
 
 
 @dataclass
@@ -26,6 +27,7 @@ class CocoReport:
         left_out_products: categories without a usable box.
         num_left_out_frames: number of frames with too few products.
         faults: what of the file was left out, and what is odd.
+        texts: texts cleaned, and rows left out because they have no word.
     """
 
     num_products: int = 0
@@ -34,6 +36,7 @@ class CocoReport:
     left_out_products: list[str] = field(default_factory=list)
     num_left_out_frames: int = 0
     faults: CocoFaults = field(default_factory=lambda: CocoFaults(''))
+    texts: TextReport = field(default_factory=TextReport)
 
     def __str__(self) -> str:
         text = f'{self.num_products} rows, {self.num_pictures} pictures, {self.num_boxes} boxes'
@@ -46,7 +49,7 @@ class CocoReport:
             )
         if self.num_left_out_frames:
             text += f'\n{self.num_left_out_frames} frames with too few products left out'
-        return '\n'.join([text, *self.faults.lines()])
+        return '\n'.join([text, *self.faults.lines()]) + str(self.texts)
 
 
 def read_coco(

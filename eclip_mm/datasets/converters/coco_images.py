@@ -1,9 +1,7 @@
 """The images that a COCO file lists, and their files."""
 
 import os
-import posixpath
 import reprlib
-import unicodedata
 from collections.abc import Callable
 from urllib.parse import unquote
 
@@ -11,6 +9,7 @@ from PIL import Image
 
 from eclip_mm.datasets.converters.coco_faults import CocoFaults
 from eclip_mm.datasets.converters.coco_values import as_size
+from eclip_mm.datasets.storage.path_hints import path_hint
 from eclip_mm.datasets.transforms.file_kinds import HEAD_BYTES, describe_file
 from eclip_mm.datasets.transforms.orientation import read_sizes
 
@@ -75,7 +74,7 @@ def _check_file(
         found = find_file(root, name)
         if found is None:
             # only the first three are shown, and a folder may be long
-            hint = _hint(root, name) if len(faults.faults.get('missing file', ())) < 3 else ''
+            hint = path_hint(name, root) if len(faults.faults.get('missing file', ())) < 3 else ''
             faults.add('missing file', f'{os.path.join(root, name)!r}{hint}')
             return False
         if found != name:
@@ -120,25 +119,6 @@ def find_file(root: str, name: str) -> str | None:
         if os.path.isfile(os.path.join(root, candidate)):
             return candidate
     return None
-
-
-def _hint(root: str, name: str) -> str:
-    """The file of the folder that was probably meant, as the end of a message."""
-
-    def folded(text: str) -> str:
-        return unicodedata.normalize('NFC', text).casefold()
-
-    last = unquote(posixpath.basename(name.replace('\\', '/')))
-    folder = os.path.join(root, os.path.dirname(name))
-    for place in dict.fromkeys((folder, root)):
-        try:
-            files = os.listdir(place)
-        except (OSError, ValueError):
-            continue
-        for file in files:
-            if folded(file) == folded(last):
-                return f' (there is {os.path.join(place, file)!r}; correct file_name)'
-    return ' (download it first)' if '://' in name else ''
 
 
 def _reason(path: str, error: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
+from eclip_mm.datasets.transforms.clean_text import clean_text
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
@@ -139,7 +140,7 @@ def _read_products(root: Path, report: GroceryStoreReport) -> list[dict]:
         text = f'{words}.'
         if description_path.is_file():
             description = description_path.read_text(encoding='utf-8')
-            text = f'{text} {" ".join(description.split())}'.strip()
+            text = clean_text(f'{text} {description}')[0]
         else:
             report.missing.append(description_file.lstrip('/'))
         products.append(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from numbers import Real
 
+from eclip_mm.datasets.storage.words import is_unicode
+
 Attribute = str | float | bool | list[str]
 
 
@@ -64,11 +66,4 @@ def _is_attribute(value) -> bool:
 
 
 def _is_text(value) -> bool:
-    """Whether it is a string that UTF-8 can express: JSON may contain halves of surrogates."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return isinstance(value, str) and is_unicode(value)

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eclip_mm.datasets.storage.attributes import read_attributes, write_attributes
+from eclip_mm.datasets.storage.path_hints import path_hint
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA, CatalogueError, validate_row
+from eclip_mm.datasets.storage.tidy import tidy_row
 from eclip_mm.utils.files import whole_file
 
 _SUFFIX_OF_MAGIC = (
@@ -99,7 +101,7 @@ class JsonLinesCatalogueWriter(_CatalogueWriter):
             CatalogueError: the row is not of the schema.
         """
         number = self.num_rows + 1
-        validate_row(row, f'{self.path}, row {number}')
+        row = _checked(row, f'{self.path}, row {number}')
         images = [
             _image_as_file(image, row['product_id'], number, i, self._folder, self._image_dir)
             for i, image in enumerate(row['images'])
@@ -124,10 +126,23 @@ def write_jsonl(
     return writer.num_rows
 
 
+def _checked(row: Mapping, where: str) -> dict:
+    """A row that is tidy, has no fault, and can be written: numbers of numpy cannot."""
+    row = tidy_row(row)
+    validate_row(row, where)
+    for image in row['images']:
+        if 'boxes' in image:
+            image['boxes'] = [
+                dict(bbox=[float(v) for v in box['bbox']], product_id=box['product_id'])
+                for box in image['boxes']
+            ]
+    return row
+
+
 def _image_as_file(
     image: Mapping, product_id: str, row: int, index: int, folder: Path, image_dir: Path
 ) -> dict:
-    image = {key: value for key, value in image.items() if value is not None}
+    image = dict(image)
     if 'bytes' in image:
         data = bytes(image.pop('bytes'))
         suffix = picture_suffix(data) or '.img'
@@ -194,7 +209,7 @@ class ParquetCatalogueWriter(_CatalogueWriter):
             CatalogueError: the row is not of the schema or a picture file cannot be read.
         """
         where = f'{self.path}, row {self.num_rows + 1}'
-        validate_row(row, where)
+        row = _checked(row, where)
         images = []
         for i, image in enumerate(row['images']):
             image = dict(image)
@@ -205,7 +220,7 @@ class ParquetCatalogueWriter(_CatalogueWriter):
                 except OSError as error:
                     raise CatalogueError(
                         f"{where}: field 'images[{i}].path': cannot read '{path}' "
-                        f'({error.strerror})'
+                        f'({error.strerror}){path_hint(path, ".")}'
                     ) from error
                 if not image['bytes']:
                     raise CatalogueError(

@@ -1,5 +1,6 @@
 """Transforms of the data pipeline."""
 
+from eclip_mm.datasets.transforms.clean_text import CleanText
 from eclip_mm.datasets.transforms.color import ColorJitter, RandomGray
 from eclip_mm.datasets.transforms.formatting import PackProductInputs
 from eclip_mm.datasets.transforms.geometry import RandomFlip, RandomResizedCrop, Resize
@@ -8,6 +9,7 @@ from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductIm
 from eclip_mm.datasets.transforms.text import TokenizeText
 
 __all__ = [
+    'CleanText',
     'ColorJitter',
     'ImageDecodeError',
     'LoadCroppedImages',

@@ -13,11 +13,12 @@ from eclip_mm.datasets.converters.feed.pictures import (
     PictureNotFoundError,
     named_pictures,
 )
-from eclip_mm.datasets.converters.feed.rows import StoredPicture
+from eclip_mm.datasets.converters.feed.rows import FeedRow, StoredPicture
 from eclip_mm.datasets.converters.feed.texts import make_text, values_of
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter, write_jsonl
+from eclip_mm.datasets.transforms.clean_text import clean_rows, clean_text
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
@@ -71,22 +72,21 @@ def convert_feed(
     options = dict(max_words=max_words, max_size=max_size, quality=quality)
     report = FeedReport()
     rows = _rows(feed, finder, options, report, progress, target.suffix == PARQUET_SUFFIX)
+    rows = _counted(clean_rows(rows, report.texts), report, source)
     if target.suffix == PARQUET_SUFFIX:
         with ParquetCatalogueWriter(target) as writer:
             for row in rows:
                 writer.write(row)
-            _check_any(report, source)
     else:
-        write_jsonl(_some(rows, report, source), target)
+        write_jsonl(rows, target)
     return report
 
 
-def _some(rows: Iterator[dict], report: FeedReport, source: Path) -> Iterator[dict]:
-    yield from rows
-    _check_any(report, source)
-
-
-def _check_any(report: FeedReport, source: Path) -> None:
+def _counted(rows: Iterator[dict], report: FeedReport, source: Path) -> Iterator[dict]:
+    for row in rows:
+        report.num_products += 1
+        report.num_pictures += len(row['images'])
+        yield row
     if not report.num_products:
         raise CatalogueError(f'{source}: no product can be used: {report}')
 
@@ -96,16 +96,19 @@ def _rows(feed, finder, options, report, progress, inside: bool) -> Iterator[dic
     products = feed.products(report)
     attributes = Attributes(feed.table, mapping)
     for product_id in progress(list(products)):
-        rows = products.pop(product_id)
+        stored = products.pop(product_id)
+        rows = []
+        for row in stored:
+            values, changes = _clean_values(row.values)
+            rows.append(FeedRow(row.place, values))
+            report.texts.add(product_id, changes)
         text = make_text(rows, mapping.text, options['max_words'])
-        images = list(_images(rows, mapping, finder, options, report, inside)) if text else []
+        images = list(_images(stored, mapping, finder, options, report, inside)) if text else []
         if not images:
             missing = 'text' if not text else 'usable picture'
             report.num_left_out += 1
             report.problems.append(f'{rows[0].place}: product {product_id!r} has no {missing}')
             continue
-        report.num_products += 1
-        report.num_pictures += len(images)
         categories = (values_of(rows, column) for column in mapping.category)
         row = dict(
             product_id=product_id,
@@ -113,8 +116,26 @@ def _rows(feed, finder, options, report, progress, inside: bool) -> Iterator[dic
             category=next((found[0] for found in categories if found), None),
             images=images,
         )
-        found = attributes.of(rows)
+        found, _ = _clean_values(attributes.of(stored))
         yield {**row, 'attributes': found} if found else row
+
+
+def _clean_values(values: dict) -> tuple[dict, list[str]]:
+    """Cells with clean texts, without those that are empty then, and what was changed.
+
+    Cells are cleaned before the words of a text are shared out, so that HTML takes no share.
+    """
+    changes: dict[str, None] = {}
+
+    def clean(value):
+        if isinstance(value, str):
+            text, found = clean_text(value, max_chars=None)
+            changes.update(dict.fromkeys(change for change in found if change != 'no word'))
+            return text
+        return list(map(clean, value)) if isinstance(value, list) else value
+
+    cleaned = {key: clean(value) for key, value in values.items()}
+    return {key: value for key, value in cleaned.items() if value not in ('', [])}, list(changes)
 
 
 def _images(rows, mapping: FeedMapping, finder, options, report, inside: bool) -> Iterator[dict]:

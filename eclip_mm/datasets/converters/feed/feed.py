@@ -17,6 +17,7 @@ from eclip_mm.datasets.converters.feed.shops import (
 from eclip_mm.datasets.converters.feed.tables import read_table
 from eclip_mm.datasets.storage.report import list_problems
 from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.transforms.clean_text import TextReport
 
 
 @dataclass
@@ -26,9 +27,10 @@ class FeedReport:
     Attributes:
         num_rows: rows of the feed.
         num_products, num_pictures: products and pictures that were written.
-        num_left_out: products that were left out.
+        num_left_out: products without a text or a usable picture, which were left out.
         problems: each row, product and picture that was left out, with its place and the reason.
         warnings: what may be wrong although it was used.
+        texts: texts cleaned, and products left out because theirs has no word.
     """
 
     num_rows: int = 0
@@ -37,13 +39,14 @@ class FeedReport:
     num_left_out: int = 0
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    texts: TextReport = field(default_factory=TextReport)
 
     def __str__(self) -> str:
         text = (
             f'{self.num_products} products with {self.num_pictures} pictures from '
             f'{self.num_rows} rows; {self.num_left_out} products left out'
         )
-        return text + list_problems([*self.warnings, *self.problems])
+        return text + list_problems([*self.warnings, *self.problems]) + str(self.texts)
 
 
 class Feed:
