@@ -7,9 +7,9 @@ import os.path as osp
 
 import torch
 import torch.distributed as dist
-from mmengine.config import DictAction
 from mmengine.logging import print_log
 
+from eclip_mm.config.options import OptionAction
 from eclip_mm.utils.seeding import derive_seed
 
 
@@ -26,7 +26,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help='changes of the config as key=value, e.g. train_dataloader.batch_size=64',
     )
     parser.add_argument(
@@ -59,7 +59,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--catalogue', help='catalogue for a config that does not set it')
     parser.add_argument('--device', default='cpu', help='default: cpu')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
+        '--cfg-options', nargs='+', action=OptionAction, help='changes of the config as key=value'
     )
 
 
