@@ -8,7 +8,6 @@ ProductGrounding does; --proposer type=NAME key=value ... ranks other boxes.
 
 import argparse
 
-
 from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
 from eclip_mm.config.launch import add_picture_arguments
 from eclip_mm.config.options import OptionAction
