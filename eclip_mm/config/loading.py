@@ -88,8 +88,8 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
     for name in RESERVED_KEYS:
         if name in assigned:
             raise KeyError(
-                f'{path}, line {assigned[name].lineno}: {name!r} cannot be a variable, since every '
-                f'config has an attribute of this name; call it {"my_" + name!r}'
+                f'{path}, line {assigned[name].lineno}: {name!r} cannot be a variable, since '
+                f'every config has an attribute of this name; call it {"my_" + name!r}'
             )
     base_assigned, base_read = set(), set()
     if '_base_' in assigned:
