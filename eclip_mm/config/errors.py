@@ -47,9 +47,7 @@ def _explain_unknown_type(found: re.Match) -> str:
     advice = (
         f'did you mean {meant!r}?'
         if meant
-        else (
-            'check the spelling; a component of your own needs custom_imports=dict(imports=[MODULE])'
-        )
+        else ('check the spelling; your own component needs custom_imports=dict(imports=[MODULE])')
     )
     return f'type={name!r} is no {kind} that is known; {advice}'
 

@@ -88,6 +88,19 @@ def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
 
 
+def add_needed_hooks(cfg) -> None:
+    """Add the hooks that configs of other libraries do not have, in place.
+
+    ``tools/test.py`` reads plain checkpoints only, and a run is checked before its first step.
+
+    Args:
+        cfg: ``Config``.
+    """
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
+    hooks.setdefault('run_check', dict(type='eclip_mm.RunCheckHook'))
+
+
 #: environment variables in which torchrun, Slurm and Open MPI give the rank of a process
 RANK_VARIABLES = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 

@@ -91,8 +91,8 @@ def _base_config(model_type: str | None, pretrained: str | None, allow_download:
     except (OSError, ValueError) as error:
         if Path(pretrained).exists():
             raise OSError(
-                f'pretrained={pretrained!r} is no model of transformers: that is a folder with '
-                f'config.json and weights, as `save_pretrained` or `hf download` leave it ({error})'
+                f'pretrained={pretrained!r} is no model of transformers, which is a folder with '
+                f'config.json and weights, as `save_pretrained` or `hf download` leave it: {error}'
             ) from error
         raise OSError(
             f'pretrained model {pretrained!r} is not on this machine. Fetch it once with\n'
