@@ -57,8 +57,8 @@ def check_fit(
         raise ValueError(
             f'{len(misfits)} weights of the checkpoint have other shapes than here: '
             f'{first} has {tuple(found[first].shape)} there and {tuple(own[first].shape)} here'
-            f'{hint}. Set the config as it was in the training of the checkpoint, or start without '
-            'these weights'
+            f'{hint}. Set the config as it was in the training of the checkpoint, or start '
+            'without these weights'
         )
     names = [name for name in own if name in parameters]
     missing = [name for name in names if name not in found]

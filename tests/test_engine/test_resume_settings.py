@@ -75,7 +75,7 @@ def test_the_same_settings_pass_at_any_step(old):
         (dict(schedulers=()), 'param_scheduler had 2 schedulers and has 0'),
         (
             dict(schedulers=(LINEAR, dict(POLY, end=30)), max_epochs=3),
-            r'param_scheduler\.1\.end was 20 and is 30; train_cfg\.max_epochs was 2 and is 3, which',
+            r'param_scheduler\.1\.end was 20 and is 30; train_cfg\.max_epochs was 2 and is 3,',
         ),
         (
             dict(schedulers=(dict(LINEAR, end=4), POLY)),

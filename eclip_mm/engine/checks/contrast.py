@@ -9,11 +9,11 @@ def products_needed(model: nn.Module) -> tuple[int, str]:
     for name, head in getattr(model, 'heads', {}).items():
         if getattr(head, 'min_products', 1) > needed:
             needed = head.min_products
-            why = f'pretext_heads.{name} contrasts a product with others'
+            why = f'pretext_heads.{name}, which contrasts products,'
     prompts = getattr(model, 'prompts', None)
     num_queries = getattr(prompts, 'num_queries', 1)
     if num_queries > needed:
-        needed, why = num_queries, f'queries.num_queries={num_queries}, each with another product'
+        needed, why = num_queries, f'queries.num_queries={num_queries}, each with its own product,'
     return needed, why
 
 
