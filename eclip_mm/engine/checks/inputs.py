@@ -20,8 +20,8 @@ def check_texts(encoder: nn.Module, parts: Mapping) -> None:
         parts: key of the config -> part of it that may have tokenizers.
 
     Raises:
-        ValueError: a tokenizer has more words than the encoder, another end of text, or
-            makes texts that are longer than the encoder takes.
+        ValueError: a tokenizer has more words than the encoder, makes texts that are longer
+            than it takes, or lacks the token that is the feature of a text.
     """
     num_rows, num_places = getattr(encoder, 'vocab_size', None), count_places(encoder)
     for key, part in parts.items():
@@ -42,7 +42,7 @@ def check_texts(encoder: nn.Module, parts: Mapping) -> None:
                     f'{num_places}: set max_length={num_places}, or in an encoder without '
                     'pretrained weights raise model.text_encoder.config.max_position_embeddings'
                 )
-            _check_end(encoder, tokenizer, where)
+            _check_ends(encoder, tokenizer, where)
 
 
 def count_places(encoder: nn.Module) -> int | None:
@@ -64,19 +64,41 @@ def _count_words(tokenizer) -> int | None:
     return getattr(tokenizer, 'vocab_size', None)
 
 
-def _check_end(encoder: nn.Module, tokenizer, where: str) -> None:
-    """Check that the end of a text, where ``pooling='eos'`` looks, has the same id for both."""
-    ours = getattr(encoder, '_eos_ids', None)
-    if getattr(encoder, 'pooling', None) != 'eos' or not ours:
+def _check_ends(encoder: nn.Module, tokenizer, where: str) -> None:
+    """Check that the token that the encoder takes for the text's feature is where it looks.
+
+    A tokenizer of a causal model (GPT-2) puts nothing before a text, and perhaps nothing behind.
+    """
+    pooling, eos_ids = getattr(encoder, 'pooling', None), getattr(encoder, '_eos_ids', None)
+    texts = [tokenizer(text, max_length=16) for text in ('a red mug', 'Teller, 7 cm blau')]
+    last = texts[0][-1]
+    has_end = all(last == ids[-1] and last not in ids[:-1] for ids in texts)
+    if pooling == 'cls' and texts[0][0] != texts[1][0]:
+        raise ValueError(
+            f"{where}: {tokenizer!r} begins a text with its first word, which the text encoder's "
+            "pooling='cls' would take for the feature of the text. Set model.text_encoder.pooling="
+            "'mean' (of a causal model 'last'), or take a tokenizer that puts a token before a text"
+        )
+    if pooling != 'eos':
         return
-    last = tokenizer('a text', max_length=8)[-1]
-    inside = set(tokenizer('a text of words', max_length=16)[:-1])
-    if last not in ours and inside & set(ours):
+    end = _count_words(tokenizer) - 1 if eos_ids is None else eos_ids
+    if has_end and last not in ([end] if eos_ids is None else end):
         raise ValueError(
             f'{where}: {tokenizer!r} ends texts with id {last}, but the text encoder takes the '
-            f"feature (pooling='eos') at id {ours}, which stands elsewhere: set "
+            f"feature at id {end} (pooling='eos'): set "
             f'model.text_encoder.config.eos_token_id={last}'
         )
+    words = set(range(_count_words(tokenizer) or 0)) - set(_special_ids(tokenizer))
+    if not has_end and (eos_ids is None or words & set(eos_ids)):
+        raise ValueError(
+            f'{where}: {tokenizer!r} puts no end behind a text, and id {end}, at which the text '
+            "encoder would take the feature (pooling='eos'), is one of its words: set "
+            "model.text_encoder.pooling='last'"
+        )
+
+
+def _special_ids(tokenizer) -> list[int]:
+    return getattr(getattr(tokenizer, '_tokenizer', None), 'all_special_ids', None) or []
 
 
 def check_pictures(encoder: nn.Module, parts: Mapping) -> None:
