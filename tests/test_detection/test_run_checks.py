@@ -26,6 +26,11 @@ def test_the_strides_of_the_configs_fit(name, checkpoints):
     model = build(load(name, checkpoints)).train()
     check_strides(model)
     assert model.training
+    num_classes = 64 if 'synthetic' in name else 19
+    check_classes(model, dict(train=data(*map(str, range(num_classes)))))
+    if not name.startswith('rpn'):
+        with pytest.raises(ValueError, match=f'num_classes={num_classes}, but .* has 7 classes'):
+            check_classes(model, dict(train=data(*'abcdefg')))
 
 
 @pytest.mark.ops
@@ -36,7 +41,7 @@ def test_the_strides_of_the_configs_fit(name, checkpoints):
         ('retinanet_eclip_tiny_snacks.py', 'bbox_head', [4, 8, 16], [6, 12, 24]),
         ('retinanet_eclip_tiny_synthetic.py', 'bbox_head', [12, 24], [8, 16]),
         ('retinanet_eclip_tiny_synthetic.py', 'bbox_head', [8, 16, 32], [8, 16]),
-        ('rpn_eclip_tiny_snacks.py', 'bbox_head', [2, 4, 8, 16, 32], [3, 6, 12, 24, 48]),
+        ('rpn_eclip_tiny_snacks.py', 'rpn_head', [2, 4, 8, 16, 32], [3, 6, 12, 24, 48]),
         ('faster-rcnn_eclip_tiny_snacks.py', 'rpn_head', [4, 8, 16, 32], [6, 12, 24, 48]),
         ('faster-rcnn_eclip_tiny_snacks.py', 'roi_head', [4, 8, 16], [6, 12, 24]),
         ('retinanet_tiny_snacks.py', 'bbox_head', [4, 8, 16], [8, 16, 32]),  # mmdet's own
@@ -46,9 +51,8 @@ def test_other_strides_are_an_error_with_both_sides(name, key, strides, right, c
     cfg = load(name, checkpoints)
     if key == 'roi_head':
         cfg.model.roi_head.bbox_roi_extractor.featmap_strides = strides
-    else:  # mmdet's RPN calls its rpn_head bbox_head
-        head = cfg.model.get(key) or cfg.model.rpn_head
-        head.anchor_generator.strides = strides
+    else:
+        cfg.model[key].anchor_generator.strides = strides
     with pytest.raises(ValueError) as error:
         check_strides(build(cfg))
     message = str(error.value)
@@ -62,10 +66,10 @@ def test_what_is_no_detector_passes():
 
 
 class Detector(nn.Module):
-    def __init__(self, num_classes, rpn=1):
+    def __init__(self, num_classes):
         super().__init__()
-        self.bbox_head, self.rpn_head = nn.Linear(1, 1), nn.Linear(1, 1)
-        self.bbox_head.num_classes, self.rpn_head.num_classes = num_classes, rpn
+        self.bbox_head = nn.Linear(1, 1)
+        self.bbox_head.num_classes = num_classes
 
 
 def data(*names, path='', labels=None):

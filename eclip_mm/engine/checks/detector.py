@@ -37,7 +37,8 @@ def check_classes(model: nn.Module, datasets: Mapping) -> None:
             )
     for name, module in model.named_modules() if named else ():
         count = getattr(module, 'num_classes', None)
-        if not isinstance(count, int) or name.endswith('rpn_head') or not _is_head(name):
+        # an RPN knows no classes; other parts, such as losses, follow from their head
+        if not isinstance(count, int) or _is_rpn(module) or not name.endswith('head'):
             continue
         key, part, names = named[0]
         if count != len(names):
@@ -47,8 +48,8 @@ def check_classes(model: nn.Module, datasets: Mapping) -> None:
             )
 
 
-def _is_head(name: str) -> bool:
-    return name.split('.')[-1].endswith('head') or name.split('.')[-2:-1] == ['bbox_head']
+def _is_rpn(module: nn.Module) -> bool:
+    return any(kind.__name__ == 'RPNHead' for kind in type(module).__mro__)
 
 
 def _difference(names: tuple, others: tuple) -> str:
@@ -127,7 +128,8 @@ def _claims(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
         generator = getattr(module, 'prior_generator', None)
         if generator is not None and hasattr(generator, 'strides'):
             strides = [max(s) if isinstance(s, tuple) else s for s in generator.strides]
-            yield f'{name}.anchor_generator.strides', strides
+            key = 'rpn_head' if _is_rpn(module) else name  # an RPN detector calls it bbox_head
+            yield f'{key}.anchor_generator.strides', strides
         if hasattr(module, 'featmap_strides'):
             yield f'{name}.featmap_strides', list(module.featmap_strides)
 

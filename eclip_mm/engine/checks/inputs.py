@@ -77,7 +77,7 @@ def _check_ends(encoder: nn.Module, tokenizer, where: str) -> None:
         raise ValueError(
             f"{where}: {tokenizer!r} begins a text with its first word, which the text encoder's "
             "pooling='cls' would take for the feature of the text. Set model.text_encoder.pooling="
-            "'mean' (of a causal model 'last'), or take a tokenizer that puts a token before a text"
+            "'mean' (of a causal model 'last'), or take a tokenizer with a token before each text"
         )
     if pooling != 'eos':
         return
