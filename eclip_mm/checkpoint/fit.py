@@ -48,12 +48,9 @@ def check_fit(
         if isinstance(found.get(name), Tensor) and found[name].shape != own[name].shape
     ]
     if misfits:
-        first = misfits[0]
-        setting = next((s for s in _SETTINGS if re.search(s[0], first)), None)
-        hint = ''
-        if setting is not None:
-            hint = re.search(setting[0], first).expand(setting[1])
-            hint = f' (it follows from {hint})'
+        hints = {name: hint for name in misfits if (hint := _setting_of(name))}
+        first = next(iter(hints), misfits[0])
+        hint = f' (it follows from {hints[first]})' if hints else ''
         raise ValueError(
             f'{len(misfits)} weights of the checkpoint have other shapes than here: '
             f'{first} has {tuple(found[first].shape)} there and {tuple(own[first].shape)} here'
@@ -68,3 +65,11 @@ def check_fit(
             f'{len(missing)} of {len(names)} weights of this model are not in the checkpoint, '
             f'such as {missing[0]}; it has {shown}, ...'
         )
+
+
+def _setting_of(name: str) -> str | None:
+    for pattern, setting in _SETTINGS:
+        found = re.search(pattern, name)
+        if found:
+            return found.expand(setting)
+    return None
