@@ -115,9 +115,9 @@ class PlainCheckpointHook(Hook):
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
         model, weights = unwrap_model(runner.model), checkpoint.get('state_dict', checkpoint)
-        fit_towers(model, weights, meta.get('transformers_version'), resumes=runner._resume)
         if runner._resume:
             check_has_state(checkpoint)
+        fit_towers(model, weights, meta.get('transformers_version'), resumes=runner._resume)
         if runner._resume or not runner._load_from:
             check_fit(model, weights, all_of_them=True)
         elif hasattr(model, 'network'):  # of a detector, mmdet replaces what does not fit

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper
 
 #: what an optimiser keeps of a group of parameters beside the settings that count here
 _NO_SETTING = {'params', 'lr', 'initial_lr', 'fused', 'foreach', 'capturable', 'differentiable'}
@@ -68,10 +69,11 @@ def check_settings(runner, checkpoint: Mapping) -> None:
 
 def _optimizer_changes(runner, checkpoint: Mapping) -> Iterator[str]:
     saved_type = (checkpoint['meta'].get('training') or {}).get('optimizer')
-    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
     saved = checkpoint['optimizer'].get('param_groups')
-    if optimizer is None or saved is None:  # several optimisers
+    # several optimisers, or one that is not built, since nothing is trained
+    if not isinstance(runner.optim_wrapper, OptimWrapper) or saved is None:
         return
+    optimizer = runner.optim_wrapper.optimizer
     if saved_type not in (None, type(optimizer).__name__):
         yield f'optim_wrapper.optimizer.type was {saved_type} and is {type(optimizer).__name__}'
         return
