@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from eclip_mm.config import (
     add_launch_arguments,
+    add_needed_hooks,
     apply_launch_arguments,
     complete_from_checkpoint,
     draw_detections,
@@ -62,6 +63,7 @@ def main():
         cfg.load_from, cfg.resume = None, False
         if args.show_dir:
             draw_detections(cfg, args.show_dir)
+        add_needed_hooks(cfg)
         prepare_cpu_launch(cfg)
         with explain_checkpoint_errors(cfg, saved):
             if 'backbone' in cfg.model:

@@ -9,6 +9,7 @@ import argparse
 from eclip_mm.checkpoint import use_resumed_checkpoint
 from eclip_mm.config import (
     add_launch_arguments,
+    add_needed_hooks,
     allow_accumulation,
     apply_launch_arguments,
     fill_architecture,
@@ -44,9 +45,7 @@ def main():
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
         use_resumed_checkpoint(cfg)
-    # configs of other libraries do not have it, and tools/test.py reads plain checkpoints only
-    hooks = cfg.setdefault('default_hooks', {})
-    hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
+    add_needed_hooks(cfg)
     prepare_cpu_launch(cfg)
     allow_accumulation(cfg)
     with name_config_in_errors(args.config):

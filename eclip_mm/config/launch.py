@@ -7,9 +7,9 @@ import os.path as osp
 
 import torch
 import torch.distributed as dist
-from mmengine.config import DictAction
 from mmengine.logging import print_log
 
+from eclip_mm.config.options import OptionAction
 from eclip_mm.utils.seeding import derive_seed
 
 
@@ -26,7 +26,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help='changes of the config as key=value, e.g. train_dataloader.batch_size=64',
     )
     parser.add_argument(
@@ -59,7 +59,7 @@ def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--catalogue', help='catalogue for a config that does not set it')
     parser.add_argument('--device', default='cpu', help='default: cpu')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
+        '--cfg-options', nargs='+', action=OptionAction, help='changes of the config as key=value'
     )
 
 
@@ -86,6 +86,19 @@ def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+
+
+def add_needed_hooks(cfg) -> None:
+    """Add the hooks that configs of other libraries do not have, in place.
+
+    ``tools/test.py`` reads plain checkpoints only, and a run is checked before its first step.
+
+    Args:
+        cfg: ``Config``.
+    """
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
+    hooks.setdefault('run_check', dict(type='eclip_mm.RunCheckHook'))
 
 
 #: environment variables in which torchrun, Slurm and Open MPI give the rank of a process

@@ -38,6 +38,7 @@ class CocoProducts(CocoDataset):
     """
 
     METAINFO: dict = {}
+    labels_are_classes = True
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
 from eclip_mm.engine.checkpoint_hooks import KeepingCheckpointHook, PlainCheckpointHook
+from eclip_mm.engine.checks import RunCheckHook
 from eclip_mm.engine.compile_hook import CompileHook
 from eclip_mm.engine.evaluation_loops import ProductTestLoop, ProductValLoop
 from eclip_mm.engine.hooks import ClassPromptHook, ProgressBarHook, StepSeedHook, TeacherUpdateHook
@@ -20,6 +21,7 @@ __all__ = [
     'ProductValLoop',
     'ProgressBarHook',
     'ResumableTrainLoop',
+    'RunCheckHook',
     'ShardedRunner',
     'StepSeedHook',
     'TeacherUpdateHook',

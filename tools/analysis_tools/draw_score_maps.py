@@ -8,10 +8,9 @@ ProductGrounding does; --proposer type=NAME key=value ... ranks other boxes.
 
 import argparse
 
-from mmengine.config import DictAction
-
 from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
 from eclip_mm.config.launch import add_picture_arguments
+from eclip_mm.config.options import OptionAction
 from eclip_mm.registry import DATASETS
 
 
@@ -23,7 +22,7 @@ def parse_args():
     parser.add_argument('--num', type=int, default=12, help='photos, spread over the test set')
     parser.add_argument('--columns', type=int, default=3)
     parser.add_argument('--ranked', type=int, default=3, help='boxes drawn on each photo')
-    parser.add_argument('--proposer', nargs='+', action=DictAction, help='boxes to rank instead')
+    parser.add_argument('--proposer', nargs='+', action=OptionAction, help='boxes to rank instead')
     return parser.parse_args()
 
 

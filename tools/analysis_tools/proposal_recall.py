@@ -9,11 +9,11 @@ import argparse
 import time
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
 from eclip_mm.apis import spread_indices
+from eclip_mm.config.options import OptionAction
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.evaluation.proposals.recall import proposal_recall
 from eclip_mm.registry import TASK_UTILS
@@ -31,7 +31,7 @@ def parse_args():
     parser.add_argument(
         '--proposer',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help='key=value of its config; the default type is RegionProposer',
     )

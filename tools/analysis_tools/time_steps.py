@@ -13,11 +13,11 @@ import time
 from types import SimpleNamespace
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.config.loading import load_config
+from eclip_mm.config.options import OptionAction
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import HOOKS, MODELS
 from eclip_mm.testing import fake_batch
@@ -32,7 +32,7 @@ def parse_args():
     parser.add_argument('--steps', type=int, default=1, help='timed steps, after one warm-up')
     parser.add_argument('--num-tokens', type=int, default=55)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction)
     return parser.parse_args()
 
 

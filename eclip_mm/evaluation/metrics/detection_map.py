@@ -63,6 +63,16 @@ class DetectionMAP(CocoMetric):
             self._coco_api = read_coco_json(ann_file, self.backend_args)
         self.class_agnostic = class_agnostic
 
+    def figure_names(self) -> set[str]:
+        """``mAP@{threshold}``, and what the options add."""
+        names = {f'mAP@{thr}' for thr in self.iou_thrs}
+        if self.class_agnostic:
+            names |= {f'any_class_AP@{thr}' for thr in self.iou_thrs}
+        if self.classwise:
+            classes = self.dataset_meta['classes']
+            names |= {f'AP@{thr}/{name}' for thr in self.iou_thrs for name in classes}
+        return names
+
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute the figures of the gathered set (mmengine calls it on the main rank).
 
