@@ -8,10 +8,10 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
-from eclip_mm.config.options import parse_value
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
+from eclip_mm.utils.options import parse_value
 
 #: longest text of the paper in tokens
 MAX_TOKENS = 55

@@ -11,22 +11,15 @@ import json
 import time
 from pathlib import Path
 
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
-
-from eclip_mm.apis import draw_score_maps, load_model, spread_indices
-from eclip_mm.config import load_config
-from eclip_mm.datasets.synthetic import prepare_catalogue
-from eclip_mm.registry import DATASETS
+from eclip_mm.utils.command import CommandParser, run_command
 from eclip_mm.utils.files import write_whole_text
-from eclip_mm.visualization import metrics_table, plot_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ('right_box', 'pointing', 'energy', 'i2t_R@1', 't2i_R@1', 'fine_R@1')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
@@ -50,6 +43,8 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
     Returns:
         Metrics of the last checkpoint, its path, and the seconds that training took.
     """
+    from mmengine.runner import Runner
+
     cfg.work_dir = str(work_dir)
     cfg.resume = True  # from the last checkpoint in the work dir, if any
     runner = Runner.from_cfg(cfg)
@@ -63,6 +58,9 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
 
 def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
     """Draw one sheet of score maps for each split; returns their paths."""
+    from eclip_mm.apis import draw_score_maps, load_model, spread_indices
+    from eclip_mm.registry import DATASETS
+
     model, paths = load_model(cfg, checkpoint), []
     for dataset_cfg in cfg.test_dataloader.dataset.datasets:
         dataset = DATASETS.build(dataset_cfg)
@@ -80,6 +78,12 @@ def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
 
 def main():
     args = parse_args()
+    from mmengine.registry import init_default_scope
+
+    from eclip_mm.config import load_config
+    from eclip_mm.datasets.synthetic import prepare_catalogue
+    from eclip_mm.visualization import metrics_table, plot_curves
+
     start, out = time.time(), Path(args.work_dir)
     results, runs, pictures = {}, {}, []
     for path in args.configs:
@@ -105,4 +109,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

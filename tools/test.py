@@ -13,28 +13,12 @@ metrics.json.
 
 import argparse
 
-from mmengine.dist import is_main_process
-from mmengine.runner import Runner
-
-from eclip_mm.config import (
-    add_launch_arguments,
-    add_needed_hooks,
-    apply_launch_arguments,
-    complete_from_checkpoint,
-    draw_detections,
-    explain_checkpoint_errors,
-    fill_architecture,
-    load_config,
-    name_config_in_errors,
-    prepare_cpu_launch,
-    read_saved_detector,
-)
-from eclip_mm.utils.dist import leave_process_group
-from eclip_mm.visualization.table import write_metrics
+from eclip_mm.utils.arguments import add_launch_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file of a training, or one of configs/evaluation')
@@ -52,6 +36,24 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from mmengine.dist import is_main_process
+    from mmengine.runner import Runner
+
+    from eclip_mm.config import (
+        add_needed_hooks,
+        apply_launch_arguments,
+        complete_from_checkpoint,
+        draw_detections,
+        explain_checkpoint_errors,
+        fill_architecture,
+        load_config,
+        name_config_in_errors,
+        prepare_cpu_launch,
+        read_saved_detector,
+    )
+    from eclip_mm.utils.dist import leave_process_group
+    from eclip_mm.visualization.table import write_metrics
+
     saved = {}
 
     def complete(cfg):
@@ -78,4 +80,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

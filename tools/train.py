@@ -4,25 +4,12 @@
         --cfg-options train_dataloader.dataset.catalogue=my/catalogue.parquet
 """
 
-import argparse
-
-from eclip_mm.checkpoint import use_resumed_checkpoint
-from eclip_mm.config import (
-    add_launch_arguments,
-    add_needed_hooks,
-    allow_accumulation,
-    apply_launch_arguments,
-    fill_architecture,
-    load_config,
-    name_config_in_errors,
-    prepare_cpu_launch,
-)
-from eclip_mm.registry import RUNNERS
-from eclip_mm.utils.dist import leave_process_group
+from eclip_mm.utils.arguments import add_launch_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Train a model')
+    parser = CommandParser(description='Train a model')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',
@@ -37,6 +24,19 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from eclip_mm.checkpoint import use_resumed_checkpoint
+    from eclip_mm.config import (
+        add_needed_hooks,
+        allow_accumulation,
+        apply_launch_arguments,
+        fill_architecture,
+        load_config,
+        name_config_in_errors,
+        prepare_cpu_launch,
+    )
+    from eclip_mm.registry import RUNNERS
+    from eclip_mm.utils.dist import leave_process_group
+
     cfg = load_config(args.config, args.cfg_options)
     apply_launch_arguments(cfg, args)
     if args.amp:
@@ -55,4 +55,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -4,9 +4,7 @@ from eclip_mm.config.detection import draw_detections, fill_architecture, read_s
 from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
 from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
 from eclip_mm.config.launch import (
-    add_launch_arguments,
     add_needed_hooks,
-    add_picture_arguments,
     allow_accumulation,
     apply_launch_arguments,
     prepare_cpu_launch,
@@ -14,9 +12,7 @@ from eclip_mm.config.launch import (
 from eclip_mm.config.loading import load_config
 
 __all__ = [
-    'add_launch_arguments',
     'add_needed_hooks',
-    'add_picture_arguments',
     'allow_accumulation',
     'apply_launch_arguments',
     'complete_from_checkpoint',

@@ -3,17 +3,14 @@
 python tools/dataset_converters/feed.py products_export.csv data/shop/train.parquet
 """
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters.feed import add_feed_arguments, convert_feed, open_feed
+from eclip_mm.utils.arguments import add_feed_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = CommandParser(description=__doc__.split('\n')[0])
     add_feed_arguments(parser)
     parser.add_argument(
         'target', nargs='?', help='.parquet (pictures inside) or .jsonl (paths) to write'
@@ -43,28 +40,27 @@ def main() -> None:
     )
     parser.add_argument('--quality', type=int, default=90, help='JPEG quality (default: 90)')
     args = parser.parse_args()
+    from eclip_mm.datasets.converters.feed import convert_feed, open_feed
+
     if args.target is None and not args.show:
         parser.error('name the target, or give --show')
-    try:
-        feed = open_feed(args)
-        print(f'# {feed.table.name}: {len(feed.table.rows)} rows')
-        print(feed.mapping.to_yaml(), flush=True)
-        if args.show:
-            return
-        report = convert_feed(
-            feed,
-            args.target,
-            args.picture_root,
-            args.fetched,
-            max_words=args.max_words,
-            max_size=args.max_size or None,
-            quality=args.quality,
-            progress=lambda products: tqdm(products, unit=' products', mininterval=1),
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    feed = open_feed(args)
+    print(f'# {feed.table.name}: {len(feed.table.rows)} rows')
+    print(feed.mapping.to_yaml(), flush=True)
+    if args.show:
+        return
+    report = convert_feed(
+        feed,
+        args.target,
+        args.picture_root,
+        args.fetched,
+        max_words=args.max_words,
+        max_size=args.max_size or None,
+        quality=args.quality,
+        progress=lambda products: tqdm(products, unit=' products', mininterval=1),
+    )
     print(f'{args.target}: {report}')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

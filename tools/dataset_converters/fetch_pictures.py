@@ -3,23 +3,14 @@
 python tools/dataset_converters/fetch_pictures.py products_export.csv
 """
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters.feed import (
-    FetchOptions,
-    add_feed_arguments,
-    default_folder,
-    fetch_pictures,
-    open_feed,
-)
+from eclip_mm.utils.arguments import add_feed_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = CommandParser(description=__doc__.split('\n')[0])
     add_feed_arguments(parser)
     parser.add_argument('--out', help='folder (default: {stem}_pictures beside the source)')
     parser.add_argument('--num-workers', type=int, default=16, help='requests at a time')
@@ -41,29 +32,33 @@ def main() -> None:
         help='hosts that may have addresses that are not public, such as a server of your own',
     )
     args = parser.parse_args()
-    try:
-        options = FetchOptions(
-            num_workers=args.num_workers,
-            per_host=args.per_host,
-            delay=args.delay,
-            timeout=args.timeout,
-            max_bytes=int(args.max_mib * 2**20),
-            tries=args.tries,
-            allowed_hosts=args.allow_host,
-        )
-        urls = open_feed(args).picture_urls()
-        folder = args.out or default_folder(args.source)
-        report = fetch_pictures(
-            urls,
-            folder,
-            options,
-            args.retry,
-            progress=lambda results: tqdm(results, total=len(urls), unit=' URLs', mininterval=1),
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters.feed import (
+        FetchOptions,
+        default_folder,
+        fetch_pictures,
+        open_feed,
+    )
+
+    options = FetchOptions(
+        num_workers=args.num_workers,
+        per_host=args.per_host,
+        delay=args.delay,
+        timeout=args.timeout,
+        max_bytes=int(args.max_mib * 2**20),
+        tries=args.tries,
+        allowed_hosts=args.allow_host,
+    )
+    urls = open_feed(args).picture_urls()
+    folder = args.out or default_folder(args.source)
+    report = fetch_pictures(
+        urls,
+        folder,
+        options,
+        args.retry,
+        progress=lambda results: tqdm(results, total=len(urls), unit=' URLs', mininterval=1),
+    )
     print(f'{folder}: {report}')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

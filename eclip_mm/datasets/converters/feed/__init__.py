@@ -1,6 +1,6 @@
 """Catalogues from the exports of shop systems and other tables."""
 
-from eclip_mm.datasets.converters.feed.arguments import add_feed_arguments, open_feed
+from eclip_mm.datasets.converters.feed.arguments import open_feed
 from eclip_mm.datasets.converters.feed.convert import convert_feed
 from eclip_mm.datasets.converters.feed.download import FetchOptions
 from eclip_mm.datasets.converters.feed.feed import Feed, FeedReport
@@ -19,7 +19,6 @@ __all__ = [
     'FetchReport',
     'PictureColumn',
     'TextPart',
-    'add_feed_arguments',
     'convert_feed',
     'default_folder',
     'fetch_pictures',

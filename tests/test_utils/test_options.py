@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from eclip_mm.config.options import OptionAction, parse_value
+from eclip_mm.utils.options import OptionAction, parse_value
 
 QUEUE = dict(type='MomentumQueue', size=65536)
 

@@ -4,7 +4,7 @@ import argparse
 import ast
 import re
 
-from eclip_mm.checkpoint.config_text import ConfigTextError, parse_config_text
+from eclip_mm.utils.config_text import ConfigTextError, parse_config_text
 
 _NUMBER = re.compile(r'[+-]?(\d+|(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?|inf|nan)')
 _CLOSES = {'(': ')', '[': ']', '{': '}'}
