@@ -43,11 +43,11 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
     Returns:
         Metrics of the last checkpoint, its path, and the seconds that training took.
     """
-    from mmengine.runner import Runner
+    from eclip_mm.engine import BriefRunner
 
     cfg.work_dir = str(work_dir)
     cfg.resume = True  # from the last checkpoint in the work dir, if any
-    runner = Runner.from_cfg(cfg)
+    runner = BriefRunner.from_cfg(cfg)
     start = time.time()
     runner.train()
     seconds = time.time() - start

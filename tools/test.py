@@ -37,7 +37,6 @@ def parse_args():
 def main():
     args = parse_args()
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
     from eclip_mm.config import (
         add_needed_hooks,
@@ -51,6 +50,7 @@ def main():
         prepare_cpu_launch,
         read_saved_detector,
     )
+    from eclip_mm.engine import BriefRunner
     from eclip_mm.utils.dist import leave_process_group
     from eclip_mm.visualization.table import write_metrics
 
@@ -70,7 +70,7 @@ def main():
         with explain_checkpoint_errors(cfg, saved):
             if 'backbone' in cfg.model:
                 fill_architecture(cfg.model, read_saved_detector(args.checkpoint))
-            runner = Runner.from_cfg(cfg)
+            runner = BriefRunner.from_cfg(cfg)
             # strict, because figures of weights that were not loaded mean nothing
             runner.load_checkpoint(args.checkpoint, strict=True)
         metrics = runner.test()

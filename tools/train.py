@@ -46,11 +46,12 @@ def main():
         cfg.load_from = None if args.resume == 'auto' else args.resume
         use_resumed_checkpoint(cfg)
     add_needed_hooks(cfg)
+    cfg.setdefault('runner_type', 'eclip_mm.BriefRunner')
     prepare_cpu_launch(cfg)
     allow_accumulation(cfg)
     with name_config_in_errors(args.config):
         fill_architecture(cfg.model)
-        RUNNERS.build(cfg).train()  # mmengine's Runner, or the one in `runner_type`
+        RUNNERS.build(cfg).train()
     leave_process_group()
 
 

@@ -29,8 +29,12 @@ def name_config_in_errors(path: str) -> Iterator[None]:
         message = error.args[0] if error.args else ''
         if isinstance(message, str):
             message = _UNKNOWN_TYPE.sub(_explain_unknown_type, message)
-            error.args = (f'{message}\n(config: {path})', *error.args[1:])
+            error.args = (f'{message}{_gap(error)}(config: {path})', *error.args[1:])
         raise
+
+
+def _gap(error: Exception) -> str:
+    return ' ' if isinstance(error, KeyError) else '\n'  # its text is the repr of the message
 
 
 def _explain_unknown_type(found: re.Match) -> str:
@@ -89,7 +93,8 @@ def explain_checkpoint_errors(cfg, saved: dict) -> Iterator[None]:
                 'exist here'
             )
         if advice:
-            error.args = (f'{error.args[0] if error.args else ""}\n({advice})', *error.args[1:])
+            message = error.args[0] if error.args else ''
+            error.args = (f'{message}{_gap(error)}({advice})', *error.args[1:])
         raise
 
 

@@ -1,3 +1,4 @@
+from eclip_mm.engine.brief_runner import BriefRunner
 from eclip_mm.engine.checkpoint_hooks import KeepingCheckpointHook, PlainCheckpointHook
 from eclip_mm.engine.checks import RunCheckHook
 from eclip_mm.engine.compile_hook import CompileHook
@@ -11,6 +12,7 @@ from eclip_mm.engine.worker_death import WorkerDiedError
 
 __all__ = [
     'BF16OptimWrapper',
+    'BriefRunner',
     'ClassPromptHook',
     'CompileHook',
     'KeepingCheckpointHook',

@@ -1,15 +1,14 @@
 """Weights of a pretrained tower, and what they say of a config that does not fit them."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-import transformers
 from mmengine.logging import print_log
 from torch import nn
 
 from eclip_mm.checkpoint.file_kinds import is_safetensors, name_kind, read_head
+from eclip_mm.utils.quiet import quiet_loading
 
 #: parts of the names of config fields that may differ from those the weights were trained with
 _HARMLESS = ('drop', 'mask', 'initializer')
@@ -31,7 +30,7 @@ def load_tower(
         ValueError: a file is none of weights, or the weights do not fit the config.
     """
     try:
-        with _quiet():
+        with quiet_loading():
             model, report = kind.from_pretrained(
                 pretrained, ignore_mismatched_sizes=True, output_loading_info=True, **kwargs
             )
@@ -92,18 +91,3 @@ def _describe(
 
 def _listed(names: list[str]) -> str:
     return ', '.join(names[:2]) + (', ...' if len(names) > 2 else '')
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' table of the weights: what it means for us is said above."""
-    log = transformers.utils.logging
-    level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bar:
-            log.enable_progress_bar()
