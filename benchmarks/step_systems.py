@@ -3,7 +3,7 @@
 import tempfile
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
@@ -11,6 +11,7 @@ from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDual
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
+from eclip_mm.utils.options import parse_value
 
 #: longest text of the paper in tokens
 MAX_TOKENS = 55
@@ -180,9 +181,7 @@ def build_system(name: str, args):
     unknown = {word for word in words if '=' not in word} - {'compiled', 'before'}
     if unknown:
         raise ValueError(f'system {name!r}: {unknown} is neither compiled nor KEY=VALUE')
-    cfg = read_config(
-        args, {key: DictAction._parse_iterable(value) for key, value in options.items()}
-    )
+    cfg = read_config(args, {key: parse_value(value) for key, value in options.items()})
     torch.manual_seed(0)
     compiled = 'compiled' in words
     if kind in ('clip', 'eclip'):

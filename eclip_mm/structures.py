@@ -11,6 +11,8 @@ class ProductDataSample(BaseDataElement):
     - ``product_id`` (str): identity of the prompted product.
     - ``text`` (str): its title or description, the text prompt.
     - ``category`` (str or None): coarse class.
+    - ``attributes`` (dict[str, str, float, bool or list[str]]): what else the
+      catalogue says of it, such as brand and price; may be empty.
     - ``sources`` (tuple[str]): where each loaded picture came from
       (``merchant``, ``comment``, ``video``, ...), V of them.
     - ``image_ids`` (tuple[str]): ``'{product_id}#{index of the picture in the

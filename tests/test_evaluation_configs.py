@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from eclip_mm.checkpoint.config_text import parse_config_text
 from eclip_mm.config.from_checkpoint import complete_evaluation_config
 from eclip_mm.config.loading import load_config
 from eclip_mm.registry import METRICS
+from eclip_mm.utils.config_text import parse_config_text
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 OPEN = ('tables.py', 'held_out_pictures.py')  # take --catalogue and --queries

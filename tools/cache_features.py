@@ -13,19 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 
-import torch
-from mmengine.config import DictAction
-from mmengine.registry import init_default_scope
-from torch import multiprocessing
-from tqdm import tqdm
-
-from eclip_mm.config import complete_from_checkpoint, load_config, name_config_in_errors
-from eclip_mm.datasets.feature_cache import CacheError
-from eclip_mm.embedding.feature_caching import CacheJob, fill_cache
+from eclip_mm.utils.command import CommandParser, run_command
+from eclip_mm.utils.options import OptionAction
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config of a training, or one of configs/evaluation')
@@ -37,15 +30,22 @@ def parse_args():
     parser.add_argument('--batch-size', type=int, default=8, help='pictures at a time')
     parser.add_argument('--num-workers', type=int, default=2, help='decoders of each process')
     parser.add_argument('--amp', action='store_true', help='compute in bf16')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', help='default: a GPU if there is one')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
+        '--cfg-options', nargs='+', action=OptionAction, help='changes of the config as key=value'
     )
     return parser.parse_args()
 
 
-def open_job(args) -> CacheJob:
-    """The job of this process."""
+def open_job(args):
+    """The ``CacheJob`` of this process."""
+    import torch
+    from mmengine.registry import init_default_scope
+
+    from eclip_mm.config import complete_from_checkpoint, load_config, name_config_in_errors
+    from eclip_mm.embedding.feature_caching import CacheJob
+
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
 
     def complete(cfg):
         if args.checkpoint:
@@ -56,11 +56,13 @@ def open_job(args) -> CacheJob:
         init_default_scope('eclip_mm')
         if not cfg.get('feature_cache'):
             raise KeyError("feature_cache is not set, such as dict(folder='work_dirs/cache')")
-        return CacheJob(cfg, args.checkpoint, args.device, args.amp)
+        return CacheJob(cfg, args.checkpoint, device, args.amp)
 
 
-def check_size(job: CacheJob, max_gib: float) -> int:
+def check_size(job, max_gib: float) -> int:
     """Say how large the cache will be; returns the number of views."""
+    from eclip_mm.datasets.feature_cache import CacheError
+
     pictures, views = job.count()
     gib = views * job.card.num_bytes / 2**30
     print(
@@ -77,18 +79,20 @@ def check_size(job: CacheJob, max_gib: float) -> int:
     return views
 
 
-def fill(part: int, args, done, broken, job: CacheJob | None = None) -> None:
-    """Fill the part of a process, and count."""
-    job, parent = job or open_job(args), os.getppid()
+def fill(part: int, args, done, broken, parent: int | None = None, job=None) -> None:
+    """Fill the part of a process, and count; it ends when its parent, if it has one, is gone."""
+    from eclip_mm.embedding.feature_caching import fill_cache
+
+    job = job or open_job(args)
     for stored, failed in fill_cache(job, part, args.jobs, args.batch_size, args.num_workers):
         with done.get_lock():
             done.value += stored + failed
             broken.value += failed
-        if os.getppid() != parent:  # nobody counts any more
+        if parent is not None and os.getppid() != parent:  # nobody counts any more
             raise SystemExit('the process that started this one has ended')
 
 
-def show(bar: tqdm, done, is_over: Callable[[float], bool]) -> None:
+def show(bar, done, is_over: Callable[[float], bool]) -> None:
     """Move a progress bar until all is done."""
     while not is_over(1.0):
         bar.update(done.value - bar.n)
@@ -97,6 +101,9 @@ def show(bar: tqdm, done, is_over: Callable[[float], bool]) -> None:
 
 def main():
     args = parse_args()
+    from torch import multiprocessing
+    from tqdm import tqdm
+
     job = open_job(args)
     views = check_size(job, args.max_gib)
     context = multiprocessing.get_context('spawn')
@@ -108,12 +115,12 @@ def main():
             shown = threading.Thread(target=show, args=(bar, done, over.wait), daemon=True)
             shown.start()
             try:
-                fill(0, args, done, broken, job)
+                fill(0, args, done, broken, job=job)
             finally:
                 over.set()
                 shown.join()
         else:
-            arguments = (args, done, broken)
+            arguments = (args, done, broken, os.getpid())
             parts = multiprocessing.spawn(fill, arguments, nprocs=args.jobs, join=False)
             show(bar, done, lambda seconds: parts.join(timeout=seconds))
     rate = done.value / max(time.time() - start, 1e-9)
@@ -124,4 +131,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

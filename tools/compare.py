@@ -14,19 +14,12 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # for configs that import projects/
 
-from eclip_mm.comparison.experiment import Experiment, load_experiment
-from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals
-from eclip_mm.comparison.report import write_report, write_tables
-from eclip_mm.comparison.results import Results
-from eclip_mm.comparison.runs import choose
-from eclip_mm.comparison.scheduler import Scheduler, num_cores, visible_gpus
-from eclip_mm.datasets.synthetic import prepare_catalogue
+from eclip_mm.utils.command import CommandParser, run_command
 from eclip_mm.utils.files import write_whole_text
-from eclip_mm.visualization.ablation_bars import plot_ablation_bars
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('experiment', nargs='+', help='experiment files, see configs/comparison')
@@ -48,6 +41,12 @@ def parse_args():
 
 def run_missing(experiment, work_dir: Path, args) -> list[Path]:
     """Train and test what is missing, and return the folders of failed jobs."""
+    from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals
+    from eclip_mm.comparison.results import Results
+    from eclip_mm.comparison.runs import choose
+    from eclip_mm.comparison.scheduler import Scheduler, num_cores, visible_gpus
+    from eclip_mm.datasets.synthetic import prepare_catalogue
+
     for name in args.only or ():
         choose(name, experiment.runs, '--only')
     for run in experiment.runs.values():
@@ -66,8 +65,10 @@ def run_missing(experiment, work_dir: Path, args) -> list[Path]:
     return [job.folder for job in scheduler.run(jobs, update)]
 
 
-def write_results(results: Results, work_dir: Path) -> None:
+def write_results(results, work_dir: Path) -> None:
     """Write ``table.md`` and ``summary.json``, each atomically."""
+    from eclip_mm.comparison.report import write_tables
+
     texts = {
         'table.md': write_tables(results),
         'summary.json': json.dumps(results.summary(), indent=2),
@@ -76,8 +77,10 @@ def write_results(results: Results, work_dir: Path) -> None:
         write_whole_text(work_dir / name, text)
 
 
-def draw_bars(results: Results, work_dir: Path) -> None:
+def draw_bars(results, work_dir: Path) -> None:
     """Draw the bars of all figures for which a run has values."""
+    from eclip_mm.visualization.ablation_bars import plot_ablation_bars
+
     experiment, figures, chances = results.experiment, {}, {}
     keys, names = experiment.bars
     labels = experiment.labels()
@@ -93,12 +96,14 @@ def draw_bars(results: Results, work_dir: Path) -> None:
         print('picture:', plot_ablation_bars(figures, path, chances, title=experiment.title))
 
 
-def run_experiment(experiment: Experiment, args) -> tuple[Results, list[Path]]:
+def run_experiment(experiment, args) -> tuple:
     """Run what is missing of one experiment and write its tables.
 
     Returns:
         The figures, and the folders of failed jobs.
     """
+    from eclip_mm.comparison.results import Results
+
     work_dir = Path(args.work_dir or 'work_dirs')
     if args.work_dir is None or len(args.experiment) > 1:
         work_dir /= experiment.path.stem
@@ -113,6 +118,9 @@ def run_experiment(experiment: Experiment, args) -> tuple[Results, list[Path]]:
 
 def main():
     args = parse_args()
+    from eclip_mm.comparison.experiment import load_experiment
+    from eclip_mm.comparison.report import write_report
+
     # all are checked before the first is run
     experiments = [load_experiment(path, args.seeds) for path in args.experiment]
     results, failed = [], []
@@ -129,7 +137,4 @@ def main():
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit('interrupted; the same command resumes from here') from None
+    run_command(main, interrupted='interrupted; the same command resumes from here')

@@ -16,24 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
-
-from eclip_mm.apis import (
-    NothingToFind,
-    draw_retrieval,
-    draw_score_maps,
-    load_model,
-    split_datasets,
-    spread_indices,
-)
-from eclip_mm.checkpoint.towers.getting import get_tower
-from eclip_mm.checkpoint.towers.known import TowerError
-from eclip_mm.config import load_config, use_feature_cache
-from eclip_mm.datasets.synthetic import prepare_catalogue
-from eclip_mm.registry import DATASETS
+from eclip_mm.utils.command import CommandParser, run_command
 from eclip_mm.utils.files import write_whole_text
-from eclip_mm.visualization import metrics_table, plot_curves
 
 ROOT = Path(__file__).resolve().parents[1]
 #: of a config without `figures`
@@ -41,7 +25,7 @@ FIGURES = ('right_box', 'pointing', 'energy', 'i2t_R@1', 't2i_R@1', 'fine_R@1')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
@@ -61,6 +45,9 @@ def parse_args():
 
 def fetch_towers(cfg) -> None:
     """Fetch the pretrained towers of a config that are not in checkpoints/."""
+    from eclip_mm.checkpoint.towers.getting import get_tower
+    from eclip_mm.checkpoint.towers.known import TowerError
+
     for name in ('image_encoder', 'text_encoder'):
         folder = Path(cfg.model[name].get('pretrained') or '')
         if folder.parent.name != 'checkpoints' or folder.exists():
@@ -75,9 +62,14 @@ def fetch_towers(cfg) -> None:
 
 
 def fill_cache(path: str, cfg) -> None:
-    """Compute the features of the frozen layers, on all cores."""
+    """Compute the features of the frozen layers, on all cores or on the GPU."""
+    import torch
+
+    from eclip_mm.comparison.scheduler import num_cores
+    from eclip_mm.config import use_feature_cache
+
     command = [sys.executable, ROOT / 'tools/cache_features.py', path, '--num-workers', '0']
-    jobs = os.cpu_count() or 1
+    jobs = 1 if torch.cuda.is_available() else min(8, num_cores())
     # a process with one thread each is faster than one with several
     environment = dict(os.environ, OMP_NUM_THREADS='1')
     subprocess.run([*map(str, command), '--jobs', str(jobs)], check=True, env=environment)
@@ -90,9 +82,11 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
     Returns:
         Metrics of the last checkpoint, its path, and the seconds that training took.
     """
+    from eclip_mm.engine import BriefRunner
+
     cfg.work_dir = str(work_dir)
     cfg.resume = True  # from the last checkpoint in the work dir, if any
-    runner = Runner.from_cfg(cfg)
+    runner = BriefRunner.from_cfg(cfg)
     start = time.time()
     runner.train()
     seconds = time.time() - start
@@ -103,6 +97,16 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
 
 def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
     """Draw score maps and searches of each split; returns the paths of the sheets."""
+    from eclip_mm.apis import (
+        NothingToFind,
+        draw_retrieval,
+        draw_score_maps,
+        load_model,
+        split_datasets,
+        spread_indices,
+    )
+    from eclip_mm.registry import DATASETS
+
     model, paths = load_model(cfg, checkpoint), []
     whole = DATASETS.build(cfg.test_dataloader.dataset)
     for split, dataset in split_datasets(whole).items():
@@ -133,6 +137,8 @@ def draw(cfg, checkpoint: str, work_dir: Path, count: int) -> list[Path]:
 
 def table_of(cfg, results: dict) -> tuple[str, str]:
     """The figures that a config names, or the default ones, as text and as Markdown."""
+    from eclip_mm.visualization import metrics_table
+
     if (figures := cfg.get('figures')) is None:
         figures = dict.fromkeys(cfg.splits, FIGURES)
     keys = [f'{prefix}/{name}' for prefix, names in figures.items() for name in names]
@@ -141,6 +147,12 @@ def table_of(cfg, results: dict) -> tuple[str, str]:
 
 def main():
     args = parse_args()
+    from mmengine.registry import init_default_scope
+
+    from eclip_mm.config import load_config
+    from eclip_mm.datasets.synthetic import prepare_catalogue
+    from eclip_mm.visualization import plot_curves
+
     start, out = time.time(), Path(args.work_dir)
     results, runs, pictures = {}, {}, []
     for path in args.configs:
@@ -170,4 +182,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -14,11 +14,11 @@ import json
 
 from tqdm import tqdm
 
-from eclip_mm.embedding import FEATURES, EmbedOptions, embed_catalogue
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config of the training, or one of configs/evaluation')
@@ -29,7 +29,10 @@ def parse_args():
         help='files, folders of .parquet files, or patterns; paths, or addresses such as s3://...',
     )
     parser.add_argument('out', help='folder of the shards')
-    parser.add_argument('--features', nargs='+', choices=FEATURES, default=FEATURES)
+    features = ['image', 'text', 'instance']
+    parser.add_argument(
+        '--features', nargs='+', choices=features, default=features, help='default: all'
+    )
     parser.add_argument(
         '--per',
         nargs='+',
@@ -41,8 +44,8 @@ def parse_args():
     parser.add_argument(
         '--sources', nargs='+', help='use only pictures of these sources, such as merchant'
     )
-    parser.add_argument('--rows-per-shard', type=int, default=EmbedOptions.rows_per_shard)
-    parser.add_argument('--batch-size', type=int, default=EmbedOptions.batch_size)
+    parser.add_argument('--rows-per-shard', type=int, default=4096, help='default: 4096')
+    parser.add_argument('--batch-size', type=int, default=64, help='default: 64')
     parser.add_argument('--num-workers', type=int, default=0, help='decoding processes per model')
     parser.add_argument(
         '--device', help='device of the model, such as cuda or cpu; default: a GPU if there is one'
@@ -81,6 +84,8 @@ def json_object(text):
 
 def main():
     args = vars(parse_args())
+    from eclip_mm.embedding import EmbedOptions, embed_catalogue
+
     address, num_models = args.pop('ray'), args.pop('models')
     run = None
     if address is not None:
@@ -99,4 +104,4 @@ def show_progress(counts, total, done):
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

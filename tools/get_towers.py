@@ -9,11 +9,12 @@ card with origin, licence and sha256 sums; a folder that is there and whole is k
 """
 
 import argparse
-import sys
+
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('name', nargs='*', help='a name of --list, or owner/model of the hub')
@@ -40,16 +41,13 @@ def main() -> None:
     args = parse_args()
     # torch and transformers take seconds: they are imported where they are used
     from eclip_mm.checkpoint.towers.getting import get_tower
-    from eclip_mm.checkpoint.towers.known import TowerError, list_towers
+    from eclip_mm.checkpoint.towers.known import list_towers
 
     if args.list:
         print(list_towers())
     for name in args.name:
-        try:
-            print(get_tower(name, args.to, args.wheels, args.force), flush=True)
-        except (TowerError, OSError) as error:  # OSError: no room, no permission
-            sys.exit(f'error: {error}')
+        print(get_tower(name, args.to, args.wheels, args.force), flush=True)
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -13,28 +13,12 @@ metrics.json.
 
 import argparse
 
-from mmengine.dist import is_main_process
-from mmengine.runner import Runner
-
-from eclip_mm.config import (
-    add_launch_arguments,
-    apply_launch_arguments,
-    complete_from_checkpoint,
-    draw_detections,
-    explain_checkpoint_errors,
-    fill_architecture,
-    load_config,
-    name_config_in_errors,
-    prepare_cpu_launch,
-    read_saved_detector,
-    use_feature_cache,
-)
-from eclip_mm.utils.dist import leave_process_group
-from eclip_mm.visualization.table import write_metrics
+from eclip_mm.utils.arguments import add_launch_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file of a training, or one of configs/evaluation')
@@ -52,6 +36,25 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from mmengine.dist import is_main_process
+
+    from eclip_mm.config import (
+        add_needed_hooks,
+        apply_launch_arguments,
+        complete_from_checkpoint,
+        draw_detections,
+        explain_checkpoint_errors,
+        fill_architecture,
+        load_config,
+        name_config_in_errors,
+        prepare_cpu_launch,
+        read_saved_detector,
+        use_feature_cache,
+    )
+    from eclip_mm.engine import BriefRunner
+    from eclip_mm.utils.dist import leave_process_group
+    from eclip_mm.visualization.table import write_metrics
+
     saved = {}
 
     def complete(cfg):
@@ -64,11 +67,12 @@ def main():
         if args.show_dir:
             draw_detections(cfg, args.show_dir)
         use_feature_cache(cfg)
+        add_needed_hooks(cfg)
         prepare_cpu_launch(cfg)
         with explain_checkpoint_errors(cfg, saved):
             if 'backbone' in cfg.model:
                 fill_architecture(cfg.model, read_saved_detector(args.checkpoint))
-            runner = Runner.from_cfg(cfg)
+            runner = BriefRunner.from_cfg(cfg)
             # strict, because figures of weights that were not loaded mean nothing
             runner.load_checkpoint(args.checkpoint, strict=True)
         metrics = runner.test()
@@ -78,4 +82,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

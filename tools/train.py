@@ -4,25 +4,12 @@
         --cfg-options train_dataloader.dataset.catalogue=my/catalogue.parquet
 """
 
-import argparse
-
-from eclip_mm.checkpoint import use_resumed_checkpoint
-from eclip_mm.config import (
-    add_launch_arguments,
-    allow_accumulation,
-    apply_launch_arguments,
-    fill_architecture,
-    load_config,
-    name_config_in_errors,
-    prepare_cpu_launch,
-    use_feature_cache,
-)
-from eclip_mm.registry import RUNNERS
-from eclip_mm.utils.dist import leave_process_group
+from eclip_mm.utils.arguments import add_launch_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description='Train a model')
+    parser = CommandParser(description='Train a model')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',
@@ -37,6 +24,20 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from eclip_mm.checkpoint import use_resumed_checkpoint
+    from eclip_mm.config import (
+        add_needed_hooks,
+        allow_accumulation,
+        apply_launch_arguments,
+        fill_architecture,
+        load_config,
+        name_config_in_errors,
+        prepare_cpu_launch,
+        use_feature_cache,
+    )
+    from eclip_mm.registry import RUNNERS
+    from eclip_mm.utils.dist import leave_process_group
+
     cfg = load_config(args.config, args.cfg_options)
     apply_launch_arguments(cfg, args)
     if args.amp:
@@ -45,17 +46,16 @@ def main():
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
         use_resumed_checkpoint(cfg)
-    # configs of other libraries do not have it, and tools/test.py reads plain checkpoints only
-    hooks = cfg.setdefault('default_hooks', {})
-    hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
     use_feature_cache(cfg)
+    add_needed_hooks(cfg)
+    cfg.setdefault('runner_type', 'eclip_mm.BriefRunner')
     prepare_cpu_launch(cfg)
     allow_accumulation(cfg)
     with name_config_in_errors(args.config):
         fill_architecture(cfg.model)
-        RUNNERS.build(cfg).train()  # mmengine's Runner, or the one in `runner_type`
+        RUNNERS.build(cfg).train()
     leave_process_group()
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -16,6 +16,7 @@ default_hooks = dict(
     teacher=dict(type='TeacherUpdateHook'),
     step_seed=dict(type='StepSeedHook'),
     plain_checkpoint=dict(type='PlainCheckpointHook'),
+    run_check=dict(type='RunCheckHook'),
     # --cfg-options default_hooks.compile.enabled=True compiles the training step
     compile=dict(type='CompileHook', enabled=False),
 )

@@ -3,7 +3,6 @@
 ``eclip_mm.checkpoint.safe_loading.install()`` makes mmengine's own loaders safe, too.
 """
 
-from eclip_mm.checkpoint.config_text import ConfigTextError, parse_config_text
 from eclip_mm.checkpoint.metadata import (
     read_meta,
     read_saved_config,
@@ -13,8 +12,6 @@ from eclip_mm.checkpoint.metadata import (
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 __all__ = [
-    'ConfigTextError',
-    'parse_config_text',
     'read_checkpoint',
     'read_meta',
     'read_saved_config',

@@ -19,10 +19,10 @@ from mmengine.runner import find_latest_checkpoint
 from torch import nn
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
-from eclip_mm.checkpoint.config_text import parse_config_text, refuse_import_paths
 from eclip_mm.checkpoint.dual import dual_options, use_saved_dual
 from eclip_mm.checkpoint.old_pooling import use_old_rules
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
+from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
 
 ENCODERS = ('image_encoder', 'text_encoder')
 #: fields of a `transformers` config that describe a file or can be derived from the others

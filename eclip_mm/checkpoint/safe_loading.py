@@ -7,51 +7,116 @@ wherever it comes from, and a local file is either written completely or not at 
 :mod:`~eclip_mm.checkpoint.plain` makes our own checkpoints readable that way.
 """
 
+import io
 import os
 import pickle
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
+import safetensors.torch
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from eclip_mm.checkpoint.file_kinds import (
+    is_safetensors,
+    name_content,
+    name_kind,
+    read_head,
+)
 from eclip_mm.utils.files import whole_file
 
 
 def load_from_local(filename: str, map_location=None) -> dict:
-    """Load a local checkpoint without running pickled code.
+    """Load a local checkpoint, of torch or in safetensors, without running pickled code.
 
     Args:
         filename: path of the checkpoint.
         map_location: as for ``torch.load``.
 
+    Returns:
+        What the file contains. Weights in safetensors are under ``state_dict``.
+
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file contains more than tensors and plain values, or is
-            damaged.
+        ValueError: the file contains more than tensors and plain values, is
+            damaged, or is no checkpoint; the message says what it is.
     """
-    filename = str(filename)
+    path = Path(filename)
+    if path.is_dir():
+        last = path / 'last_checkpoint'
+        hint = (
+            f'its last checkpoint is {last.read_text().strip()}'
+            if last.is_file()
+            else ('initial weights of a tower are named by `pretrained` of an encoder')
+        )
+        raise ValueError(f'{filename} is a folder and no checkpoint; {hint}')
     try:
-        return torch.load(filename, map_location=map_location, weights_only=True)
+        with open(path, 'rb') as file:
+            return load_from_file(file, map_location, str(filename))
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{filename} does not exist') from error
+
+
+def load_from_file(file: BinaryIO, map_location=None, name: str = 'the checkpoint') -> dict:
+    """:func:`load_from_local` for a file that is open.
+
+    Args:
+        file: opened for reading bytes.
+        map_location: as for ``torch.load``.
+        name: of the file, for errors.
+
+    Raises:
+        ValueError: as :func:`load_from_local`.
+    """
+    file = file if file.seekable() else io.BytesIO(file.read())
+    if is_safetensors(read_head(file)):
+        return dict(state_dict=_load_safetensors(file, map_location, name))
+    kind = name_kind(file)
+    if kind is not None:
+        raise ValueError(f'{name} is no checkpoint: it is {kind}')
+    try:
+        content = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f'{filename} contains pickled objects besides tensors, or is damaged. Loading it '
+            f'{name} contains pickled objects besides tensors, or is damaged. Loading it '
             'could run code from the file, so it is refused. If you trust its author, convert it '
             'once:\n'
-            f"    python -c \"import torch; c = torch.load('{filename}', weights_only=False); "
-            f"torch.save(dict(state_dict=c.get('state_dict', c)), '{filename}.safe.pth')\""
+            f"    python -c \"import torch; c = torch.load('{name}', weights_only=False); "
+            f"torch.save(dict(state_dict=c.get('state_dict', c)), '{name}.safe.pth')\""
         ) from error
     except (EOFError, KeyError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and 'PytorchStreamReader' not in str(error):
             raise  # such as a device that this machine does not have
         raise ValueError(
-            f'{filename} is not a checkpoint, or is damaged: was the program that wrote it '
+            f'{name} is not a checkpoint, or is damaged: was the program that wrote it '
             'killed, or the disk full? Use an earlier checkpoint.'
         ) from error
+    kind = name_content(content)
+    if kind is not None:
+        raise ValueError(
+            f'{name} is no checkpoint: it holds {kind}; a checkpoint is a dict of weights, or a '
+            'dict that has them under state_dict'
+        )
+    return content
+
+
+def _load_safetensors(file: BinaryIO, map_location, name: str) -> dict:
+    device = getattr(map_location, 'type', map_location)
+    try:
+        if device in (None, 'cpu') and os.path.isfile(getattr(file, 'name', '')):
+            return safetensors.torch.load_file(file.name)  # without a second copy in memory
+        weights = safetensors.torch.load(file.read())
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f'{name} is damaged: the download of these safetensors is not complete, or the disk '
+            f'was full ({error})'
+        ) from error
+    if map_location is not None:
+        weights = {key: value.to(map_location) for key, value in weights.items()}
+    return weights
 
 
 def load_from_url(url: str, map_location=None) -> dict:
@@ -124,4 +189,6 @@ def install() -> None:
 
 def _load_plain(file, map_location=None, weights_only=True):
     """``torch.load`` without pickled code, even if the caller passes ``weights_only=False``."""
-    return torch.load(file, map_location=map_location, weights_only=True)
+    if isinstance(file, str | os.PathLike):
+        return load_from_local(file, map_location)
+    return load_from_file(file, map_location)

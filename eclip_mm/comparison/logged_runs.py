@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eclip_mm.checkpoint.config_text import parse_config_text
 from eclip_mm.comparison.statistics import Estimate, mean_interval, paired_difference
+from eclip_mm.utils.config_text import parse_config_text
 from eclip_mm.utils.text_table import format_table
 from eclip_mm.visualization.curves import find_scalars, load_curves, read_rows
 

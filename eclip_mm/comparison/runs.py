@@ -9,7 +9,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from eclip_mm.config.from_checkpoint import complete_evaluation_config
-from eclip_mm.config.loading import close_match, load_config
+from eclip_mm.config.loading import load_config
+from eclip_mm.utils.matches import close_match
 
 NAME = r'[\w.-]+'  # pattern of a run's name
 UNTRAINED = 'untrained'  # folder of the figures of untrained weights

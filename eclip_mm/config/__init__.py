@@ -5,8 +5,7 @@ from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_err
 from eclip_mm.config.feature_cache import cache_pictures, use_feature_cache
 from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
 from eclip_mm.config.launch import (
-    add_launch_arguments,
-    add_picture_arguments,
+    add_needed_hooks,
     allow_accumulation,
     apply_launch_arguments,
     prepare_cpu_launch,
@@ -14,8 +13,7 @@ from eclip_mm.config.launch import (
 from eclip_mm.config.loading import load_config
 
 __all__ = [
-    'add_launch_arguments',
-    'add_picture_arguments',
+    'add_needed_hooks',
     'allow_accumulation',
     'apply_launch_arguments',
     'cache_pictures',

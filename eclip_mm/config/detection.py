@@ -2,9 +2,9 @@
 
 import copy
 
-from eclip_mm.checkpoint.config_text import parse_config_text, refuse_import_paths
 from eclip_mm.checkpoint.metadata import read_meta, read_saved_config
 from eclip_mm.config.from_checkpoint import without_pretrained
+from eclip_mm.utils.config_text import parse_config_text, refuse_import_paths
 
 
 def fill_architecture(model: dict, saved: dict | None = None) -> None:

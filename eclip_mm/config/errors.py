@@ -1,7 +1,19 @@
 """Errors that name the config and say what to do about a checkpoint."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from mmengine.registry import Registry
+
+import eclip_mm.registry
+from eclip_mm.utils.matches import close_match
+
+#: how mmengine says that a registry does not have a name
+_UNKNOWN_TYPE = re.compile(
+    r'(?P<name>[\w.:]+) is not in the (?:[\w.]+::)?(?P<registry>[\w ]+) registry\. Please check '
+    r'.*?#import-the-custom-module'
+)
 
 
 @contextmanager
@@ -16,8 +28,32 @@ def name_config_in_errors(path: str) -> Iterator[None]:
     except Exception as error:
         message = error.args[0] if error.args else ''
         if isinstance(message, str):
-            error.args = (f'{message}\n(config: {path})', *error.args[1:])
+            message = _UNKNOWN_TYPE.sub(_explain_unknown_type, message)
+            error.args = (f'{message}{_gap(error)}(config: {path})', *error.args[1:])
         raise
+
+
+def _gap(error: Exception) -> str:
+    return ' ' if isinstance(error, KeyError) else '\n'  # its text is the repr of the message
+
+
+def _explain_unknown_type(found: re.Match) -> str:
+    """An unknown type with the name that was probably meant, or with what is to be done."""
+    name, kind = found['name'], found['registry']
+    known = set()
+    for registry in vars(eclip_mm.registry).values():
+        if isinstance(registry, Registry) and registry.name == kind:
+            registry.import_from_location()
+            root = registry.parent or registry
+            for part in (root, *root.children.values()):
+                known |= set(part.module_dict)
+    meant = close_match(name.rpartition('.')[2], known)
+    advice = (
+        f'did you mean {meant!r}?'
+        if meant
+        else ('check the spelling; your own component needs custom_imports=dict(imports=[MODULE])')
+    )
+    return f'type={name!r} is no {kind} that is known; {advice}'
 
 
 @contextmanager
@@ -57,7 +93,8 @@ def explain_checkpoint_errors(cfg, saved: dict) -> Iterator[None]:
                 'exist here'
             )
         if advice:
-            error.args = (f'{error.args[0] if error.args else ""}\n({advice})', *error.args[1:])
+            message = error.args[0] if error.args else ''
+            error.args = (f'{message}{_gap(error)}({advice})', *error.args[1:])
         raise
 
 

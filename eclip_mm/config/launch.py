@@ -1,4 +1,4 @@
-"""Launching programs built on mmengine's Runner: arguments, work dir and processes."""
+"""Launching programs built on mmengine's Runner: work dir and processes."""
 
 import argparse
 import datetime
@@ -7,60 +7,9 @@ import os.path as osp
 
 import torch
 import torch.distributed as dist
-from mmengine.config import DictAction
 from mmengine.logging import print_log
 
 from eclip_mm.utils.seeding import derive_seed
-
-
-def add_launch_arguments(parser: argparse.ArgumentParser, results: str) -> None:
-    """Add ``--work-dir``, ``--cfg-options``, ``--launcher`` and ``--local_rank`` to a parser.
-
-    Args:
-        parser: a parser that also has the argument ``config``.
-        results: what is written to the work dir, for the help.
-    """
-    parser.add_argument(
-        '--work-dir', help=f'folder for {results}; default: work_dirs/{{name of the config}}'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='changes of the config as key=value, e.g. train_dataloader.batch_size=64',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what has started the processes of a distributed run',
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='number of the process on its machine; torch.distributed.launch sets it',
-    )
-
-
-def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a program that draws a picture from a checkpoint to a parser.
-
-    These are ``config``, ``checkpoint``, ``out``, ``--catalogue``, ``--device`` and
-    ``--cfg-options``.
-
-    Args:
-        parser: changed in place.
-    """
-    parser.add_argument('config', help='config of the training, or one of configs/evaluation')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out', help='picture to write')
-    parser.add_argument('--catalogue', help='catalogue for a config that does not set it')
-    parser.add_argument('--device', default='cpu', help='default: cpu')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='changes of the config as key=value'
-    )
 
 
 def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
@@ -71,7 +20,8 @@ def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
 
     Args:
         cfg: ``Config``; changed in place.
-        args: arguments of :func:`add_launch_arguments` and ``config``.
+        args: arguments of :func:`~eclip_mm.utils.arguments.add_launch_arguments` and
+            ``config``.
     """
     if args.launcher == 'mpi' and 'OMPI_COMM_WORLD_LOCAL_RANK' in os.environ:
         # mmengine selects the GPU of this number, but gives DDP that of LOCAL_RANK
@@ -86,6 +36,19 @@ def apply_launch_arguments(cfg, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+
+
+def add_needed_hooks(cfg) -> None:
+    """Add the hooks that configs of other libraries do not have, in place.
+
+    ``tools/test.py`` reads plain checkpoints only, and a run is checked before its first step.
+
+    Args:
+        cfg: ``Config``.
+    """
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks.setdefault('plain_checkpoint', dict(type='eclip_mm.PlainCheckpointHook'))
+    hooks.setdefault('run_check', dict(type='eclip_mm.RunCheckHook'))
 
 
 #: environment variables in which torchrun, Slurm and Open MPI give the rank of a process

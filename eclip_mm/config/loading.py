@@ -1,18 +1,19 @@
 """Loading configs with checks, so that a misspelt key is an error and not ignored."""
 
 import ast
-import difflib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.config import RESERVED_KEYS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.towers import use_tower_tokenizer
 from eclip_mm.registry import FUNCTIONS
+from eclip_mm.utils.matches import close_match
 
 RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'auto_scale_lr',
@@ -54,12 +55,6 @@ class CachedTextConfig(Config):
         return self._texts[key]
 
 
-def close_match(key: str, known) -> str | None:
-    """The known name that ``key`` is probably a misspelling of; None if there is none."""
-    matches = difflib.get_close_matches(key, list(known), n=1, cutoff=0.8)
-    return matches[0] if matches else None
-
-
 def _check_top_level(cfg: Config, path: str) -> None:
     """Refuse top-level names that look like a misspelt key; others may be a user's variables."""
     for key in cfg:
@@ -71,7 +66,7 @@ def _check_top_level(cfg: Config, path: str) -> None:
 
 
 def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
-    """Refuse a variable that has no effect, because only the base files use it.
+    """Refuse a reserved name, and a variable without effect, because only the base files use it.
 
     Base files are evaluated first, with their own values. ``train_pipeline = [...]``
     in a child therefore changes nothing unless the child also puts it into its
@@ -93,6 +88,12 @@ def _check_variables(path: str | Path) -> tuple[set[str], set[str]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
+    for name in RESERVED_KEYS:
+        if name in assigned:
+            raise KeyError(
+                f'{path}, line {assigned[name].lineno}: {name!r} cannot be a variable, since '
+                f'every config has an attribute of this name; call it {"my_" + name!r}'
+            )
     base_assigned, base_read = set(), set()
     if '_base_' in assigned:
         bases = ast.literal_eval(assigned.pop('_base_').value)
@@ -150,6 +151,19 @@ def _check_option(cfg: Config, key: str, path: str) -> None:
         walked.append(part)
 
 
+def _check_loaders(cfg: Config, path: str) -> None:
+    """Refuse settings of worker processes for a loader without workers."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name) or {}
+        for key in ('persistent_workers', 'prefetch_factor'):
+            if not loader.get('num_workers') and loader.get(key):
+                raise ValueError(
+                    f'{path}: {name}.{key}={loader[key]} is for worker processes, but '
+                    f'{name}.num_workers is {loader.get("num_workers", 0)}; set it to 1 or more, '
+                    f'or {name}.{key}={"None" if key == "prefetch_factor" else "False"}'
+                )
+
+
 def load_config(
     path: str, options: dict | None = None, complete: Callable[[Config], None] | None = None
 ) -> Config:
@@ -161,13 +175,15 @@ def load_config(
         complete: a function that changes the config in place before the options do.
 
     Raises:
-        KeyError: nothing reads a key. It names the key and the config.
+        KeyError: nothing reads a key, or a name is reserved. It names the key and the
+            config.
+        ValueError: two settings contradict each other.
     """
     safe_loading.install()  # for the checkpoints that this config loads or saves
-    cfg = Config.fromfile(path)
-    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, cfg.filename, cfg.env_variables)
     if str(path).endswith('.py'):
         _check_variables(path)
+    cfg = Config.fromfile(path)
+    cfg = CachedTextConfig(cfg._cfg_dict, cfg.text, cfg.filename, cfg.env_variables)
     _check_top_level(cfg, path)
     if complete is not None:
         complete(cfg)
@@ -182,6 +198,7 @@ def load_config(
             f'{path}: find_unused_parameters has no effect if model_wrapper_cfg is set; use '
             'model_wrapper_cfg=dict(find_unused_parameters=True, static_graph=False) instead'
         )
+    _check_loaders(cfg, path)
     use_tower_tokenizer(cfg)
     if cfg.get('adapt_to'):
         # it reads the catalogue, for which the entries above this one in the layout are needed

@@ -1,13 +1,18 @@
 """Reading a product catalogue: one row per product, two carriers, one schema.
 
 A row is the dict ``{product_id: str, text: str, category: str | None, images:
-[{path: str or bytes: bytes, source: str, boxes: optional [{bbox: [x1, y1, x2,
-y2], product_id: str}]}]}``; boxes are xyxy in pixels of the stored picture.
+[{path: str or bytes: bytes, source: optional str, boxes: optional [{bbox: [x1, y1, x2,
+y2], product_id: str}]}], attributes: optional {name: str, float, bool or list of
+str}}``; boxes are xyxy in pixels of the stored picture.
 
-- JSON Lines (``.jsonl``, ``.json``), for catalogues that are written by hand: one row a line,
-  ``path`` relative to the file.
+- JSON Lines (``.jsonl``, ``.json``, also packed as ``.jsonl.gz``), for catalogues that are written
+  by hand: one row a line, ``path`` relative to the file.
 - Parquet (``.parquet``, or a folder of ``.parquet`` files), for catalogues of any size: the same
-  nested columns, pictures usually as ``bytes``.
+  nested columns, pictures usually as ``bytes``. ``attributes`` is JSON text, so that the columns
+  do not depend on the shop; a struct or a map of other programs is read as well.
+
+:mod:`~eclip_mm.datasets.storage.column_types` and :mod:`~eclip_mm.datasets.storage.tidy` say what
+else is read, since other programs write it.
 """
 
 import os
@@ -18,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.jsonl import JsonLinesFile
 from eclip_mm.datasets.storage.parquet_file import ParquetCatalogueFile
 from eclip_mm.datasets.storage.report import CatalogueReport
@@ -82,7 +88,7 @@ class Catalogue(Sequence):
                     if strict:
                         raise
                     self.report.num_skipped += 1
-                    self.report.add(str(error))
+                    self.report.add(str(error), error.kind)
                     continue
                 index = len(self.product_ids)
                 seen[row.product_id] = index
@@ -98,15 +104,18 @@ class Catalogue(Sequence):
         self.report.num_used = len(self.product_ids)
         if not self.product_ids:
             names = ', '.join(str(opened.file) for opened in self._files[:3])
-            raise CatalogueError(f'{names}: no row can be used\n{self.report}')
+            problem = f'no row can be used\n{self.report}'
+            if not self.report.num_rows:
+                problem = 'the catalogue is empty; it has no row'
+            raise CatalogueError(f'{names}: {problem}')
 
     def _check(
         self, row: dict | Exception, file: StoredFile, where: str, strict: bool, check_files: bool
     ) -> tuple[CheckedRow, list[int] | None]:
         """The checked row, and the pictures to keep; None for all."""
         if isinstance(row, Exception):
-            raise CatalogueError(f'{where}: {row}')
-        validate_row(row, where)
+            raise CatalogueError(f'{where}: {row}', getattr(row, 'kind', None))
+        validate_row(row, where, empty_pictures=True)
         images = row['images']
         kept = list(range(len(images)))
         if check_files:
@@ -120,12 +129,25 @@ class Catalogue(Sequence):
         kept, missing = [], []
         for i, image in enumerate(images):
             path = image.get('path')
-            if path is None or os.path.exists(file.beside(path)):
+            if path is None and image.get('bytes'):
                 kept.append(i)
+            elif path is None:
+                missing.append(
+                    f"{where}: field 'images[{i}]' has neither a 'path' nor 'bytes' that are not "
+                    'empty'
+                )
+            elif os.path.isfile(place := file.beside(path)):
+                kept.append(i)
+            elif os.path.isdir(place):
+                missing.append(
+                    f"{where}: field 'images[{i}].path': '{place}' is a folder; give the path of "
+                    'a picture'
+                )
             else:
+                hint = '' if self.report.is_full else file.hint(path)
                 missing.append(
                     f"{where}: field 'images[{i}].path': there is no file "
-                    f"'{file.beside(path)}'; paths are relative to the catalogue file"
+                    f"'{place}'{hint or '; paths are relative to the catalogue file'}"
                 )
         if missing and (strict or not kept):
             raise CatalogueError(missing[0])
@@ -150,7 +172,7 @@ class Catalogue(Sequence):
 
         Returns:
             The row. Image paths are absolute; an image has only those of ``path``, ``bytes`` and
-            ``boxes`` that are set.
+            ``boxes`` that are set, and a row only has ``attributes`` if there are any.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f'row {index} of a catalogue of {len(self)}')
@@ -162,6 +184,9 @@ class Catalogue(Sequence):
             int(self._row_of[index]), [self.image_number(index, i) for i in images], boxes
         )
         row.setdefault('category', None)
+        attributes = read_attributes(row.pop('attributes', None))
+        if attributes:
+            row['attributes'] = attributes
         for image in row['images']:
             if 'path' in image:
                 image['path'] = opened.file.beside(image['path'])
@@ -211,8 +236,8 @@ def read_catalogue(
     """Open a catalogue and check every row of it.
 
     Args:
-        path: A ``.jsonl``/``.json`` file, a ``.parquet`` file, a folder of ``.parquet`` files, a
-            pattern with ``*``, or several of these.
+        path: a ``.jsonl``/``.json`` file, also packed as ``.jsonl.gz``, a ``.parquet`` file, a
+            folder of ``.parquet`` files, a pattern with ``*``, or several of these.
         strict: raise at the first row that cannot be used. Otherwise such rows are skipped,
             counted and named in ``Catalogue.report``.
         check_files: check that picture files exist. Switch it off where that is slow (a network
@@ -255,7 +280,7 @@ def open_file(file: StoredFile) -> CatalogueFile:
         CatalogueError: it is not a catalogue.
     """
     suffix = posixpath.splitext(file.path)[1]
-    if suffix in JSONL_SUFFIXES:
+    if is_json_lines(file):
         return JsonLinesFile(file)
     if suffix == PARQUET_SUFFIX:
         return ParquetCatalogueFile(file)
@@ -263,3 +288,8 @@ def open_file(file: StoredFile) -> CatalogueFile:
         f'{file}: the suffix {suffix!r} is not one of a catalogue; '
         f'use {", ".join(JSONL_SUFFIXES)} or {PARQUET_SUFFIX}'
     )
+
+
+def is_json_lines(file: StoredFile) -> bool:
+    """Whether the suffix of a file says that it is JSON Lines, as it is or packed by gzip."""
+    return file.path.removesuffix('.gz').endswith(JSONL_SUFFIXES)

@@ -21,14 +21,17 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
         pad_token_id: id that fills short texts. Defaults to 0, the id of BERT.
 
     Returns:
-        ``inputs`` with ``images`` uint8 (B, V, 3, H, W), ``input_ids`` long (B, M) padded to the
+        ``inputs`` with ``images`` uint8 (B, V, 3, H, W) with the largest V, ``input_ids`` long (B, M) padded to the
         longest text, ``attention_mask`` long (B, M), 1 at real tokens; ``data_samples``, a list of
         B.
 
     Raises:
-        ValueError: the pictures differ in number or size.
+        ValueError: the pictures differ in size.
     """
     images = [sample['inputs']['images'] for sample in samples]
+    most = max(len(i) for i in images)
+    # a picture without a prompt is its own prompt, where others of the batch have one
+    images = [torch.cat([i, i[:1].expand(most - len(i), *i.shape[1:])]) for i in images]
     odd = next((i for i in images if i.shape != images[0].shape), None)
     if odd is not None:
         raise ValueError(

@@ -4,14 +4,17 @@ This module imports mmdet; a config imports it with
 ``custom_imports = dict(imports=['eclip_mm.datasets.detection'])``.
 """
 
-import json
+import contextlib
+import io
 from collections.abc import Sequence
 
 from mmdet.datasets import CocoDataset
-from mmengine.fileio import get_text
+from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
-from eclip_mm.datasets.converters.coco_check import CocoFaults, check_coco
+from eclip_mm.datasets.converters.coco_check import CheckedCoco, check_coco, read_categories
+from eclip_mm.datasets.converters.coco_faults import CocoFaults
+from eclip_mm.datasets.converters.coco_json import read_coco_json
 from eclip_mm.registry import DATASETS
 
 
@@ -20,7 +23,9 @@ class CocoProducts(CocoDataset):
     """mmdet's CocoDataset for any categories.
 
     If the config names no classes, they are those of the file, in its order; mmdet would look for
-    COCO's own 80 classes and silently find no box. Faults are logged and kept in :attr:`faults`.
+    COCO's own 80 classes and silently find no box. Labels are positions in the classes, also where
+    the file has another order (mmdet's are in the order of the file). Categories of one name are
+    one class. Faults are logged and kept in :attr:`faults`.
 
     Args:
         strict: raise at faults instead of leaving out what they are in.
@@ -28,11 +33,12 @@ class CocoProducts(CocoDataset):
         args, kwargs: see mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError: with ``strict``, at any fault, naming and counting every kind; without it, if
-            nothing usable is left.
+        ValueError: the file is no COCO file; with ``strict``, at any fault, naming and counting
+            every kind; without it, if nothing usable is left.
     """
 
     METAINFO: dict = {}
+    labels_are_classes = True
 
     def __init__(
         self,
@@ -53,40 +59,61 @@ class CocoProducts(CocoDataset):
         """As in mmdet; from here on the path of the file is known, also with ``lazy_init``."""
         super()._join_prefix()
         if self.classes_from_file and self.ann_file:
-            self._metainfo['classes'] = read_classes(self.ann_file)
+            categories = read_categories(self.ann_file, self.backend_args)
+            self._metainfo['classes'] = tuple(category['name'] for category in categories)
 
-    def load_data_list(self) -> list[dict]:
-        data_list = super().load_data_list()
-        if self.faults is None or not self.faults.faults:
-            return data_list
-        if self.strict:
+    def COCOAPI(self, path: str) -> COCO:  # noqa: N802 (mmdet's name)
+        """The index of what can be used of the file, from which mmdet makes the samples."""
+        checked = check_coco(
+            read_coco_json(path),
+            self.ann_file,
+            image_root=self.data_prefix['img'],
+            check_files=self.check_files,
+        )
+        self.faults = checked.faults
+        if self.faults.faults and self.strict:
             raise ValueError(f'{self.faults}\n(strict=False leaves out what is broken)')
-        print_log(str(self.faults), logger='current', level=30)
-        kept = [info for info in data_list if info['img_id'] not in self.faults.bad_images]
-        if not kept:
-            raise ValueError(f'{self.faults}\nnothing usable is left')
-        return kept
-
-    def parse_data_info(self, raw_data_info: dict) -> dict:
-        if self.faults is None:
-            root = self.data_prefix['img'] if self.check_files else None
-            self.faults = check_coco(self.coco.dataset, root, self.ann_file)
-        annotations = [
-            annotation
-            for annotation in raw_data_info['raw_ann_info']
-            if annotation['id'] not in self.faults.bad_annotations
-        ]
-        return super().parse_data_info({**raw_data_info, 'raw_ann_info': annotations})
+        if not checked.images or not (checked.annotations or self.test_mode):
+            raise ValueError(
+                f'{self.faults}\nno {"box" if checked.images else "image"} can be used'
+            )
+        if self.faults.lines():
+            print_log(str(self.faults), logger='current', level=30)
+        return coco_index(checked, self.metainfo['classes'])
 
 
-def read_classes(ann_file: str) -> tuple[str, ...]:
-    """Names of the categories of a COCO file, in its order.
+def coco_index(checked: CheckedCoco, classes: Sequence[str]) -> COCO:
+    """Index of pycocotools, whose categories begin with the classes, in their order.
 
-    Raises:
-        ValueError: two categories have the same name.
+    Categories of one name are one, a class without a category gets one, and annotations are
+    numbered from 1: pycocotools takes the number 0 for a box that was not found.
     """
-    names: Sequence[str] = [c['name'] for c in json.loads(get_text(ann_file))['categories']]
-    if len(set(names)) < len(names):
-        double = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f'{ann_file}: several categories have the names {double}; rename them')
-    return tuple(names)
+    id_of: dict[str, int | str] = {}
+    for category_id, category in checked.categories.items():
+        id_of.setdefault(category['name'], category_id)
+    text = any(isinstance(category_id, str) for category_id in checked.categories)
+    for free, name in enumerate(classes, max([0, *(() if text else checked.categories)]) + 1):
+        # numbers and texts cannot be sorted together
+        id_of.setdefault(name, f'class {name}' if text else free)
+    names = dict.fromkeys([*classes, *id_of])
+    coco = COCO()
+    coco.dataset = dict(
+        images=list(checked.images.values()),
+        categories=[
+            {**checked.categories.get(id_of[name], {}), 'id': id_of[name], 'name': name}
+            for name in names
+        ],
+        annotations=[
+            {
+                **annotation,
+                'id': number,
+                'category_id': id_of[checked.categories[annotation['category_id']]['name']],
+            }
+            for number, annotation in enumerate(checked.annotations, 1)
+        ],
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    # mmdet's other names for the same
+    coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
+    return coco

@@ -10,7 +10,7 @@ import torch
 from mmengine.dist import get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 
-from eclip_mm.datasets.catalogue import JSONL_SUFFIXES
+from eclip_mm.datasets.catalogue import is_json_lines
 from eclip_mm.datasets.picture_choice import (
     check_choice,
     check_sources,
@@ -129,12 +129,15 @@ class ProductStream(IterableDataset):
         if self._groups is None:
             files = find_files(self.catalogue, self.storage_options)
             for file in files:
-                if file.path.endswith(JSONL_SUFFIXES):
+                if is_json_lines(file):
                     raise CatalogueError(
                         f'{file}: a stream reads Parquet only; '
                         'tools/dataset_converters/jsonl_parquet.py converts JSON Lines'
                     )
-            self._groups = RowGroupReader(files)
+            groups = RowGroupReader(files)
+            if groups.num_rows == 0:
+                raise CatalogueError(f'{files[0]}: the catalogue is empty; it has no row')
+            self._groups = groups
             self._warn_of_memory()
 
     def _warn_of_memory(self) -> None:

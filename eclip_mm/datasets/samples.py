@@ -1,12 +1,13 @@
 """From a product to a packed sample: the one path of map-style data, streams and embedding."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from mmengine.dataset import Compose
 
 from eclip_mm.datasets.image_ids import make_image_id
-from eclip_mm.datasets.storage.schema import set_fields
+from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
@@ -96,6 +97,7 @@ class SampleBuilder:
                     product_id=row['product_id'],
                     text=row['text'],
                     category=row.get('category'),
+                    attributes=read_attributes(row.get('attributes')),
                     split=self.split,
                     image_records=row['images'],
                     rng=rng,
@@ -129,17 +131,25 @@ def load_stored(
     """
     images = []
     for place, number in enumerate(chosen):
-        image = set_fields(row['images'][number], boxes=False)
+        image = {k: v for k, v in row['images'][number].items() if k != 'boxes'}
         image['image_id'] = make_image_id(row['product_id'], number)
         if 'path' in image and file.is_local and not read_local:
-            image['path'] = file.beside(image['path'])
+            path = image['path']
+            image['path'] = file.beside(path)
+            if not os.path.exists(image['path']):
+                raise ImageDecodeError(
+                    f"picture '{image['image_id']}' ({path}) cannot be read: there is no such file"
+                    f'{file.hint(path)}',
+                    place,
+                )
         elif 'path' in image:
             path = image.pop('path')
             try:
                 image['bytes'] = file.read_beside(path)
             except faults as error:
+                hint = file.hint(path) if isinstance(error, FileNotFoundError) else ''
                 raise ImageDecodeError(
-                    f"picture '{image['image_id']}' ({path}) cannot be read: {error}", place
+                    f"picture '{image['image_id']}' ({path}) cannot be read: {error}{hint}", place
                 ) from error
         images.append(image)
     return {**row, 'images': images}

@@ -118,8 +118,11 @@ def _read(reader: RowGroupReader, part: GroupRange, wanted, note) -> list[Window
     found = []
     for i, row in enumerate(rows):
         if row is not None:
+            where = f'{file}, row {number_in_file + i + 1}'
             try:
-                validate_row(row, f'{file}, row {number_in_file + i + 1}')
+                if isinstance(row, Exception):
+                    raise CatalogueError(f'{where}: {row}')
+                validate_row(row, where, empty_pictures=True)
                 if not wanted(row):
                     note('unwanted', None)
                     row = None

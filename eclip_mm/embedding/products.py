@@ -18,6 +18,9 @@ from eclip_mm.datasets.storage.schema import CatalogueError, validate_row
 from eclip_mm.datasets.storage.stored_files import StoredFile
 from eclip_mm.embedding.row_ranges import RowRange
 
+# Faults of a picture's path; other errors are those of a file system.
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
 
 @dataclass
 class Fault:
@@ -42,7 +45,7 @@ class Product:
 
     Attributes:
         row: row number from 1.
-        product_id, category: as in the row.
+        product_id, category, attributes: as in the row.
         pictures: its V readable pictures, as places in the row from 0.
         sources: source of each of them.
     """
@@ -50,6 +53,7 @@ class Product:
     row: int
     product_id: str
     category: str | None
+    attributes: dict
     pictures: list[int]
     sources: list[str]
 
@@ -142,7 +146,7 @@ class ProductBlocks(IterableDataset):
         product_id = row.get('product_id') if isinstance(row, dict) else None
         product_id = product_id if isinstance(product_id, str) else None
         try:
-            validate_row(row, where)
+            validate_row(row, where, empty_pictures=True)
         except CatalogueError as error:
             reason = str(error).removeprefix(f'{where}: ')
             return None, [Fault(number, reason, product_id)], None
@@ -153,7 +157,7 @@ class ProductBlocks(IterableDataset):
         # A row is embedded without the pictures that are broken or missing, but not without those
         # that a file system fails to deliver or refuses, as with expired credentials: such errors
         # end the run, which can be continued.
-        load = partial(load_stored, row, self.file, read_local=False, faults=FileNotFoundError)
+        load = partial(load_stored, row, self.file, read_local=False, faults=_NO_FILE)
         faults = []
         packed = self._builder.build(
             pictures,
@@ -167,5 +171,12 @@ class ProductBlocks(IterableDataset):
             return None, [*faults, Fault(number, reason, product_id)], None
         sample = packed['data_samples']
         places = [image_number(image_id) for image_id in sample.image_ids]
-        product = Product(number, product_id, row.get('category'), places, list(sample.sources))
+        product = Product(
+            number,
+            product_id,
+            row.get('category'),
+            sample.attributes,
+            places,
+            list(sample.sources),
+        )
         return product, faults, packed['inputs']

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eclip_mm.datasets.storage.attributes import write_attributes
 from eclip_mm.embedding.features import BlockFeatures, mean_of_pictures
 from eclip_mm.embedding.products import Block, Fault, Product
 from eclip_mm.utils.files import whole_file
@@ -43,6 +44,7 @@ def shard_schema(features: Sequence[str], per: Sequence[str], dims: int) -> pa.S
         pa.field('row', pa.int64(), nullable=False),
         pa.field('product_id', pa.string(), nullable=False),
         pa.field('category', pa.string()),
+        pa.field('attributes', pa.string()),
     ]
     if 'text' in features:
         fields.append(pa.field('text_feat', feature))
@@ -71,6 +73,7 @@ def block_table(
         row=[product.row for product in products],
         product_id=[product.product_id for product in products],
         category=[product.category for product in products],
+        attributes=[write_attributes(p.attributes) if p.attributes else None for p in products],
     )
     visual = {'image_feat': feats.image, 'instance_feat': feats.instance}
     for name in schema.names:

@@ -1,4 +1,6 @@
+from eclip_mm.engine.brief_runner import BriefRunner
 from eclip_mm.engine.checkpoint_hooks import KeepingCheckpointHook, PlainCheckpointHook
+from eclip_mm.engine.checks import RunCheckHook
 from eclip_mm.engine.compile_hook import CompileHook
 from eclip_mm.engine.evaluation_loops import ProductTestLoop, ProductValLoop
 from eclip_mm.engine.feature_cache_hook import FeatureCacheHook
@@ -11,6 +13,7 @@ from eclip_mm.engine.worker_death import WorkerDiedError
 
 __all__ = [
     'BF16OptimWrapper',
+    'BriefRunner',
     'ClassPromptHook',
     'CompileHook',
     'FeatureCacheHook',
@@ -22,6 +25,7 @@ __all__ = [
     'ProductValLoop',
     'ProgressBarHook',
     'ResumableTrainLoop',
+    'RunCheckHook',
     'ShardedRunner',
     'StepSeedHook',
     'TeacherUpdateHook',

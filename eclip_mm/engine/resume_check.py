@@ -14,8 +14,9 @@ def training_state(runner) -> dict | None:
     """What the number of a step means, to be stored in a checkpoint; None for other loops.
 
     Returns:
-        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``, and ``stream``: what the
-        order of a ``ProductStream`` follows from, None for other data.
+        ``batch_size`` of a rank, ``world_size``, ``steps_per_epoch``, ``max_epochs``, the names
+        of the classes of ``optimizer`` and ``schedulers``, and ``stream``: what the order of a
+        ``ProductStream`` follows from, None for other data.
     """
     if not isinstance(runner.train_loop, ResumableTrainLoop):
         return None
@@ -24,6 +25,9 @@ def training_state(runner) -> dict | None:
         batch_size=loader.batch_size,
         world_size=runner.world_size,
         steps_per_epoch=len(loader),
+        max_epochs=runner.max_epochs,
+        optimizer=type(getattr(runner.optim_wrapper, 'optimizer', None)).__name__,
+        schedulers=[type(s).__name__ for s in runner.param_schedulers or ()],
         stream=getattr(loader.dataset, 'layout', None),
     )
 

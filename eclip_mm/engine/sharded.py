@@ -13,10 +13,10 @@ import torch.distributed as dist
 from mmengine.device import get_device
 from mmengine.dist import get_dist_info, is_main_process
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 
+from eclip_mm.engine.brief_runner import BriefRunner
 from eclip_mm.engine.sharded_state import (
     clip_grad_norm,
     gather_model_state,
@@ -32,7 +32,7 @@ except ImportError:  # torch < 2.6
 
 
 @RUNNERS.register_module()
-class ShardedRunner(Runner):
+class ShardedRunner(BriefRunner):
     """mmengine's runner with a sharded model; ``runner_type='ShardedRunner'`` in a config.
 
     The layers of encoders and decoder, including those of the momentum model, are

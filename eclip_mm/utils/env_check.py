@@ -50,6 +50,7 @@ CORE = (
     Requirement('numpy', 'numpy', '1.24'),
     Requirement('matplotlib', 'matplotlib', '3.6'),
     Requirement('tqdm', 'tqdm', '4.60'),
+    Requirement('pyyaml', 'yaml', '6'),
 )
 DETECTION = (
     Requirement('onedl-mmcv', 'mmcv', '2.3'),

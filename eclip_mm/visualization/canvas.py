@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from eclip_mm.datasets.transforms.loading import LoadProductImages
+
 WHITE = BACKGROUND = (255, 255, 255)
 INK = (25, 25, 25)
 FAINT_INK = (110, 110, 110)
@@ -44,11 +46,11 @@ def to_pil(image) -> Image.Image:
             (3, H, W) uint8 tensor as the loader gives it.
 
     Raises:
+        ImageDecodeError: the file is missing or no picture.
         ValueError: the picture has another shape or dtype.
     """
     if isinstance(image, (str, Path)):
-        with Image.open(image) as opened:
-            return opened.convert('RGB')
+        return LoadProductImages()(dict(image_records=[dict(path=str(image))]))['images'][0]
     if isinstance(image, Image.Image):
         return image.convert('RGB')
     if isinstance(image, torch.Tensor):

@@ -210,13 +210,15 @@ def test_the_hook_checks_the_vocabulary_of_what_runs(tmp_path):
     other = training(tokenizer_at(tmp_path, 'red'))['train_dataloader']
     runner.cfg = Config(dict(test_dataloader=other, train_dataloader=other))
     hook = PlainCheckpointHook()
+    meta.update(epoch=0, iter=0)
+    checkpoint = dict(state_dict=runner.model.state_dict(), optimizer={}, message_hub={})
     with pytest.raises(ValueError, match='another vocabulary'):
-        hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
+        hook.after_load_checkpoint(runner, dict(checkpoint, meta=dict(meta)))
     runner._load_from = 'weights.pth'  # a new training from these weights may have another one
-    hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
+    hook.after_load_checkpoint(runner, dict(checkpoint, meta=dict(meta)))
     runner._resume = True
     with pytest.raises(ValueError, match='another vocabulary'):
-        hook.after_load_checkpoint(runner, dict(meta=dict(meta)))
+        hook.after_load_checkpoint(runner, dict(checkpoint, meta=dict(meta)))
 
 
 def test_old_checkpoints_are_recognised(tmp_path):

@@ -6,7 +6,8 @@ import os
 import pytest
 from mmengine.config import Config
 
-from eclip_mm.config.launch import add_launch_arguments, apply_launch_arguments
+from eclip_mm.config.launch import apply_launch_arguments
+from eclip_mm.utils.arguments import add_launch_arguments
 
 
 def apply(cfg, *words):

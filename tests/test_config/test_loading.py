@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import eclip_mm.registry
 from eclip_mm.config.errors import name_config_in_errors
 from eclip_mm.config.loading import load_config
 
@@ -58,6 +59,56 @@ def test_an_option_of_ddp_that_counts_for_nothing_is_an_error(write):
     with pytest.raises(KeyError, match='child.py: find_unused_parameters.*static_graph=False'):
         load_config(write(text))
     assert load_config(write('find_unused_parameters = True')).find_unused_parameters
+
+
+@pytest.mark.parametrize('name', ['text', 'filename', 'pretty_text', 'env_variables'])
+def test_a_reserved_name_is_an_error_that_names_file_and_line(write, name):
+    message = rf"child\.py, line 2: '{name}' cannot be a variable.*'my_{name}'"
+    with pytest.raises(KeyError, match=message):
+        load_config(write(f"{name} = 'red mug'"))
+    write(f"{name} = 'red mug'", 'middle.py')
+    with pytest.raises(KeyError, match=r'middle\.py, line 2: '):
+        load_config(write('', base='middle.py'))
+
+
+@pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader', 'test_dataloader'])
+@pytest.mark.parametrize('key, value', [('persistent_workers', True), ('prefetch_factor', 4)])
+def test_settings_of_workers_without_workers(write, loader, key, value):
+    path = write(f'{loader} = dict(num_workers=2, {key}={value})')
+    load_config(path)
+    message = rf'child\.py: {loader}\.{key}={value} .*{loader}\.num_workers is 0'
+    with pytest.raises(ValueError, match=message):
+        load_config(path, {f'{loader}.num_workers': 0})
+    load_config(path, {f'{loader}.num_workers': 0, f'{loader}.{key}': None})
+
+
+@pytest.mark.parametrize(
+    'registry, name, meant',
+    [
+        ('MODELS', 'ECLPI', 'ECLIP'),
+        ('MODELS', 'eclip', 'ECLIP'),
+        ('DATASETS', 'ProductDatset', 'ProductDataset'),
+        ('HOOKS', 'KeepingCheckpointHok', 'KeepingCheckpointHook'),
+        ('HOOKS', 'LogerHook', 'LoggerHook'),  # mmengine's
+        ('OPTIMIZERS', 'AdmW', 'AdamW'),  # torch's
+        ('METRICS', 'eclip_mm.ProductRetreival', 'ProductRetrieval'),
+        ('PARAM_SCHEDULERS', 'PoliLR', 'PolyLR'),
+        ('TRANSFORMS', 'TokeniseText', 'TokenizeText'),
+        ('OPTIM_WRAPPER_CONSTRUCTORS', 'MyOwnThing', None),
+        ('DATA_SAMPLERS', 'ResumeableSampler', 'ResumableSampler'),
+        ('LOOPS', 'ResumeableTrainLoop', 'ResumableTrainLoop'),
+        ('TASK_UTILS', 'CatalogWordPiece', 'CatalogueWordPiece'),
+    ],
+)
+def test_a_misspelt_type_is_called_what_was_meant(registry, name, meant):
+    with pytest.raises(KeyError) as error, name_config_in_errors('some.py'):
+        getattr(eclip_mm.registry, registry).build(dict(type=name))
+    message = error.value.args[0]
+    assert f"type='{name}' is no " in message and 'http' not in message, message
+    if meant is not None:
+        assert f"did you mean '{meant}'?" in message, message
+    else:
+        assert 'custom_imports' in message
 
 
 def test_a_misspelt_top_level_key_is_an_error(write):

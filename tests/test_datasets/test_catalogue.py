@@ -181,12 +181,10 @@ def test_parquet_of_other_programs(tmp_path):
         (dict(text=' '), "'text' is blank"),
         (dict(product_id=''), "'product_id' is empty"),
         (dict(product_id='p0'), 'already used'),
-        (dict(category=''), "'category' is empty"),
+        (dict(text='\u200b'), "'text' is blank"),
         (dict(images=[]), "'images' is empty"),
         (dict(images=None), "'images' is missing"),
         (dict(images=[dict(bytes=None, source='x')]), 'neither'),
-        (dict(images=[dict(bytes=b'x', source=None)]), "'images[0].source' is missing"),
-        (dict(images=[dict(bytes=b'x', source='x', path='a')]), 'both'),
         (dict(images=[dict(path='gone.jpg', source='x')]), 'there is no file'),
         (
             dict(
@@ -251,10 +249,8 @@ def test_files_that_are_no_catalogue(tmp_path):
     fails(tmp_path / 'c.csv', "suffix '.csv'")
     (tmp_path / 'c.parquet').write_bytes(b'not parquet')
     fails(tmp_path / 'c.parquet', 'not a readable Parquet file')
-    (tmp_path / 'c.json').write_text('[{"product_id": "1"}]')
+    (tmp_path / 'c.json').write_text('{"product_id": "1"}')
     fails(tmp_path / 'c.json', 'no row can be used')
-    (tmp_path / 'c.json').write_text('[\n{"product_id": "1"}\n]')
-    fails(tmp_path / 'c.json', 'one JSON array')
     rows = make_rows(2)
     pq.write_table(_foreign(rows, price=1), tmp_path / 'p.parquet')
     fails(tmp_path / 'p.parquet', "unknown column 'price'")
@@ -268,7 +264,10 @@ def test_files_that_are_no_catalogue(tmp_path):
         pa.table({'product_id': [1], 'text': ['t'], 'images': [[dict(bytes=b'x', source='s')]]}),
         tmp_path / 'p.parquet',
     )
-    fails(tmp_path / 'p.parquet', r"'product_id' is 1 \(int\)")
+    fails(
+        tmp_path / 'p.parquet',
+        r"'product_id' is int64 in all 1 rows, the first is 1; write ids as strings.*007",
+    )
 
 
 def test_parquet_takes_pictures_into_the_file(tmp_path):

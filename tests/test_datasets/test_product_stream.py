@@ -260,7 +260,7 @@ class TestMistakes:
         with pytest.raises(CatalogueError, match='c.jsonl: a stream reads Parquet only; tools'):
             len(ProductStream(tmp_path / 'c.jsonl', []))
         (tmp_path / 'c.parquet').write_bytes(b'<html>')
-        with pytest.raises(CatalogueError, match='c.parquet: is not a readable Parquet file'):
+        with pytest.raises(CatalogueError, match='c.parquet: is not a Parquet file, but HTML'):
             len(ProductStream(tmp_path / 'c.parquet', []))
 
 

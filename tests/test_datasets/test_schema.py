@@ -1,4 +1,5 @@
 import copy
+from decimal import Decimal
 
 import pytest
 
@@ -46,15 +47,23 @@ def test_good_row_passes():
         (('text',), DELETE, "'text' is missing", 'title or description'),
         (('text',), '  ', "'text' is blank", 'title or description'),
         (('text',), 3, "'text' is 3 (int)", 'title or description'),
-        (('product_id',), 12, "'product_id' is 12 (int)", 'as a string'),
+        (('product_id',), 12, "'product_id' is 12 (int)", 'leading zeros'),
+        (('product_id',), 10**30, "'product_id' is 1000", 'leading zeros'),
+        (('product_id',), Decimal('7'), "'product_id' is Decimal('7')", 'leading zeros'),
+        (('product_id',), True, "'product_id' is True (bool)", 'as a string'),
+        (('product_id',), 'a\ud83d', 'half a surrogate pair', 'whole character'),
+        (('text',), 'a\ud83d', 'half a surrogate pair', 'whole character'),
+        (('text',), '\u200b\ufeff \u3164', "'text' is blank", 'title or description'),
+        (('category',), [[[[[[[[]]]]]]]], "'category' is [[[[[[[...", 'null'),
         (('product_id',), '', "'product_id' is empty", 'as a string'),
         (('category',), '', "'category' is empty", 'null'),
         (('images',), [], "'images' is empty", 'at least one'),
         (('images',), DELETE, "'images' is missing", 'at least one'),
         (('images',), 'a.jpg', "'images' is 'a.jpg' (str)", 'list'),
         (('images', 0), 'a.jpg', "'images[0]' is 'a.jpg'", "'source'"),
-        (('images', 0, 'path'), DELETE, "'images[0]' has neither", 'exactly one'),
-        (('images', 0, 'bytes'), b'x', "'images[0]' has both", 'exactly one'),
+        (('images', 0, 'path'), DELETE, "'images[0]' has neither", 'give one'),
+        (('images', 0, 'path'), 'a\0b', 'NUL', 'relative'),
+        (('images', 0, 'source'), 'a\udc80', 'half a surrogate pair', 'whole character'),
         (('images', 0, 'path'), ' ', "'images[0].path' is blank", 'relative'),
         (('images', 1, 'bytes'), b'', "'images[1].bytes' is empty", 'JPEG'),
         (('images', 1, 'bytes'), 'text', "'images[1].bytes' is 'text'", 'JPEG'),
@@ -67,7 +76,10 @@ def test_good_row_passes():
         ((*BOX, 'bbox'), [0, 1, 2], "'images[1].boxes[0].bbox'", 'x1 < x2'),
         ((*BOX, 'bbox'), [0, 1, 2, 'a'], "'images[1].boxes[0].bbox'", 'x1 < x2'),
         ((*BOX, 'bbox'), [0, 1, 2, float('nan')], "'images[1].boxes[0].bbox'", 'x1 < x2'),
+        ((*BOX, 'bbox'), [0, 1, 2, 10**400], "'images[1].boxes[0].bbox'", 'x1 < x2'),
+        ((*BOX, 'bbox'), [0, 1, 2, 2**24 + 1], "'images[1].boxes[0].bbox'", 'x1 < x2'),
         ((*BOX, 'bbox'), [3, 1, 3, 4], 'which is empty', 'x1 < x2'),
+        ((*BOX, 'bbox'), [3, 1, 3 + 1e-9, 4], 'which is empty', 'x1 < x2'),
         ((*BOX, 'bbox'), [0, 4, 3, 1], 'which is empty', 'x1 < x2'),
     ],
 )

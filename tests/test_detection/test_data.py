@@ -41,7 +41,8 @@ def folder(tmp_path):
 
 
 def test_every_fault_is_named_once(folder):
-    faults = check_coco(broken(), str(folder), 'a.json')
+    checked = check_coco(broken(), 'a.json', folder)
+    faults = checked.faults
     assert {kind: len(texts) for kind, texts in faults.faults.items()} == {
         'missing file': 1,
         'zero area': 1,
@@ -49,10 +50,10 @@ def test_every_fault_is_named_once(folder):
         'unknown category': 1,
         'unknown image': 1,
     }
-    assert faults.bad_annotations == {10, 11, 12, 13} and faults.bad_images == {3}
+    assert [a['id'] for a in checked.annotations] == [1, 2, 3] and list(checked.images) == [1, 2]
     text = str(faults)
     assert 'gone.png' in text and 'category 99' in text and '[40, 5, 10, 10]' in text
-    assert 'no fault' in str(check_coco(coco(), str(folder), 'a.json'))
+    assert 'no fault' in str(check_coco(coco(), 'a.json', folder).faults)
 
 
 def dataset(folder, name, **kwargs):
@@ -217,7 +218,7 @@ def test_to_the_catalogue_and_back(folder):
     assert boxes == [('3', [20, 10, 20, 20]), ('7', [0, 0, 10, 10]), ('7', [0, 5, 10, 10])]
     stored = {(folder / 'pictures' / i['file_name']).read_bytes() for i in back['images']}
     assert stored == {(folder / f'{k}.png').read_bytes() for k in (1, 2)}
-    assert not check_coco(back, str(folder / 'pictures'), 'back.json').faults
+    assert not check_coco(back, 'back.json', folder / 'pictures').faults.lines()
 
 
 def test_one_class_and_unlisted_products(folder):

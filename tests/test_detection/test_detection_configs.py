@@ -7,9 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from eclip_mm.checkpoint.config_text import ConfigTextError
 from eclip_mm.config.detection import draw_detections, fill_architecture
 from eclip_mm.config.loading import load_config
+from eclip_mm.utils.config_text import ConfigTextError
 from helpers.detection import CONFIGS, FILES, OURS, PATCHES, SCRATCH, STOCK, batch, load
 
 pytestmark = pytest.mark.ops

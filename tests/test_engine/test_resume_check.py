@@ -33,7 +33,15 @@ def loader(batch_size=BATCH, size=16):
 @pytest.mark.slow
 def test_another_batch_or_catalogue_is_refused(tmp_path, checkpoint):
     meta = torch.load(checkpoint, weights_only=True)['meta']
-    state = dict(batch_size=4, world_size=1, steps_per_epoch=4, stream=None)
+    state = dict(
+        batch_size=4,
+        world_size=1,
+        steps_per_epoch=4,
+        max_epochs=1,
+        optimizer='AdamW',
+        schedulers=[],
+        stream=None,
+    )
     assert meta['training'] == state
     with pytest.raises(ValueError, match=r'batches of 4 \(4 on each of 1 ranks\).* has 8'):
         resume(tmp_path, checkpoint, train_dataloader=loader(8))

@@ -12,12 +12,11 @@ import argparse
 import json
 from pathlib import Path
 
-from eclip_mm.comparison.logged_runs import LoggedComparison
-from eclip_mm.visualization.curves import plot_curves
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -64,6 +63,9 @@ def group(words: list[str], parser: argparse.ArgumentParser) -> dict[str, list[s
 
 def main():
     args = parse_args()
+    from eclip_mm.comparison.logged_runs import LoggedComparison
+    from eclip_mm.visualization.curves import plot_curves
+
     comparison = LoggedComparison(args.runs, args.keys)
     warnings = [f'WARNING: {text}' for text in comparison.warnings()]
     print('\n'.join([comparison.table(), *warnings]))
@@ -81,4 +83,4 @@ def write(path: Path, text: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -12,18 +12,12 @@ split, which is also the gallery. With several splits each has its own picture: 
 import argparse
 from pathlib import Path
 
-from eclip_mm.apis import (
-    NothingToFind,
-    draw_retrieval,
-    load_config_and_model,
-    split_datasets,
-)
-from eclip_mm.config.launch import add_picture_arguments
-from eclip_mm.registry import DATASETS
+from eclip_mm.utils.arguments import add_picture_arguments
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_picture_arguments(parser)
@@ -48,6 +42,9 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from eclip_mm.apis import NothingToFind, draw_retrieval, load_config_and_model, split_datasets
+    from eclip_mm.registry import DATASETS
+
     cfg, model = load_config_and_model(
         args.config, args.checkpoint, args.cfg_options, args.catalogue, args.device
     )
@@ -82,4 +79,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -8,27 +8,28 @@ ProductGrounding does; --proposer type=NAME key=value ... ranks other boxes.
 
 import argparse
 
-from mmengine.config import DictAction
-
-from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
-from eclip_mm.config.launch import add_picture_arguments
-from eclip_mm.registry import DATASETS
+from eclip_mm.utils.arguments import add_picture_arguments
+from eclip_mm.utils.command import CommandParser, run_command
+from eclip_mm.utils.options import OptionAction
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_picture_arguments(parser)
     parser.add_argument('--num', type=int, default=12, help='photos, spread over the test set')
     parser.add_argument('--columns', type=int, default=3)
     parser.add_argument('--ranked', type=int, default=3, help='boxes drawn on each photo')
-    parser.add_argument('--proposer', nargs='+', action=DictAction, help='boxes to rank instead')
+    parser.add_argument('--proposer', nargs='+', action=OptionAction, help='boxes to rank instead')
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    from eclip_mm.apis import draw_score_maps, load_config_and_model, spread_indices
+    from eclip_mm.registry import DATASETS
+
     cfg, model = load_config_and_model(
         args.config, args.checkpoint, args.cfg_options, args.catalogue, args.device
     )
@@ -49,4 +50,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

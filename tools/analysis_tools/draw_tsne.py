@@ -30,15 +30,12 @@ Needs scikit-learn: pip install -e '.[analysis]'
 
 import argparse
 
-from eclip_mm.apis import draw_tsne, load_config_and_model
-from eclip_mm.config.from_checkpoint import saved_pipeline
-from eclip_mm.datasets import ProductImageDataset
-from eclip_mm.utils.env_check import check_analysis
+from eclip_mm.utils.command import CommandParser, run_command
 from eclip_mm.utils.text_table import format_table
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('out', help='picture to write')
@@ -74,6 +71,11 @@ def parse_args():
 
 def main():
     args = parse_args()
+    from eclip_mm.apis import draw_tsne, load_config_and_model
+    from eclip_mm.config.from_checkpoint import saved_pipeline
+    from eclip_mm.datasets import ProductImageDataset
+    from eclip_mm.utils.env_check import check_analysis
+
     check_analysis()  # before the minutes that features take
     models = {}
     for label, config, checkpoint in args.model:
@@ -98,4 +100,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -8,20 +8,15 @@
 import argparse
 import time
 
-import numpy as np
-from mmengine.config import DictAction
-from mmengine.registry import init_default_scope
 from tqdm import tqdm
 
-from eclip_mm.apis import spread_indices
-from eclip_mm.datasets import ProductImageDataset
-from eclip_mm.evaluation.proposals.recall import proposal_recall
-from eclip_mm.registry import TASK_UTILS
+from eclip_mm.utils.command import CommandParser, run_command
+from eclip_mm.utils.options import OptionAction
 from eclip_mm.utils.text_table import format_table
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('catalogue', help='catalogue with boxes')
@@ -31,7 +26,7 @@ def parse_args():
     parser.add_argument(
         '--proposer',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help='key=value of its config; the default type is RegionProposer',
     )
@@ -47,6 +42,14 @@ def no_text(results: dict) -> dict:
 
 def main():
     args = parse_args()
+    import numpy as np
+    from mmengine.registry import init_default_scope
+
+    from eclip_mm.apis import spread_indices
+    from eclip_mm.datasets import ProductImageDataset
+    from eclip_mm.evaluation.proposals.recall import proposal_recall
+    from eclip_mm.registry import TASK_UTILS
+
     init_default_scope('eclip_mm')
     proposer = TASK_UTILS.build({'type': 'RegionProposer', **args.proposer})
     resize = [dict(type='Resize', size=args.size)] if args.size else []
@@ -76,4 +79,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -11,21 +11,13 @@ changes. Rates of hardware are published peaks times an assumed share.
 import argparse
 from dataclasses import fields
 
-from scaling import (
-    GPUS_PER_MACHINE,
-    Assumptions,
-    count_model,
-    gathered_bytes,
-    operations,
-    run_hours,
-    step_seconds,
-    weight_bytes,
-    whole_step,
-)
+from scaling_assumptions import Assumptions
+
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=Assumptions.__doc__,
@@ -51,6 +43,15 @@ def parse_args():
 
 def column(model, gpus: int, given: Assumptions) -> dict[str, str]:
     """A column of the table: name -> figure, for one number of GPUs."""
+    from scaling import (
+        GPUS_PER_MACHINE,
+        gathered_bytes,
+        run_hours,
+        step_seconds,
+        weight_bytes,
+        whole_step,
+    )
+
     seconds = step_seconds(model, gpus, given)
     step, machines = whole_step(seconds), max(1, gpus // GPUS_PER_MACHINE)
     first, second = sorted(seconds, key=lambda key: -seconds[key])[:2]
@@ -79,6 +80,8 @@ def column(model, gpus: int, given: Assumptions) -> dict[str, str]:
 
 def main():
     (config, gpus, num_tokens), given = parse_args()
+    from scaling import count_model, operations
+
     model = count_model(config, num_tokens)
     print(
         f'{config}: {model.flops / 1e9:.1f} GFLOP forward for a product, '
@@ -93,4 +96,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -12,19 +12,12 @@ import resource
 import time
 from types import SimpleNamespace
 
-import torch
-from mmengine.config import DictAction
-from mmengine.registry import init_default_scope
-
-from eclip_mm.config.from_checkpoint import without_pretrained
-from eclip_mm.config.loading import load_config
-from eclip_mm.engine import PretrainOptimWrapperConstructor
-from eclip_mm.registry import HOOKS, MODELS
-from eclip_mm.testing import fake_batch
+from eclip_mm.utils.command import CommandParser, run_command
+from eclip_mm.utils.options import OptionAction
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('config')
@@ -36,13 +29,15 @@ def parse_args():
         metavar='MODEL_TYPE',
         help='of pretrained_dual: clip, siglip, ... of its usual size',
     )
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction)
     return parser.parse_args()
 
 
 def peak_memory_gib(device: str) -> float:
     """Return the peak of the GPU's allocator, or of this process's resident memory."""
+    import torch
+
     if device.startswith('cuda'):
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
@@ -50,6 +45,16 @@ def peak_memory_gib(device: str) -> float:
 
 def main():
     args = parse_args()
+    import torch
+    from mmengine.registry import init_default_scope
+
+    from eclip_mm.config.from_checkpoint import without_pretrained
+    from eclip_mm.config.loading import load_config
+    from eclip_mm.engine import PretrainOptimWrapperConstructor
+    from eclip_mm.registry import HOOKS, MODELS
+    from eclip_mm.testing import fake_batch
+
+    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope('eclip_mm')
     torch.manual_seed(0)
@@ -93,4 +98,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

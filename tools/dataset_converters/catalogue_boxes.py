@@ -1,16 +1,12 @@
 """Convert the boxes of a catalogue to a COCO detection file and a folder of pictures."""
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import convert_catalogue_boxes
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument('catalogue', help='.parquet or .jsonl catalogue with boxes')
     parser.add_argument('annotations', help='COCO JSON to write')
     parser.add_argument('image_dir', help='folder to write the pictures to')
@@ -26,14 +22,13 @@ def main() -> None:
         '(default: the catalogue itself)',
     )
     args = parser.parse_args()
-    try:
-        report = convert_catalogue_boxes(
-            **vars(args), progress=lambda rows: tqdm(rows, unit=' rows', mininterval=1)
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters import convert_catalogue_boxes
+
+    report = convert_catalogue_boxes(
+        **vars(args), progress=lambda rows: tqdm(rows, unit=' rows', mininterval=1)
+    )
     print(f'{args.annotations}: {report}')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

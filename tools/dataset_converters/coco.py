@@ -1,16 +1,12 @@
 """Convert COCO boxes and product names to a catalogue with a product for each category."""
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import convert_coco
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument('annotations', help='COCO detection JSON')
     parser.add_argument('image_root', help='folder that file_name is relative to')
     parser.add_argument('target', help='.parquet (pictures inside) or .jsonl (paths) to write')
@@ -51,17 +47,23 @@ def main() -> None:
         default=0,
         help='longest side of the stored pictures; 0 keeps them as they are (default: 0)',
     )
+    parser.add_argument(
+        '--boxes',
+        choices=['auto', 'stored', 'seen'],
+        default='auto',
+        help='picture that the boxes are of where a photo has an EXIF orientation: as stored, as '
+        'seen in a viewer, or whichever has the width and height of the file (default: auto)',
+    )
     parser.add_argument('--quality', type=int, default=90, help='JPEG quality (default: 90)')
     args = vars(parser.parse_args())
+    from eclip_mm.datasets.converters import convert_coco
+
     args['max_size'] = args['max_size'] or None
-    try:
-        report = convert_coco(
-            **args, progress=lambda products: tqdm(products, unit=' products', mininterval=1)
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    report = convert_coco(
+        **args, progress=lambda products: tqdm(products, unit=' products', mininterval=1)
+    )
     print(f'{args["target"]}: {report}')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -1,16 +1,12 @@
 """Convert a clone of the GroceryStoreDataset to train.parquet and val.parquet."""
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import convert_grocery_store
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(description=__doc__)
     parser.add_argument('root', help='folder GroceryStoreDataset (or its folder dataset)')
     parser.add_argument('out_dir', help='folder for the .parquet files')
     parser.add_argument(
@@ -21,18 +17,17 @@ def main() -> None:
     )
     parser.add_argument('--quality', type=int, default=90, help='JPEG quality (default: 90)')
     args = parser.parse_args()
-    try:
-        report = convert_grocery_store(
-            args.root,
-            args.out_dir,
-            max_size=args.max_size or None,
-            quality=args.quality,
-            progress=lambda products: tqdm(products, unit=' products', mininterval=1),
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters import convert_grocery_store
+
+    report = convert_grocery_store(
+        args.root,
+        args.out_dir,
+        max_size=args.max_size or None,
+        quality=args.quality,
+        progress=lambda products: tqdm(products, unit=' products', mininterval=1),
+    )
     print(report)
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -4,17 +4,13 @@ python tools/dataset_converters/instance_queries.py data/synthetic/photos.parque
     data/synthetic/queries.parquet --texts-from data/synthetic/train.parquet
 """
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import write_instance_queries
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = CommandParser(description=__doc__.split('\n')[0])
     parser.add_argument('catalogue', help='catalogue whose photos have boxes')
     parser.add_argument('target', help='.parquet to write')
     parser.add_argument(
@@ -25,14 +21,13 @@ def main() -> None:
         '--min-products', type=int, default=2, help='leave out photos with fewer products'
     )
     args = parser.parse_args()
-    try:
-        written, left_out = write_instance_queries(
-            **vars(args), progress=lambda rows: tqdm(rows, desc='products')
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters import write_instance_queries
+
+    written, left_out = write_instance_queries(
+        **vars(args), progress=lambda rows: tqdm(rows, desc='products')
+    )
     print(f'{args.target}: {written} photos written, {left_out} with fewer products left out')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -3,17 +3,13 @@
 python tools/dataset_converters/mosaics.py data/grocery/val.parquet data/grocery/mosaics.parquet
 """
 
-import argparse
-import sys
-
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import write_mosaics
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = CommandParser(description=__doc__.split('\n')[0])
     parser.add_argument('catalogue', help='catalogue whose photos show one product each')
     parser.add_argument('target', help='.parquet to write')
     parser.add_argument('--sources', nargs='+', help='use only photos of these sources')
@@ -21,16 +17,15 @@ def main() -> None:
     parser.add_argument('--cell-size', type=int, default=72, help='pixels per side (default: 72)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
     args = parser.parse_args()
-    try:
-        written, problems = write_mosaics(
-            **vars(args), progress=lambda rows: tqdm(rows, desc='products')
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters import write_mosaics
+
+    written, problems = write_mosaics(
+        **vars(args), progress=lambda rows: tqdm(rows, desc='products')
+    )
     for problem in problems:
         print(f'left out: {problem}')
     print(f'{args.target}: {written} mosaics')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -5,33 +5,30 @@ python tools/dataset_converters/sample_photos.py $D/GroceryStoreDataset $D/snack
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import write_sample_photos
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('grocery_store', help='folder GroceryStoreDataset')
     parser.add_argument('snacks', help='folder with annotations/, images/ and products.json')
     parser.add_argument('out_dir', help='folder for grocery/ and snacks/')
     args = parser.parse_args()
-    try:
-        written = write_sample_photos(
-            **vars(args), progress=lambda rows: tqdm(rows, unit=' rows', mininterval=1)
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters import write_sample_photos
+
+    written = write_sample_photos(
+        **vars(args), progress=lambda rows: tqdm(rows, unit=' rows', mininterval=1)
+    )
     for name, (products, pictures) in written.items():
         size = (Path(args.out_dir) / name).stat().st_size
         print(f'{name}: {products} products, {pictures} pictures, {size / 1e6:.2f} MB')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

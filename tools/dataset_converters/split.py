@@ -7,16 +7,14 @@
 """
 
 import argparse
-import sys
 
 from tqdm import tqdm
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters import split_catalogue
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('source', help='catalogue: .jsonl, .parquet or a folder of .parquet')
@@ -27,14 +25,13 @@ def main() -> None:
     parser.add_argument('--out-dir', help='folder for both files (default: that of the source)')
     parser.add_argument('--seed', type=int, default=0, help='for another division (default: 0)')
     args = parser.parse_args()
-    try:
-        report = split_catalogue(
-            **vars(args), progress=lambda rows: tqdm(rows, unit=' products', mininterval=1)
-        )
-    except CatalogueError as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.datasets.converters import split_catalogue
+
+    report = split_catalogue(
+        **vars(args), progress=lambda rows: tqdm(rows, unit=' products', mininterval=1)
+    )
     print(report)
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -5,34 +5,42 @@
 """
 
 import argparse
-import dataclasses
 
 from tqdm import tqdm
 
-from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
+from eclip_mm.utils.command import CommandParser, run_command
+
+# the fields of SyntheticCatalogueConfig, which has their defaults
+OPTIONS = {
+    **dict(num_products=int, num_heldout_products=int, merchant=int, comment=int, video=int),
+    **dict(heldout_photos=int, max_photo_products=int, image_size=int, image_format=str),
+    **dict(attributes=str, num_shapes=int, num_colours=int, num_others=int),
+    **dict(object_scale=float, seed=int),
+}
+SEVERAL = ('attributes', 'num_others', 'object_scale')
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('out_dir', help='folder for train, photos and products.parquet')
     parser.add_argument('--num-workers', type=int, default=2, help='number of rendering processes')
-    for field in dataclasses.fields(SyntheticCatalogueConfig):
-        several = isinstance(field.default, tuple)
-        kind = type(field.default[0]) if several else type(field.default)
+    for name, kind in OPTIONS.items():
         parser.add_argument(
-            '--' + field.name.replace('_', '-'),
+            '--' + name.replace('_', '-'),
             type=kind,
-            default=field.default,
-            nargs='*' if several else None,
-            help=' ',
+            default=argparse.SUPPRESS,
+            nargs='*' if name in SEVERAL else None,
+            help='see SyntheticCatalogueConfig',
         )
     return parser.parse_args()
 
 
 def main():
     values = vars(parse_args())
+    from eclip_mm.datasets.synthetic import SyntheticCatalogueConfig, write_synthetic_catalogue
+
     out_dir, num_workers = values.pop('out_dir'), values.pop('num_workers')
     paths = write_synthetic_catalogue(
         SyntheticCatalogueConfig(**values),
@@ -44,4 +52,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -1,7 +1,8 @@
 # A catalogue (README, "Your own catalogue") at the paper's 224 px and 55 tokens.
 catalogue = 'data/catalogue/train.parquet'
 val_catalogue = 'data/catalogue/val.parquet'
-tokenizer = dict(type='AutoTokenizer', name_or_path='bert-base-uncased')
+# that of model.text_encoder.pretrained; with pretrained=None the words of the training catalogue
+tokenizer = None
 
 train_pipeline = [
     dict(type='LoadCroppedImages', size=224, scale=(0.5, 1.0)),

@@ -22,6 +22,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
     plain_checkpoint=dict(type='eclip_mm.PlainCheckpointHook'),
+    run_check=dict(type='eclip_mm.RunCheckHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import zipfile
 from pathlib import Path
 
@@ -89,16 +88,11 @@ def _write_model(folder: Path, config: dict, processor: dict, state: dict) -> No
 
 def _try_loading(name: str, folder: Path) -> str:
     from transformers import AutoModel
-    from transformers.utils import logging as messages
 
-    level = messages.get_verbosity()
-    messages.set_verbosity(logging.ERROR)
-    messages.disable_progress_bar()
-    try:
+    from eclip_mm.utils.quiet import quiet_loading
+
+    with quiet_loading():
         model, report = AutoModel.from_pretrained(folder, output_loading_info=True)
-    finally:
-        messages.set_verbosity(level)
-        messages.enable_progress_bar()
     wrong = {key: value for key, value in report.items() if value}
     if wrong:
         raise TowerError(

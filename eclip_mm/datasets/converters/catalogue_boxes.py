@@ -1,21 +1,18 @@
 """The boxes of a catalogue as a COCO detection file, the inverse of :mod:`.coco`."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from eclip_mm.datasets.catalogue import read_catalogue
 from eclip_mm.datasets.storage.report import list_problems
 from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.storage.writers import picture_suffix
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 
 CLASSES = ('product', 'category', 'object')
-SUFFIX = {'JPEG': '.jpg', 'PNG': '.png', 'WEBP': '.webp', 'BMP': '.bmp', 'GIF': '.gif'}
 
 
 @dataclass
@@ -53,9 +50,9 @@ def convert_catalogue_boxes(
 ) -> BoxesReport:
     """Write the pictures that have boxes, and a COCO detection file of them.
 
-    Boxes refer to the picture as seen, with the EXIF orientation applied, in
-    the catalogue and in COCO. A picture with another orientation is therefore
-    stored rotated.
+    The boxes of a catalogue are in pixels of the picture as stored, whatever its EXIF
+    orientation. Readers of COCO differ in whether they apply the orientation; a picture that has
+    one is therefore written turned and without it, and its boxes are those of the turned picture.
 
     Args:
         catalogue: catalogue to read.
@@ -90,19 +87,24 @@ def convert_catalogue_boxes(
             if not image.get('boxes'):
                 continue
             where = f'{catalogue}, product {row["product_id"]}, picture {number}'
-            data = image.get('bytes') or Path(image['path']).read_bytes()
+            try:
+                loaded = load(dict(product_id=row['product_id'], image_records=[image]))
+            except ImageDecodeError as error:
+                report.problems.append(f'{where}: {error}')
+                continue
+            data = image['bytes'] if 'bytes' in image else Path(image['path']).read_bytes()
             name = hashlib.sha1(data).hexdigest()[:16]
             if name in seen:
                 report.num_repeated += 1
                 continue
             seen.add(name)
-            try:
-                loaded = load(dict(image_records=[image]))
-            except ImageDecodeError as error:
-                report.problems.append(str(error))
-                continue
             picture = loaded['images'][0]
-            file_name = _store(data, picture, image_dir, name)
+            suffix = picture_suffix(data) if loaded['orientations'][0] == 1 else None
+            file_name = f'{name}{suffix or ".png"}'
+            if suffix is None:
+                picture.save(image_dir / file_name)
+            else:
+                (image_dir / file_name).write_bytes(data)
             image_id = len(images) + 1
             images.append(
                 dict(
@@ -113,7 +115,7 @@ def convert_catalogue_boxes(
                     source=image['source'],
                 )
             )
-            for box in image['boxes']:
+            for box, xyxy in zip(image['boxes'], loaded['boxes'][0], strict=True):
                 category_id = category_of(box['product_id'])
                 if category_id is None:
                     report.problems.append(
@@ -121,7 +123,7 @@ def convert_catalogue_boxes(
                         f'{products or catalogue}; give a catalogue that lists them all'
                     )
                     continue
-                x1, y1, x2, y2 = (float(v) for v in box['bbox'])
+                x1, y1, x2, y2 = xyxy.tolist()
                 boxes.append(
                     dict(
                         id=len(boxes) + 1,
@@ -158,17 +160,3 @@ def _categories(rows: Iterable[dict], classes: str) -> tuple[list[dict], Callabl
         for name, number in ids.items()
     ]
     return categories, lambda product_id: ids.get(name_of.get(product_id))
-
-
-def _store(data: bytes, picture, image_dir: Path, name: str) -> str:
-    """Store the original bytes of a picture, or a PNG if its orientation has to change."""
-    with Image.open(io.BytesIO(data)) as stored:
-        turned = stored.getexif().get(0x0112, 1) != 1
-        suffix = SUFFIX.get(stored.format)
-    if turned or suffix is None:
-        file_name = f'{name}.png'
-        picture.save(image_dir / file_name)
-    else:
-        file_name = f'{name}{suffix}'
-        (image_dir / file_name).write_bytes(data)
-    return file_name

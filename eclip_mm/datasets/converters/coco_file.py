@@ -1,12 +1,19 @@
 """Reader of COCO detection files: products, and frames with their boxes."""
 
-import json
+import posixpath
+import reprlib
+import string
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eclip_mm.datasets.converters.coco_check import box_fault
-from eclip_mm.datasets.storage.report import list_problems
+from eclip_mm.datasets.converters.coco_check import CheckedCoco, check_coco, clip_box
+from eclip_mm.datasets.converters.coco_faults import CocoFaults
+from eclip_mm.datasets.converters.coco_json import read_coco_json, read_json
+from eclip_mm.datasets.converters.coco_pictures import place_boxes
+from eclip_mm.datasets.converters.coco_values import as_name, as_text
 from eclip_mm.datasets.storage.schema import CatalogueError
+from eclip_mm.datasets.transforms.clean_text import TextReport
 
 
 @dataclass
@@ -19,7 +26,8 @@ class CocoReport:
             per frame, ``num_products`` is the number of rows.
         left_out_products: categories without a usable box.
         num_left_out_frames: number of frames with too few products.
-        problems: frames and boxes left out, each with the reason.
+        faults: what of the file was left out, and what is odd.
+        texts: texts cleaned, and rows left out because they have no word.
     """
 
     num_products: int = 0
@@ -27,18 +35,21 @@ class CocoReport:
     num_boxes: int = 0
     left_out_products: list[str] = field(default_factory=list)
     num_left_out_frames: int = 0
-    problems: list[str] = field(default_factory=list)
+    faults: CocoFaults = field(default_factory=lambda: CocoFaults(''))
+    texts: TextReport = field(default_factory=TextReport)
 
     def __str__(self) -> str:
         text = f'{self.num_products} rows, {self.num_pictures} pictures, {self.num_boxes} boxes'
         if self.left_out_products:
+            shown = ', '.join(self.left_out_products[:20])
+            more = len(self.left_out_products) - 20
             text += (
-                f'\n{len(self.left_out_products)} products without a picture left out: '
-                + ', '.join(self.left_out_products)
+                f'\n{len(self.left_out_products)} products without a picture left out: {shown}'
+                + (f', and {more} more' if more > 0 else '')
             )
         if self.num_left_out_frames:
             text += f'\n{self.num_left_out_frames} frames with too few products left out'
-        return text + list_problems(self.problems)
+        return '\n'.join([text, *self.faults.lines()]) + str(self.texts)
 
 
 def read_coco(
@@ -47,98 +58,161 @@ def read_coco(
     products: str | Path | None,
     text: str,
     source: str,
+    boxes: str,
     report: CocoReport,
 ) -> tuple[list[dict], list[dict]]:
     """Products and frames of a file.
 
     Args:
-        annotations, image_root, products, text, source: as in
+        annotations, image_root, products, text, source, boxes: as in
             :func:`~eclip_mm.datasets.converters.coco.convert_coco`.
-        report: report that receives the boxes left out.
+        report: report that receives what is left out.
 
     Returns:
         Products ``{product_id, text, category}``, and frames with a box,
-        ``{path, name, source, boxes}``, in the order of the file. Boxes are
-        xyxy pixels, as in the catalogue.
+        ``{path, name, source, boxes}``, in the order of the file. Boxes are xyxy
+        pixels of the stored picture, as in the catalogue.
 
     Raises:
         CatalogueError: a file cannot be read or does not fit.
     """
-    data = _read_json(annotations, ('images', 'annotations', 'categories'))
-    by_category = _products(data['categories'], annotations, products, text)
-    frames = _frames(data, annotations, Path(image_root), source, by_category, report)
-    return list(by_category.values()), frames
+    _check_template(text)
+    checked = check_coco(
+        read_coco_json(annotations),
+        annotations,
+        image_root=image_root,
+        open_files=True,
+        as_seen=boxes != 'stored',
+    )
+    report.faults = checked.faults
+    entries = None if products is None else _read_products(products, checked.faults)
+    by_category = _products(checked, entries, text)
+    listed: dict[str, dict] = {}
+    for product in by_category.values():
+        listed.setdefault(product['product_id'], product)
+    frames = _frames(checked, Path(image_root), source, by_category)
+    return list(listed.values()), place_boxes(frames, boxes, checked.faults)
 
 
-def _read_json(path: str | Path, keys: tuple[str, ...] = ()):
+def _check_template(text: str) -> None:
     try:
-        data = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f'{path}: cannot be read as JSON ({error})') from error
-    for key in keys:
-        if not isinstance(data, dict) or key not in data:
-            raise CatalogueError(f'{path}: the key {key!r} is missing; give a COCO detection file')
-    return data
+        list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise CatalogueError(
+            f'the text template {text!r} is not one ({error}); write the names of keys in braces, '
+            "as in '{name}'"
+        ) from error
 
 
-def _products(categories: list[dict], annotations, products, text: str) -> dict[int, dict]:
-    """Category id -> {product_id, text, category}."""
-    entries = None
-    if products is not None:
-        entries = {entry['name']: entry for entry in _read_json(products)}
-    result = {}
-    for category in categories:
-        entry = dict(product_id=str(category['id']), name=category['name'])
+def _read_products(path: str | Path, faults: CocoFaults) -> dict[str, dict]:
+    """Name -> the keys of a product that have a value."""
+    data = read_json(path)
+    if not isinstance(data, list):
+        raise CatalogueError(f'{path}: give a JSON list of objects with product_id and name')
+    products: dict[str, dict] = {}
+    for number, entry in enumerate(data):
+        name = as_name(entry.get('name')) if isinstance(entry, dict) else None
+        product_id = None if name is None else as_name(entry.get('product_id'))
+        if product_id is None:
+            faults.add('broken product', f'{path}, product {number} is {reprlib.repr(entry)}')
+            continue
+        if name in products:
+            faults.add('repeated product', f'{path}, product {number} ({name!r})')
+            continue
+        if not isinstance(entry['product_id'], str):
+            faults.add('number id', f'{path}, product {number} ({product_id} of {name!r})')
+        # pandas writes NaN for what is missing
+        values = {k: v for k, v in entry.items() if v is not None and v == v}
+        products[name] = {**values, 'product_id': product_id, 'name': name}
+    return products
+
+
+def _products(
+    checked: CheckedCoco, entries: dict[str, dict] | None, text: str
+) -> dict[int | str, dict]:
+    """Category id -> {product_id, text, category}; those of one product are the same."""
+    result: dict[int | str, dict] = {}
+    by_product: dict[str, int | str] = {}
+    for identity, category in checked.categories.items():
+        name = category['name']
+        where = f'category {identity!r} ({name!r})'
+        entry = dict(product_id=str(identity), name=name)
         if entries is not None:
-            if category['name'] not in entries:
-                raise CatalogueError(
-                    f'{products}: no product has the name {category["name"]!r} of '
-                    f'category {category["id"]} in {annotations}; add one'
-                )
-            entry = entries[category['name']]
+            entry = entries.get(name)
+        if entry is None:
+            checked.faults.add('no product', f'no product has the name of {where}; add one')
+            continue
         try:
-            title = text.format(**entry)
-        except KeyError as error:
-            raise CatalogueError(
-                f'the text template {text!r} uses the key {error}, which the product {entry} '
-                'lacks; add it or change the template'
-            ) from error
-        result[category['id']] = dict(
-            product_id=entry['product_id'], text=title, category=category.get('supercategory')
+            title = as_text(text.format(**entry))
+        except (KeyError, IndexError) as error:
+            checked.faults.add(
+                'no text', f'{text!r} uses the key {error}, which the product of {where} lacks'
+            )
+            continue
+        except (AttributeError, TypeError, ValueError) as error:
+            checked.faults.add(
+                'no text', f'{text!r} does not fit the product of {where} ({error})'
+            )
+            continue
+        if not title.strip():
+            checked.faults.add('no text', f'{text!r} is blank for {where}')
+            continue
+        product_id = entry['product_id']
+        first = by_product.setdefault(product_id, identity)
+        if first != identity:
+            checked.faults.add(
+                'same product', f'{where} is product {product_id!r}, as category {first!r} is'
+            )
+        result[identity] = dict(
+            product_id=product_id, text=title, category=category['supercategory']
         )
     return result
 
 
 def _frames(
-    data: dict, annotations, image_root: Path, source: str, products: dict, report: CocoReport
+    checked: CheckedCoco, image_root: Path, source: str, products: dict[int | str, dict]
 ) -> list[dict]:
-    """Catalogue images, one per frame with boxes, in the order of the file."""
-    frames = {
-        image['id']: dict(
-            path=str(image_root / image['file_name']),
-            source=source,
-            boxes=[],
-            size=(image['width'], image['height']),
-            name=image['file_name'],
+    """Catalogue images, one per file with boxes, in the order of the images."""
+    frames: dict[str, dict] = {}
+    frame_of: dict[int | str, dict] = {}
+    for identity, image in checked.images.items():
+        name = posixpath.normpath(image['file_name'])
+        if name in frames:
+            checked.faults.add('same file', f'image {identity!r} ({image["file_name"]!r})')
+        frame_of[identity] = frames.setdefault(
+            name,
+            dict(
+                path=str(image_root / name),
+                source=source,
+                boxes=[],
+                name=name,
+                size=None if image.get('size_of_file') else (image['width'], image['height']),
+            ),
         )
-        for image in data['images']
-    }
-    images = {image['id']: image for image in data['images']}
-    for annotation in data['annotations']:
-        fault = box_fault(annotation, images, products)
-        if fault or annotation.get('iscrowd'):
-            report.problems.append(
-                f'{annotations}, annotation {annotation.get("id")}: {fault or "crowd"}, '
-                f'bbox {annotation["bbox"]}'
+    for annotation in checked.annotations:
+        image = checked.images[annotation['image_id']]
+        product = products.get(annotation['category_id'])
+        if product is None or annotation['iscrowd']:
+            checked.faults.add(
+                'crowd' if annotation['iscrowd'] else 'of what is left out',
+                f'annotation {annotation.get("id")} ({image["file_name"]}), '
+                f'bbox {annotation["bbox"]}, category {annotation["category_id"]}',
             )
             continue
-        frame, product = frames[annotation['image_id']], products[annotation['category_id']]
-        x, y, w, h = annotation['bbox']
-        width, height = frame['size']
-        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
-        frame['boxes'].append(
-            dict(bbox=[float(v) for v in (x1, y1, x2, y2)], product_id=product['product_id'])
+        box = dict(
+            bbox=list(clip_box(annotation['bbox'], image)), product_id=product['product_id']
         )
-    for frame in frames.values():
-        del frame['size']
-    return [frame for frame in frames.values() if frame['boxes']]
+        boxes = frame_of[annotation['image_id']]['boxes']
+        if box not in boxes:  # images of one file, or categories of one product, may share it
+            boxes.append(box)
+    found = [frame for frame in frames.values() if frame['boxes']]
+    _name_rows(found)
+    return found
+
+
+def _name_rows(frames: list[dict]) -> None:
+    """Give the frames the names of their files, without suffixes where these stay different."""
+    stems = [posixpath.splitext(frame['name'])[0] for frame in frames]
+    if max(Counter(stems).values(), default=1) == 1 and all(stem.strip() for stem in stems):
+        for frame, stem in zip(frames, stems, strict=True):
+            frame['name'] = stem

@@ -8,6 +8,7 @@ from pathlib import Path
 from eclip_mm.datasets.converters.pictures import shrink_picture
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
+from eclip_mm.datasets.transforms.clean_text import clean_text
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
@@ -74,7 +75,7 @@ def convert_grocery_store(
 
     Raises:
         CatalogueError: ``root`` is not the data set, or one of its lists has an
-            unexpected row.
+            unexpected row or no photo that can be used.
     """
     root, out_dir = Path(root), Path(out_dir)
     if not (root / 'classes.csv').is_file():
@@ -115,6 +116,11 @@ def convert_grocery_store(
                     )
                 )
             report.num_products[split] = writer.num_rows
+            if writer.num_rows == 0:
+                raise CatalogueError(
+                    f'{list_file}: no product has a photo, so that {split}.parquet would be '
+                    f'empty; {report}'
+                )
     return report
 
 
@@ -134,7 +140,7 @@ def _read_products(root: Path, report: GroceryStoreReport) -> list[dict]:
         text = f'{words}.'
         if description_path.is_file():
             description = description_path.read_text(encoding='utf-8')
-            text = f'{text} {" ".join(description.split())}'.strip()
+            text = clean_text(f'{text} {description}')[0]
         else:
             report.missing.append(description_file.lstrip('/'))
         products.append(

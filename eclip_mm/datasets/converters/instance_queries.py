@@ -1,12 +1,17 @@
 """Photos of several products as queries of instance-level retrieval (Table 3)."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from eclip_mm.datasets.catalogue import read_catalogue
+from eclip_mm.datasets.converters.pictures import check_picture
 from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import ParquetCatalogueWriter
+from eclip_mm.datasets.transforms.loading import ImageDecodeError
 
 
 def write_instance_queries(
@@ -35,7 +40,7 @@ def write_instance_queries(
 
     Returns:
         Number of photos written, and number of photos left out because they
-        show too few products.
+        show too few products, or cannot be decoded, which a warning says.
 
     Raises:
         CatalogueError: a box names a product whose text is in none of the
@@ -63,6 +68,12 @@ def write_instance_queries(
                             f'{catalogue}: picture {name} shows product {product_id!r}, whose '
                             'text is in none of the catalogues; add its catalogue by --texts-from'
                         )
+                try:
+                    check_picture({**image, 'image_id': name})
+                except ImageDecodeError as error:
+                    print_log(f'{catalogue}: {error}', logger='current', level=logging.WARNING)
+                    left_out += 1
+                    continue
                 text = ', '.join(texts[product_id] for product_id in products)
                 writer.write(dict(product_id=name, text=text, category=None, images=[image]))
                 written += 1

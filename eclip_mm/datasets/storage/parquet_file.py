@@ -8,10 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mmengine.logging import print_log
 
-from eclip_mm.datasets.storage.parquet_check import UNREADABLE, check_group
+from eclip_mm.datasets.storage.parquet_check import (
+    UNREADABLE,
+    check_group,
+    is_bytes,
+    without_bytes,
+)
+from eclip_mm.datasets.storage.parquet_rows import to_rows
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
-from eclip_mm.datasets.storage.schema import BrokenGroupError, CheckedRow, set_fields
+from eclip_mm.datasets.storage.schema import CheckedRow
 from eclip_mm.datasets.storage.stored_files import StoredFile, is_unreachable
+from eclip_mm.datasets.storage.tidy import tidy_image, tidy_row
 
 # Stands for picture bytes that exist but were not read while scanning.
 _NOT_READ = b'not read'
@@ -56,14 +63,16 @@ class ParquetCatalogueFile:
                 level=logging.WARNING,
             )
 
-    def scan(self) -> Iterator[tuple[int, int, dict | CheckedRow | BrokenGroupError]]:
+    def scan(self) -> Iterator[tuple[int, int, dict | CheckedRow | Exception]]:
         """Yield (row index, row number from 1, row).
 
         Picture bytes are not read. The rows of a group without a fault are checked all at once and
-        yielded as :class:`CheckedRow`; those of a group that cannot be read, as the error that
-        says so.
+        yielded as :class:`CheckedRow`; a row that cannot be read, alone or with its group, as the
+        reason.
         """
         for group, size in enumerate(self.reader.sizes.tolist()):
+            if not size:  # its columns may be any
+                continue
             try:
                 rows = self._scan_group(group)
             except UNREADABLE as error:
@@ -71,18 +80,22 @@ class ParquetCatalogueFile:
             first = self.reader.first_row(group)
             yield from ((i, i + 1, row) for i, row in enumerate(rows, first))
 
-    def _scan_group(self, group: int) -> list[dict | CheckedRow]:
-        table = self.reader.read_columns(group, _without_bytes)
+    def _scan_group(self, group: int) -> list[dict | CheckedRow | Exception]:
+        table = self.reader.read_columns(group, without_bytes)
         has_bytes = self._have_bytes(group, table)
         checked = check_group(table) if has_bytes.all() else None
         if checked is not None:
             return checked
-        rows, has_bytes = table.to_pylist(), iter(has_bytes.tolist())
-        for row in rows:
-            for image in row['images'] or ():
-                if next(has_bytes) and image is not None:
-                    image['bytes'] = _NOT_READ
-        return rows
+        rows, at = to_rows(table), 0
+        counts = pc.fill_null(pc.list_value_length(table['images']), 0).to_pylist()
+        for row, count in zip(rows, counts, strict=True):
+            if isinstance(row, dict):
+                has = has_bytes[at : at + count]
+                for i, image in enumerate(row['images'] or ()):
+                    if has[i] and image is not None:
+                        image['bytes'] = _NOT_READ
+            at += count
+        return [tidy_row(row) for row in rows]
 
     def _have_bytes(self, group: int, table: pa.Table) -> np.ndarray:
         """(P,) whether each picture of a row group has bytes.
@@ -93,22 +106,25 @@ class ParquetCatalogueFile:
         that has neither is found when it is loaded.
         """
         pictures = table['images'].combine_chunks().flatten()
+        names = {field.name for field in pictures.type}
         footer = self.reader.footer(group)
         columns = map(footer.column, range(footer.num_columns))
-        column = next((c for c in columns if _is_bytes(c.path_in_schema)), None)
+        column = next((c for c in columns if is_bytes(c.path_in_schema)), None)
         if column is None:
             return np.zeros(len(pictures), dtype=bool)
-        if column.statistics is not None and column.statistics.has_null_count:
-            all_have_bytes = column.statistics.null_count == 0
+        statistics = column.statistics
+        if statistics is not None and statistics.has_null_count:
+            all_have_bytes = statistics.null_count == 0 and (
+                not statistics.has_min_max or statistics.min != b''
+            )
         else:
-            names = {field.name for field in pictures.type}
             paths = pc.struct_field(pictures, 'path') if 'path' in names else None
             all_have_bytes = paths is None or paths.null_count == len(paths)
         if all_have_bytes:
             return np.ones(len(pictures), dtype=bool)
-        pictures = self.reader.read_columns(group, _only_bytes)['images'].combine_chunks()
-        lengths = pc.binary_length(pc.struct_field(pictures.flatten(), 'bytes'))
-        return pc.fill_null(pc.greater(lengths, 0), False).to_numpy(zero_copy_only=False)
+        chunks = self.reader.read_columns(group, _only_bytes)['images'].chunks
+        lengths = [pc.binary_length(pc.struct_field(chunk.flatten(), 'bytes')) for chunk in chunks]
+        return np.concatenate([pc.fill_null(length, 0).to_numpy() > 0 for length in lengths])
 
     def load(self, row: int, images: Sequence[int], boxes: bool = True) -> dict:
         """Decode one row, with the chosen images only.
@@ -119,11 +135,15 @@ class ParquetCatalogueFile:
         group = int(self.reader.group_of(row))
         table = self.reader.read(group, boxes)
         at = row - self.reader.first_row(group)
-        loaded = {
-            name: table.column(name)[at].as_py() for name in table.column_names if name != 'images'
-        }
+        loaded = tidy_row(
+            {
+                name: table.column(name)[at].as_py()
+                for name in table.column_names
+                if name != 'images'
+            }
+        )
         pictures = table.column('images')[at].values
-        loaded['images'] = [set_fields(pictures[i].as_py()) for i in images]
+        loaded['images'] = [tidy_image(pictures[i].as_py()) for i in images]
         return loaded
 
     def column(self, name: str, rows: np.ndarray) -> Iterator:
@@ -133,7 +153,8 @@ class ParquetCatalogueFile:
             wanted = rows[groups == group] - self.reader.first_row(group)
             table = self.reader.read_columns(group, lambda leaves: {name}.intersection(leaves))
             if name in table.column_names:
-                yield from table[name].take(pa.array(wanted)).to_pylist()
+                values = table[name].take(pa.array(wanted)).to_pylist()
+                yield from (tidy_row({name: value})[name] for value in values)
             else:
                 yield from (None for _ in wanted)
 
@@ -162,12 +183,13 @@ class ParquetCatalogueFile:
                     first, batch = next(batches)
                 while start >= first + len(batch):
                     first, batch = next(batches)
-                found = _to_rows(batch[start - first : stop - first])
+                part = batch[start - first : stop - first]
+                found = part if isinstance(part, list) else map(tidy_row, to_rows(part))
                 rows += enumerate(found, start + 1)
-                start += len(found)
+                start += len(part)
             yield rows
 
-    def _batches(self, group: int) -> Iterator[tuple[int, pa.RecordBatch | list[Exception]]]:
+    def _batches(self, group: int) -> Iterator[tuple[int, pa.Table | list[Exception]]]:
         """First row and content of each batch; rows from a damage on as the reason."""
         first, end = (self.reader.first_row(g) for g in (group, group + 1))
         reason = 'it has fewer rows than it says'
@@ -183,32 +205,5 @@ class ParquetCatalogueFile:
         yield first, [problem] * (end - first)
 
 
-def _is_bytes(leaf: str) -> bool:
-    return leaf.startswith('images.') and leaf.endswith('.bytes')
-
-
 def _only_bytes(leaves: list[str]) -> list[str]:
-    return [leaf for leaf in leaves if _is_bytes(leaf)]
-
-
-def _without_bytes(leaves: list[str]) -> list[str]:
-    return [leaf for leaf in leaves if not _is_bytes(leaf)]
-
-
-def _to_rows(batch: pa.RecordBatch | list[Exception]) -> list[dict | Exception]:
-    if isinstance(batch, list):
-        return batch
-    try:
-        return batch.to_pylist()
-    except UNREADABLE:  # text that is not UTF-8 costs its own row alone
-        return [_to_row(batch, i) for i in range(len(batch))]
-
-
-def _to_row(batch: pa.RecordBatch, i: int) -> dict | Exception:
-    row = {}
-    for name in batch.schema.names:
-        try:
-            row[name] = batch.column(name)[i].as_py()
-        except UNREADABLE as error:
-            return ValueError(f'field {name!r} cannot be read ({error})')
-    return row
+    return [leaf for leaf in leaves if is_bytes(leaf)]

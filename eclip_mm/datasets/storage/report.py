@@ -1,5 +1,6 @@
 """The report on rows and pictures that were left out when a catalogue was read."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,10 +26,12 @@ class CatalogueReport:
         num_rows: rows found in the files.
         num_used: rows that can be used.
         num_skipped: rows that were left out.
-        num_missing_images: pictures of used rows that were left out because their file does not
-            exist.
+        num_missing_images: pictures that were left out of used rows because their file does not
+            exist, or, in a conversion, of any row because they cannot be decoded.
         problems: 'file, row N: reason' for each row or picture that was left out, up to
-            ``max_problems``. Rows count from 1 (in JSON Lines, the lines do).
+            ``max_problems``. Rows count from 1 (in JSON Lines, the lines do). Of rows whose fault
+            is of one kind, the first is named.
+        alike: how many rows have a fault of each such kind.
     """
 
     num_rows: int = 0
@@ -37,11 +40,29 @@ class CatalogueReport:
     num_missing_images: int = 0
     problems: list[str] = field(default_factory=list)
     max_problems: int = 1000
+    alike: Counter[str] = field(default_factory=Counter)
+    _kinds: dict[str, str] = field(default_factory=dict)
 
-    def add(self, problem: str) -> None:
-        """Name one row or picture that was left out."""
+    def add(self, problem: str, kind: str | None = None) -> None:
+        """Name one row or picture that was left out.
+
+        Args:
+            problem: description of the fault.
+            kind: what rows with the same fault share.
+        """
+        if kind is not None:
+            self.alike[kind] += 1
+            if self.alike[kind] > 1:
+                return
         if len(self.problems) < self.max_problems:
             self.problems.append(problem)
+            if kind is not None:
+                self._kinds[problem] = kind
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further problem will be named."""
+        return len(self.problems) >= self.max_problems
 
     def __bool__(self) -> bool:
         """Whether anything was left out."""
@@ -52,7 +73,14 @@ class CatalogueReport:
         if not self:
             return text
         text += (
-            f', {self.num_skipped} skipped; {self.num_missing_images} pictures of used '
-            'rows are missing'
+            f', {self.num_skipped} skipped; {self.num_missing_images} pictures are '
+            'missing or broken'
         )
-        return text + list_problems(self.problems, self.num_skipped + self.num_missing_images)
+        problems = [self._with_count(problem) for problem in self.problems]
+        repeated = sum(self.alike.values()) - len(self.alike)
+        num_problems = self.num_skipped + self.num_missing_images - repeated
+        return text + list_problems(problems, num_problems)
+
+    def _with_count(self, problem: str) -> str:
+        count = self.alike[self._kinds[problem]] if problem in self._kinds else 1
+        return f'{problem} ({count} rows like this one)' if count > 1 else problem

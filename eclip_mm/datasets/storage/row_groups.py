@@ -6,19 +6,22 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eclip_mm.datasets.storage.column_types import to_catalogue_types
+from eclip_mm.datasets.storage.file_kinds import describe_file
 from eclip_mm.datasets.storage.parquet_check import (
     UNREADABLE,
     check_columns,
     leaf_names,
     without_boxes,
 )
+from eclip_mm.datasets.storage.parquet_rows import to_rows
 from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
 from eclip_mm.datasets.storage.stored_files import (
     StoredFile,
@@ -26,9 +29,12 @@ from eclip_mm.datasets.storage.stored_files import (
     persist,
     persist_each,
 )
+from eclip_mm.datasets.storage.tidy import tidy_row
 
 # A selection among the stored columns ``images.list.element.bytes``, ...
 Select = Callable[[list[str]], Iterable[str]]
+# The files that readers of this process have mapped, the last used last: (reader, index) -> file.
+_MAPPED: OrderedDict[tuple[object, int], pq.ParquetFile] = OrderedDict()
 
 
 class RowGroupReader:
@@ -41,7 +47,7 @@ class RowGroupReader:
 
     Args:
         files: files in their order.
-        memory_map: map local files to memory and keep them open.
+        memory_map: map local files to memory. A process keeps the last ``max_mapped`` open.
         cache_bytes: decoded row groups to keep, in bytes; one is kept in any case unless it is 0.
 
     Attributes:
@@ -56,6 +62,8 @@ class RowGroupReader:
     # Row groups of the parsed footers that a process keeps, about 8 kB of memory each; those of
     # the file that is read are kept in any case.
     max_kept_groups = 8_000
+    # Each mapped file costs a file descriptor, of which a process often has 1,024.
+    max_mapped = 64
     # Groups of remote files up to this size are fetched in one request; of larger ones, each
     # column is fetched in parts of `part_bytes` when they are read batch by batch.
     max_fetched_bytes = 64 * 2**20
@@ -76,7 +84,7 @@ class RowGroupReader:
         self._first_group = np.concatenate([[0], np.cumsum([len(sizes) for sizes in found])])
 
     def _forget(self) -> None:
-        self._mapped: dict[int, pq.ParquetFile] = {}
+        self._token = object()  # of this reader in _MAPPED
         self._footers: OrderedDict[int, pq.FileMetaData] = OrderedDict()
         self._cache: OrderedDict[tuple[int, bool], pa.Table] = OrderedDict()
         self._cached_bytes = 0
@@ -84,7 +92,7 @@ class RowGroupReader:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
-        own = ('_mapped', '_footers', '_cache', '_cached_bytes', '_lock')
+        own = ('_token', '_footers', '_cache', '_cached_bytes', '_lock')
         return {key: value for key, value in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict) -> None:
@@ -96,7 +104,7 @@ class RowGroupReader:
 
         def read() -> pq.FileMetaData:
             with self._open(index) as opened:
-                check_columns(opened.schema_arrow, self.files[index])
+                check_columns(opened, self.files[index])
                 return opened.metadata
 
         try:
@@ -105,6 +113,8 @@ class RowGroupReader:
             problem = f'is not a readable Parquet file ({error}); write it again'
             if is_unreachable(error):
                 problem = f'cannot be read ({error})'
+            elif content := describe_file(self.files[index], 'Parquet'):
+                problem = f'is not a Parquet file, but {content}'
             raise CatalogueError(f'{self.files[index]}: {problem}') from error
         groups = map(footer.row_group, range(footer.num_row_groups))
         sizes = [(group.num_rows, group.total_byte_size) for group in groups]
@@ -121,9 +131,7 @@ class RowGroupReader:
         file = self.files[index]
         options = dict(page_checksum_verification=True)
         if file.is_local and self.memory_map:
-            if index not in self._mapped:
-                self._mapped[index] = pq.ParquetFile(file.path, memory_map=True, **options)
-            yield self._mapped[index]
+            yield self._map(index, options)
             return
         with self._lock:
             options['metadata'] = self._footers.get(index)
@@ -137,6 +145,19 @@ class RowGroupReader:
             ) as opened,
         ):
             yield opened
+
+    def _map(self, index: int, options: dict) -> pq.ParquetFile:
+        key = (self._token, index)
+        opened = _MAPPED.pop(key, None)
+        if opened is None:
+            path, footer = self.files[index].path, self._footers.get(index)
+            opened = pq.ParquetFile(path, memory_map=True, metadata=footer, **options)
+            self._keep_footer(index, opened.metadata)
+        _MAPPED[key] = opened
+        if len(_MAPPED) > self.max_mapped:
+            # not closed: what was read of it may still be mapped, and is released with that
+            _MAPPED.popitem(last=False)
+        return opened
 
     def _keep_footer(self, index: int, footer: pq.FileMetaData) -> None:
         with self._lock:
@@ -209,11 +230,29 @@ class RowGroupReader:
         def read() -> pa.Table:
             with self._open(index) as opened:
                 self._keep_footer(index, opened.metadata)
-                # One thread: Arrow's pool does not survive a fork in the middle of work.
-                columns = list(select(leaf_names(opened)))
-                return opened.read_row_group(number, columns=columns, use_threads=False)
+                return self._read_group(opened, number, list(select(leaf_names(opened))))
 
-        return persist(read)
+        return self._complete(persist(read), index)
+
+    def _read_group(self, opened: pq.ParquetFile, number: int, columns: list[str]) -> pa.Table:
+        # One thread: Arrow's pool does not survive a fork in the middle of work.
+        try:
+            return opened.read_row_group(number, columns=columns, use_threads=False)
+        except pa.ArrowNotImplementedError as error:
+            # Arrow cannot read more than 2 GiB of pictures at once, only batches of less.
+            for num_rows in (256, 1):
+                with suppress(pa.ArrowNotImplementedError):
+                    parts = opened.iter_batches(num_rows, [number], columns, use_threads=False)
+                    return pa.Table.from_batches(parts)
+            raise error
+
+    def _complete(self, table: pa.Table, index: int) -> pa.Table:
+        """A table of a file in our types, with the category that the folder of the file names."""
+        table = to_catalogue_types(table)
+        category = self.files[index].partition_value('category')
+        if category is not None and 'category' not in table.column_names:
+            table = table.append_column('category', pa.repeat(category, table.num_rows))
+        return table
 
     def read(self, group: int, boxes: bool = False) -> pa.Table:
         """A whole group.
@@ -240,19 +279,18 @@ class RowGroupReader:
                 self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return table
 
-    def read_rows(self, group: int, start: int, stop: int) -> list[dict]:
-        """Rows of a group, counted within it, without their boxes.
+    def read_rows(self, group: int, start: int, stop: int) -> list[dict | ValueError]:
+        """Tidy rows of a group, counted within it, without their boxes.
+
+        Returns:
+            The rows; the reason in place of one whose text is not UTF-8.
 
         Raises:
-            BrokenGroupError: the group cannot be read, or one of the rows has text that is not
-                UTF-8.
+            BrokenGroupError: the group cannot be read.
         """
-        try:
-            return self.read(group).slice(start, stop - start).to_pylist()
-        except UNREADABLE as error:
-            raise self.broken(group, error) from error
+        return [tidy_row(row) for row in to_rows(self.read(group).slice(start, stop - start))]
 
-    def batches(self, group: int, num_rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, group: int, num_rows: int) -> Iterator[pa.Table]:
         """A group from front to back, without boxes, a part of it in memory at a time.
 
         Other programs write row groups of up to a million rows.
@@ -267,11 +305,12 @@ class RowGroupReader:
         index, number = self._locate(group)
         whole = int(self.num_bytes[group]) <= self.max_fetched_bytes
 
-        def read(done: int) -> Iterator[pa.RecordBatch]:
+        def read(done: int) -> Iterator[pa.Table]:
             with self._open(index, whole) as opened:
                 self._keep_footer(index, opened.metadata)
                 columns = without_boxes(leaf_names(opened))
                 parts = opened.iter_batches(num_rows, [number], columns, use_threads=False)
-                yield from islice(parts, done, None)
+                for part in islice(parts, done, None):
+                    yield self._complete(pa.Table.from_batches([part]), index)
 
         return persist_each(read)

@@ -1,15 +1,18 @@
 """Files of a catalogue on any file system that ``fsspec`` knows."""
 
+import glob
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from urllib.parse import unquote
 
 from fsspec import AbstractFileSystem
 from fsspec.core import has_magic, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from eclip_mm.datasets.storage.path_hints import path_hint
 from eclip_mm.datasets.storage.schema import CatalogueError
 
 T = TypeVar('T')
@@ -18,8 +21,8 @@ T = TypeVar('T')
 # second try; the wait doubles before each further one.
 MAX_TRIES = 4
 FIRST_WAIT = 1.0
-#: Errors that waiting does not help against: the file is gone, or forbidden.
-GONE = (FileNotFoundError, PermissionError)
+#: Errors that waiting does not help against: the file is gone, forbidden or no file.
+GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 class StoredFile:
@@ -59,6 +62,17 @@ class StoredFile:
         """Open the file for reading; ``options`` are of a remote file system's ``open``."""
         return open(self.path, 'rb') if self.is_local else self.fs.open(self.path, 'rb', **options)
 
+    def partition_value(self, key: str) -> str | None:
+        """``red mugs`` for the key ``category`` of ``.../category=red%20mugs/a.parquet``.
+
+        Hive and Spark name folders by the value of a column, which the files then lack.
+        """
+        for part in reversed(posixpath.dirname(self.path).split('/')):
+            if part.startswith(f'{key}='):
+                value = unquote(part.removeprefix(f'{key}='))
+                return None if value == '__HIVE_DEFAULT_PARTITION__' else value
+        return None
+
     def num_bytes(self) -> int:
         """Size of the file."""
         return persist(lambda: self.fs.size(self.path))
@@ -73,6 +87,10 @@ class StoredFile:
         for part in Path(path).parts:  # object stores do not know '..'
             folder = posixpath.dirname(folder) if part == '..' else f'{folder}/{part}'
         return folder
+
+    def hint(self, path: str) -> str:
+        """Why :meth:`beside` finds no file, and which one was probably meant; may be empty."""
+        return path_hint(path, posixpath.dirname(self.path) if self.is_local else None)
 
     def read_beside(self, path: str) -> bytes:
         """The content of a file that is named relative to this one.
@@ -90,7 +108,9 @@ def find_files(
 
     Args:
         catalogue: a file, a folder of ``.parquet`` files, a pattern with ``*``, or several of
-            these; paths, or addresses of a file system that ``fsspec`` knows.
+            these; paths, or addresses of a file system that ``fsspec`` knows. A folder may also
+            hold folders such as ``category=mugs``, as Hive and Spark write them. Files and folders
+            whose name begins with ``.`` or ``_`` are left out, as Spark does.
         storage_options: passed to the file system.
 
     Raises:
@@ -105,11 +125,15 @@ def find_files(
 
 def _find(given: StoredFile) -> list[StoredFile]:
     fs, path = given.fs, given.path
-    if has_magic(path) and not (given.is_local and fs.exists(path)):
-        found, problem = sorted(fs.glob(path)), 'no file matches the pattern'
+    if has_magic(path) and not fs.exists(path):
+        found = _match(fs, path)
+        problem = 'no file matches the pattern'
     elif fs.isdir(path):
-        found = sorted(p for p in fs.ls(path, detail=False) if p.endswith('.parquet'))
+        found, folders = _list_folder(fs, path)
         problem = 'the folder holds no .parquet file'
+        if folders:
+            shown = ', '.join(posixpath.basename(folder) for folder in folders[:3])
+            problem += f', but folders ({shown}); name one, or all of them: {given}/*/*.parquet'
     elif fs.exists(path):
         return [given]
     else:
@@ -119,14 +143,50 @@ def _find(given: StoredFile) -> list[StoredFile]:
             f'{given}: {problem}; check the path, or make a catalogue with the programs in '
             'tools/dataset_converters'
         )
-    return [StoredFile(_url_of(path, given), given.storage_options) for path in found]
+    return [StoredFile(_url_of(path, given), given.storage_options) for path in sorted(found)]
+
+
+def _list_folder(fs: AbstractFileSystem, path: str) -> tuple[list[str], list[str]]:
+    """The ``.parquet`` files of a folder, also in its partitions; its other folders."""
+    found, folders = [], []
+    for entry in sorted(fs.ls(path, detail=True), key=lambda entry: entry['name']):
+        name = entry['name'].rstrip('/')
+        base = posixpath.basename(name)
+        if _is_hidden(base) or name == path.rstrip('/'):
+            continue
+        if entry['type'] != 'directory':
+            found += [name] if base.endswith('.parquet') else []
+        elif '=' in base:
+            found += _list_folder(fs, name)[0]
+        else:
+            folders.append(name)
+    return found, folders
+
+
+def _match(fs: AbstractFileSystem, pattern: str) -> list[str]:
+    """The files that match a pattern; folders that exist under their literal name are literal."""
+    done, *parts = pattern.split('/')
+    folder = done
+    while parts and fs.isdir(f'{folder}/{parts[0]}'):  # also with `[` and `]` in its name
+        folder, done = f'{folder}/{parts[0]}', f'{done}/{glob.escape(parts[0])}'
+        del parts[0]
+    found = fs.glob('/'.join([done, *parts]))
+    if any(map(_is_hidden, parts)):  # asked for
+        return found
+    depth = len(folder.split('/'))
+    return [path for path in found if not any(map(_is_hidden, path.split('/')[depth:]))]
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the catalogue's: ``._a.parquet``, ``_temporary``, ..."""
+    return name.startswith(('.', '_'))
 
 
 def _url_of(path: str, given: StoredFile) -> str:
     """The address of a file that was found in a folder or by a pattern."""
     if given.is_local:
         by_folder = '://' not in given.url and Path(given.path).is_dir()
-        return str(Path(given.url) / posixpath.basename(path)) if by_folder else path
+        return str(Path(given.url) / posixpath.relpath(path, given.path)) if by_folder else path
     parts = given.url.split('::')  # addresses may be chained: 'simplecache::s3://...'
     at = next(i for i, part in enumerate(parts) if '://' in part)
     return '::'.join([*parts[:at], given.fs.unstrip_protocol(path), *parts[at + 1 :]])

@@ -10,7 +10,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eclip_mm.datasets.storage.attributes import read_attributes, write_attributes
+from eclip_mm.datasets.storage.path_hints import path_hint
 from eclip_mm.datasets.storage.schema import PARQUET_SCHEMA, CatalogueError, validate_row
+from eclip_mm.datasets.storage.tidy import tidy_row
 from eclip_mm.utils.files import whole_file
 
 _SUFFIX_OF_MAGIC = (
@@ -19,6 +22,13 @@ _SUFFIX_OF_MAGIC = (
     (b'GIF8', '.gif'),
     (b'BM', '.bmp'),
 )
+
+
+def picture_suffix(data: bytes) -> str | None:
+    """Suffix of a picture in one of the formats that any program reads, or None."""
+    if data[:4] == b'RIFF' and data[8:12] == b'WEBP':
+        return '.webp'
+    return next((s for magic, s in _SUFFIX_OF_MAGIC if data.startswith(magic)), None)
 
 
 class _CatalogueWriter:
@@ -91,12 +101,15 @@ class JsonLinesCatalogueWriter(_CatalogueWriter):
             CatalogueError: the row is not of the schema.
         """
         number = self.num_rows + 1
-        validate_row(row, f'{self.path}, row {number}')
+        row = _checked(row, f'{self.path}, row {number}')
         images = [
             _image_as_file(image, row['product_id'], number, i, self._folder, self._image_dir)
             for i, image in enumerate(row['images'])
         ]
-        self._writer.write(json.dumps({**row, 'images': images}, ensure_ascii=False) + '\n')
+        written = {**row, 'images': images}
+        if 'attributes' in row:
+            written['attributes'] = read_attributes(row['attributes'])
+        self._writer.write(json.dumps(written, ensure_ascii=False) + '\n')
         self.num_rows = number
 
     def _finish(self) -> None:
@@ -113,13 +126,26 @@ def write_jsonl(
     return writer.num_rows
 
 
+def _checked(row: Mapping, where: str) -> dict:
+    """A row that is tidy, has no fault, and can be written: numbers of numpy cannot."""
+    row = tidy_row(row)
+    validate_row(row, where)
+    for image in row['images']:
+        if 'boxes' in image:
+            image['boxes'] = [
+                dict(bbox=[float(v) for v in box['bbox']], product_id=box['product_id'])
+                for box in image['boxes']
+            ]
+    return row
+
+
 def _image_as_file(
     image: Mapping, product_id: str, row: int, index: int, folder: Path, image_dir: Path
 ) -> dict:
-    image = {key: value for key, value in image.items() if value is not None}
+    image = dict(image)
     if 'bytes' in image:
         data = bytes(image.pop('bytes'))
-        suffix = next((s for magic, s in _SUFFIX_OF_MAGIC if data.startswith(magic)), '.img')
+        suffix = picture_suffix(data) or '.img'
         # A thousand products in a folder: file systems and people both dislike millions.
         name = f'{_file_stem(product_id)}_{index}{suffix}'
         target = image_dir / f'{(row - 1) // 1000:04d}' / name
@@ -183,7 +209,7 @@ class ParquetCatalogueWriter(_CatalogueWriter):
             CatalogueError: the row is not of the schema or a picture file cannot be read.
         """
         where = f'{self.path}, row {self.num_rows + 1}'
-        validate_row(row, where)
+        row = _checked(row, where)
         images = []
         for i, image in enumerate(row['images']):
             image = dict(image)
@@ -194,12 +220,20 @@ class ParquetCatalogueWriter(_CatalogueWriter):
                 except OSError as error:
                     raise CatalogueError(
                         f"{where}: field 'images[{i}].path': cannot read '{path}' "
-                        f'({error.strerror})'
+                        f'({error.strerror}){path_hint(path, ".")}'
                     ) from error
+                if not image['bytes']:
+                    raise CatalogueError(
+                        f"{where}: field 'images[{i}].path': the file '{path}' is empty; leave "
+                        'the picture out'
+                    )
             self._bytes += len(image['bytes'])
             images.append(image)
-        self._bytes += len(row['text'])
-        self._rows.append({**row, 'images': images})
+        stored = {**row, 'images': images}
+        attributes = read_attributes(row.get('attributes'))
+        stored['attributes'] = write_attributes(attributes) if attributes else None
+        self._bytes += len(row['text']) + len(stored['attributes'] or '')
+        self._rows.append(stored)
         self.num_rows += 1
         if self._bytes >= self.group_bytes or len(self._rows) >= self.group_rows:
             self._flush()
@@ -220,6 +254,7 @@ def _leaves() -> list[str]:
         'product_id',
         'text',
         'category',
+        'attributes',
         f'{element}.path',
         f'{element}.bytes',
         f'{element}.source',

@@ -1,6 +1,7 @@
 """Transforms of the data pipeline."""
 
 from eclip_mm.datasets.transforms.cached_pictures import CachedPictures
+from eclip_mm.datasets.transforms.clean_text import CleanText
 from eclip_mm.datasets.transforms.color import ColorJitter, RandomGray
 from eclip_mm.datasets.transforms.formatting import PackProductInputs
 from eclip_mm.datasets.transforms.geometry import RandomFlip, RandomResizedCrop, Resize
@@ -10,6 +11,7 @@ from eclip_mm.datasets.transforms.text import TokenizeText
 
 __all__ = [
     'CachedPictures',
+    'CleanText',
     'ColorJitter',
     'ImageDecodeError',
     'LoadCroppedImages',

@@ -39,6 +39,7 @@ class PackProductInputs:
                 product_id=results['product_id'],
                 text=results['text'],
                 category=results['category'],
+                attributes=results.get('attributes', {}),
                 sources=tuple(record['source'] for record in records),
                 image_ids=tuple(record['image_id'] for record in records),
                 ori_shape=tuple(results['ori_shape']),

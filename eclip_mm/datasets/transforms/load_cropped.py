@@ -10,8 +10,6 @@ from eclip_mm.datasets.transforms.geometry import RandomResizedCrop
 from eclip_mm.datasets.transforms.loading import LoadProductImages
 from eclip_mm.registry import TRANSFORMS
 
-# EXIF orientations from this value on swap width and height.
-_FIRST_SIDEWAYS = 5
 # Interpolations for which torch has PIL's filters, in vector instructions.
 _TORCH_MODES = ('bilinear', 'bicubic')
 
@@ -66,11 +64,8 @@ class LoadCroppedImages(LoadProductImages):
             self.crop.apply(results, i, _reduced(region, factor, results['images'][i].size))
         return results
 
-    def _draft(self, image: Image.Image, orientation: int, results: dict) -> None:
-        width, height = image.size
-        if orientation >= _FIRST_SIDEWAYS:
-            width, height = height, width
-        region = self.crop.draw_region(width, height, results['rng'])
+    def _draft(self, image: Image.Image, seen_size: tuple[int, int], results: dict) -> None:
+        region = self.crop.draw_region(*seen_size, results['rng'])
         kept = min(
             (region[2] - region[0]) // self.crop.width,
             (region[3] - region[1]) // self.crop.height,

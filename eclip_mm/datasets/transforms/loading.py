@@ -1,14 +1,38 @@
 """Decoding of a sample's pictures."""
 
+import ctypes
 import io
+import logging
 import warnings
+from contextlib import suppress
+from importlib import import_module
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from eclip_mm.datasets.transforms.file_kinds import HEAD_BYTES, describe_file
+from eclip_mm.datasets.transforms.greys import is_deep_grey, to_eight_bits
+from eclip_mm.datasets.transforms.orientation import (
+    TRANSPOSITIONS,
+    read_orientation,
+    turn_boxes,
+    turn_size,
+)
 from eclip_mm.registry import TRANSFORMS
 
-_EXIF_ORIENTATION = 0x0112
+# Formats that Pillow reads with another package; the second one registers itself.
+with suppress(ImportError):
+    import_module('pillow_heif').register_heif_opener()
+with suppress(ImportError):
+    import_module('pillow_jxl')
+# What Pillow logs names no file, and what matters of it is raised as well. Without a handler,
+# Python would print it.
+logging.getLogger('PIL').addHandler(logging.NullHandler())
+with suppress(AttributeError, OSError):  # libtiff itself prints to standard error
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
+
+# Formats of which Pillow can decode a reduced picture.
+_DRAFTED = ('JPEG', 'MPO')
 
 
 class ImageDecodeError(RuntimeError):
@@ -31,13 +55,15 @@ class ImageDecodeError(RuntimeError):
 class LoadProductImages:
     """Decode ``image_records`` to RGB pictures with boxes.
 
-    Transparent pictures get a white background. The EXIF orientation is applied
-    to pictures and boxes.
+    Transparent pictures get a white background; greys of more than eight bits are reduced as in
+    :func:`~eclip_mm.datasets.transforms.greys.to_eight_bits`. The EXIF orientation is applied to
+    pictures and boxes: the boxes of a catalogue are in pixels of the stored picture, those of a
+    loaded one in pixels of the picture as seen.
 
     Reads ``image_records``. Adds ``images`` (list of V PIL RGB images),
     ``boxes`` (list of V float32 arrays (K, 4), xyxy in pixels of the loaded
-    picture), ``box_product_ids`` (list of V lists of K str), and ``ori_shape``
-    ((height, width) of the first picture as stored).
+    picture), ``box_product_ids`` (list of V lists of K str), ``orientations`` (list of V
+    ints from 1 to 8), and ``ori_shape`` ((height, width) of the first picture as stored).
 
     Args:
         draft_size: smallest side, in pixels, down to which the JPEG decoder may
@@ -56,54 +82,64 @@ class LoadProductImages:
         self.max_pixels = max_pixels
 
     def __call__(self, results: dict) -> dict:
-        images, boxes, box_product_ids, shapes = [], [], [], []
+        images, boxes, box_product_ids, orientations, shapes = [], [], [], [], []
         for i, record in enumerate(results['image_records']):
             try:
-                image, stored_size, xyxy = self._load(record, results)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                # PIL raises SyntaxError for broken PNG chunks.
+                image, xyxy, orientation, stored_size = self._load(record, results)
+            except Exception as error:  # decoders raise errors of any type
                 where = record.get('path', 'bytes in the catalogue')
                 raise ImageDecodeError(
                     f"picture '{record.get('image_id', i)}' of product "
                     f"'{results.get('product_id', '?')}' ({where}) cannot be decoded: "
-                    f'{_reason(error)}',
+                    f'{_reason(error, record)}',
                     image_index=i,
                 ) from error
             images.append(image)
             boxes.append(xyxy)
             box_product_ids.append([box['product_id'] for box in record.get('boxes') or ()])
+            orientations.append(orientation)
             shapes.append((stored_size[1], stored_size[0]))
         results.update(
-            images=images, boxes=boxes, box_product_ids=box_product_ids, ori_shape=shapes[0]
+            images=images,
+            boxes=boxes,
+            box_product_ids=box_product_ids,
+            orientations=orientations,
+            ori_shape=shapes[0],
         )
         return results
 
     def _load(
         self, record: dict, results: dict
-    ) -> tuple[Image.Image, tuple[int, int], np.ndarray]:
-        if 'bytes' in record:
-            source = io.BytesIO(record['bytes'])
-        elif 'path' in record:
-            source = record['path']
-        else:
-            raise ValueError('it has neither path nor bytes')
+    ) -> tuple[Image.Image, np.ndarray, int, tuple[int, int]]:
+        source = _source(record)
         xyxy = np.array([box['bbox'] for box in record.get('boxes') or ()], dtype=np.float32)
         xyxy = xyxy.reshape(-1, 4)
-        with _open_image(source, self.max_pixels) as image:
-            stored_size = image.size
-            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-            self._draft(image, orientation, results)
-            rgb = _to_rgb(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # those of Pillow name no file
+            with _open_image(source, self.max_pixels) as image:
+                if image.format == 'PNG':
+                    image.load()  # its EXIF may stand behind the pixels
+                elif image.format == 'TIFF':
+                    _check_strips(image)
+                orientation = read_orientation(image)
+                if image.format not in _DRAFTED:
+                    image.load()
+                # Pillow has turned a TIFF by now, and says so by removing the orientation.
+                remaining = read_orientation(image)
+                seen_size = turn_size(image.size, remaining)
+                self._draft(image, seen_size, results)
+                rgb = _to_rgb(image)
+        if remaining in TRANSPOSITIONS:
+            rgb = rgb.transpose(TRANSPOSITIONS[remaining])
+        stored_size = turn_size(seen_size, orientation)
+        xyxy = turn_boxes(xyxy, orientation, stored_size)
         xyxy *= np.array(
-            [rgb.width / stored_size[0], rgb.height / stored_size[1]] * 2, dtype=np.float32
+            [rgb.width / seen_size[0], rgb.height / seen_size[1]] * 2, dtype=np.float32
         )
-        if orientation in _TRANSPOSITIONS:
-            xyxy = _orient_boxes(xyxy, orientation, *rgb.size)
-            rgb = rgb.transpose(_TRANSPOSITIONS[orientation])
-        return rgb, stored_size, xyxy
+        return rgb, xyxy, orientation, stored_size
 
-    def _draft(self, image: Image.Image, orientation: int, results: dict) -> None:
-        """Choose the scale at which a picture is decoded, after its header has been read."""
+    def _draft(self, image: Image.Image, seen_size: tuple[int, int], results: dict) -> None:
+        """Choose the scale at which a JPEG is decoded, after its header has been read."""
         if self.draft_size is not None:
             image.draft('RGB', (self.draft_size, self.draft_size))
 
@@ -114,6 +150,14 @@ class LoadProductImages:
 def as_pil(image: Image.Image | np.ndarray) -> Image.Image:
     """The picture as a PIL image; ``LoadCroppedImages`` makes arrays."""
     return image if isinstance(image, Image.Image) else Image.fromarray(image)
+
+
+def _source(record: dict) -> str | io.BytesIO:
+    if 'bytes' in record:
+        return io.BytesIO(record['bytes'])
+    if 'path' in record:
+        return record['path']
+    raise ValueError('it has neither path nor bytes')
 
 
 def _open_image(source, max_pixels: int) -> Image.Image:
@@ -132,53 +176,41 @@ def _open_image(source, max_pixels: int) -> Image.Image:
     return image
 
 
+def _check_strips(image: Image.Image) -> None:
+    """Pillow leaves black what no strip or tile of a TIFF covers."""
+    covered = [tile[1] for tile in image.tile] or [(0, 0, 0, 0)]
+    width, height = (image.tag_v2[tag] for tag in (256, 257))
+    if max(box[2] for box in covered) < width or max(box[3] for box in covered) < height:
+        raise OSError(f'it has too few strips for {width} x {height} pixels; it is damaged')
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # on palette transparency, handled here
-        if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
-            image = image.convert('RGBA')
-            white = Image.new('RGBA', image.size, (255, 255, 255, 255))
-            return Image.alpha_composite(white, image).convert('RGB')
-    if image.mode.startswith('I'):  # 16 bits per pixel, which PIL would clip at 255
-        high = np.asarray(image).astype(np.int64)
-        return Image.fromarray((high >> 8).clip(0, 255).astype(np.uint8)).convert('RGB')
+    if is_deep_grey(image):
+        return to_eight_bits(image).convert('RGB')
+    if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        white = Image.new('RGBA', image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert('RGB')
     if image.mode == 'RGB':  # `convert` would copy it
         image.load()
         return image
     return image.convert('RGB')
 
 
-_T = Image.Transpose
-_TRANSPOSITIONS = {
-    2: _T.FLIP_LEFT_RIGHT,
-    3: _T.ROTATE_180,
-    4: _T.FLIP_TOP_BOTTOM,
-    5: _T.TRANSPOSE,
-    6: _T.ROTATE_270,
-    7: _T.TRANSVERSE,
-    8: _T.ROTATE_90,
-}
-
-
-def _orient_boxes(xyxy: np.ndarray, orientation: int, width: int, height: int) -> np.ndarray:
-    """Boxes after the transposition of an EXIF orientation; width and height are before it."""
-    x1, y1, x2, y2 = xyxy.T
-    left, right, top, bottom = width - x2, width - x1, height - y2, height - y1
-    columns = {
-        2: (left, y1, right, y2),
-        3: (left, top, right, bottom),
-        4: (x1, top, x2, bottom),
-        5: (y1, x1, y2, x2),
-        6: (top, x1, bottom, x2),
-        7: (top, left, bottom, right),
-        8: (y1, left, y2, right),
-    }[orientation]
-    return np.stack(columns, axis=1)
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, record: dict) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return 'it is not a picture of a known format'
+        with _binary(_source(record)) as file:
+            return describe_file(file.read(HEAD_BYTES))
     if isinstance(error, FileNotFoundError):
         return 'there is no such file'
-    return str(error)
+    if isinstance(error, IsADirectoryError):
+        return 'it is a folder; give the path of a picture'
+    if isinstance(error, PermissionError):
+        return 'the file must not be read; check its permissions'
+    # The texts of unusual errors say little without their type: "KeyError: 42".
+    usual = isinstance(error, (OSError, ValueError, SyntaxError))
+    return str(error) if usual and str(error) else f'{type(error).__name__}: {error}'
+
+
+def _binary(source: str | io.BytesIO):
+    return source if isinstance(source, io.BytesIO) else open(source, 'rb')

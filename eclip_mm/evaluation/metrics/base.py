@@ -109,6 +109,14 @@ class ProductMetric(BaseMetric):
             Figures and counts.
         """
 
+    def figure_names(self) -> set[str] | None:
+        """Names of the figures that :meth:`measure` can give, without counts and prefix.
+
+        A training checks by them that ``save_best`` names a figure. None, the default, for a
+        metric that does not tell.
+        """
+        return None
+
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep what the figures need of one batch.
 

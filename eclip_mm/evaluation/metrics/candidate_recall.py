@@ -41,6 +41,10 @@ class CandidateRecall(ProductMetric):
         self.iou_thrs = tuple(iou_thrs)
         self.counts = tuple(counts)
 
+    def figure_names(self) -> set[str]:
+        """``recall@{threshold}/{count}``."""
+        return {f'recall@{thr}/{count}' for thr in self.iou_thrs for count in self.counts}
+
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep the boxes of one photo and the first candidates."""
         img_shape = get_field(sample, 'img_shape', type(self).__name__)[:2]

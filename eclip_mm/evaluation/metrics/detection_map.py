@@ -7,7 +7,7 @@ Imports mmdet; a config asks for it with
 import contextlib
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from mmdet.datasets.api_wrappers import COCO, COCOeval
@@ -16,6 +16,8 @@ from mmengine.fileio import load
 from mmengine.logging import print_log
 
 from eclip_mm.datasets.converters.coco_check import check_coco
+from eclip_mm.datasets.converters.coco_json import read_coco_json
+from eclip_mm.datasets.detection import coco_index
 from eclip_mm.registry import METRICS
 from eclip_mm.utils.text_table import format_table
 
@@ -29,10 +31,11 @@ class DetectionMAP(CocoMetric):
     two, ``mAP_75`` is -1, and all figures are rounded to three digits. Both
     use the arithmetic of pycocotools.
 
-    Broken annotations (without area or outside the image) are left out, as in
-    :class:`CocoProducts`; COCO's own evaluation counts them as missed.
+    Broken annotations, images and categories are left out, as in
+    :class:`CocoProducts`; COCO's own evaluation counts their boxes as missed.
     Pictures that were not evaluated, such as those without a file, are left
-    out as well.
+    out as well. Labels are compared by the names of the classes, whatever the
+    order of the file's categories is.
 
     Args:
         ann_file: COCO file; None takes the boxes of the data set's samples
@@ -54,9 +57,21 @@ class DetectionMAP(CocoMetric):
         class_agnostic: bool = False,
         **kwargs,
     ):
-        super().__init__(ann_file=ann_file, iou_thrs=list(iou_thrs), classwise=classwise, **kwargs)
+        super().__init__(iou_thrs=list(iou_thrs), classwise=classwise, **kwargs)
         self.ann_file = ann_file
+        if ann_file is not None:  # mmdet only asks whether it is None
+            self._coco_api = read_coco_json(ann_file, self.backend_args)
         self.class_agnostic = class_agnostic
+
+    def figure_names(self) -> set[str]:
+        """``mAP@{threshold}``, and what the options add."""
+        names = {f'mAP@{thr}' for thr in self.iou_thrs}
+        if self.class_agnostic:
+            names |= {f'any_class_AP@{thr}' for thr in self.iou_thrs}
+        if self.classwise:
+            classes = self.dataset_meta['classes']
+            names |= {f'AP@{thr}/{name}' for thr in self.iou_thrs for name in classes}
+        return names
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute the figures of the gathered set (mmengine calls it on the main rank).
@@ -68,7 +83,8 @@ class DetectionMAP(CocoMetric):
             The figures of :meth:`measure`, ``num_images`` and ``num_boxes``.
 
         Raises:
-            ValueError: no picture has a box.
+            ValueError: no picture has a box, or the file does not list an evaluated picture or
+                any of the classes.
         """
         truths, predictions = zip(*results, strict=True)
         img_ids = [result['img_id'] for result in predictions]
@@ -78,7 +94,9 @@ class DetectionMAP(CocoMetric):
             self.cat_ids = coco.get_cat_ids(cat_names=self.dataset_meta['classes'])
             boxes = coco.get_ann_ids(img_ids=img_ids, cat_ids=self.cat_ids, iscrowd=False)
             if not boxes:
-                raise ValueError(f'{self.ann_file}: no evaluated picture has a box to be found')
+                raise ValueError(
+                    f'{self.ann_file}: no evaluated picture has a box of a class to be found'
+                )
             figures = self.measure(coco, truths, predictions, prefix)
         return {**figures, 'num_images': len(img_ids), 'num_boxes': len(boxes)}
 
@@ -98,7 +116,7 @@ class DetectionMAP(CocoMetric):
         img_ids = [result['img_id'] for result in predictions]
         precision = average_precision(coco, found, self.cat_ids, img_ids, self.iou_thrs)
         counted = precision[0] > -1  # categories without a box have no precision
-        names = [coco.load_cats(cat_id)[0]['name'] for cat_id in self.cat_ids]
+        names = self.dataset_meta['classes']
         figures = {}
         for thr, values in zip(self.iou_thrs, precision, strict=True):
             figures[f'mAP@{thr}'] = float(values[counted].mean())
@@ -124,23 +142,46 @@ class DetectionMAP(CocoMetric):
         return figures
 
     def _truth(self, truths: Sequence[dict], prefix: str, img_ids: list) -> COCO:
-        with contextlib.redirect_stdout(io.StringIO()):
-            path = self.ann_file or self.gt_to_coco_json(truths, prefix)
-            coco = COCO(path)
-            coco.dataset.setdefault('annotations', [])
-            faults = check_coco(coco.dataset, None, path)
-            coco.dataset['annotations'] = [
-                annotation
-                for annotation in coco.dataset['annotations']
-                if annotation['id'] not in faults.bad_annotations
-            ]
-            coco.createIndex()
-        left_out = len(set(coco.get_img_ids()) - set(img_ids))
-        if faults.faults:
-            print_log(str(faults), logger='current', level=30)
+        where, data = self.ann_file, self._coco_api
+        if where is None:
+            where = self.gt_to_coco_json(truths, prefix)
+            data = read_coco_json(where)
+        sizes = {
+            img_id: (truth['width'], truth['height'])
+            for img_id, truth in zip(img_ids, truths, strict=True)
+        }
+        checked, classes = check_coco(data, where, sizes=sizes), self.dataset_meta['classes']
+        names = {category['name'] for category in checked.categories.values()}
+        if names.isdisjoint(classes):
+            raise ValueError(
+                f'{where}: none of its categories ({_list(names)}) is a class of the detector '
+                f'({_list(classes)}); give both the same names'
+            )
+        unknown = [img_id for img_id in img_ids if img_id not in checked.images]
+        if unknown:
+            raise ValueError(
+                f'{where}: does not list the picture {unknown[0]!r} that was evaluated, and '
+                f'{len(unknown) - 1} more; give the evaluation the file of the data set'
+            )
+        if checked.faults.lines():
+            print_log(str(checked.faults), logger='current', level=30)
+        left_out = len(checked.images) - len(set(img_ids))
         if left_out:
-            print_log(f'{path}: {left_out} images were not evaluated', logger='current', level=30)
-        return coco
+            print_log(f'{where}: {left_out} images were not evaluated', logger='current', level=30)
+        if names - set(classes):
+            print_log(
+                f'{where}: boxes of {_list(names - set(classes))} do not count; the detector has '
+                'no such class',
+                logger='current',
+                level=30,
+            )
+        return coco_index(checked, classes)
+
+
+def _list(names: Iterable[str]) -> str:
+    """The first names, for messages."""
+    names = sorted(names)
+    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')
 
 
 def average_precision(

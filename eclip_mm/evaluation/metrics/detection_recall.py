@@ -39,6 +39,10 @@ class ProposalRecall(DetectionMAP):
         super().__init__(ann_file=ann_file, iou_thrs=iou_thrs, **kwargs)
         self.counts = tuple(counts)
 
+    def figure_names(self) -> set[str]:
+        """``recall@{threshold}/{count}``."""
+        return {f'recall@{thr}/{count}' for thr in self.iou_thrs for count in self.counts}
+
     def measure(self, coco, truths, predictions, prefix) -> dict[str, float]:
         """Compute ``recall@{threshold}/{count}`` in [0, 1] without crowd boxes."""
         photos = []

@@ -43,6 +43,10 @@ class ImageTextRetrieval(ProductMetric):
         super().__init__(split=split, **kwargs)
         self.topk = check_topk(topk, type(self).__name__)
 
+    def figure_names(self) -> set[str]:
+        """``i2t_R@K`` and ``t2i_R@K``."""
+        return {f'{way}_R@{k}' for way in ('i2t', 't2i') for k in self.topk}
+
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep product_id, text and both global features, (D,) float32 each."""
         name = type(self).__name__

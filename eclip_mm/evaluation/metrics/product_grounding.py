@@ -92,12 +92,19 @@ class ProductGrounding(ProductMetric):
         self.alpha = alpha
         self.iou_thrs = tuple(iou_thrs)
         self.proposer = None if candidates == 'objects' else TASK_UTILS.build(candidates)
+        self._keys = [f'acc@{thr}' for thr in self.iou_thrs]
+        if self.proposer is None:
+            self._keys = ['right_box', *(f'right_box@{thr}' for thr in self.iou_thrs[1:])]
         reads = getattr(self.proposer, 'score_map', score_map)
         if reads != score_map:
             raise ValueError(
                 f'{name}: the candidates are cut from {reads!r}, but {score_map!r} is measured; '
                 f'give the proposer score_map={score_map!r}'
             )
+
+    def figure_names(self) -> set[str]:
+        """Figures of the candidates at every threshold, ``pointing`` and ``energy``."""
+        return {*self._keys, 'pointing', 'energy'}
 
     def find_candidates(self, sample: dict, image=None) -> np.ndarray:
         """Find the boxes among which the score map chooses.
@@ -173,10 +180,7 @@ class ProductGrounding(ProductMetric):
             return np.array([photo[key] for photo in photos], dtype=np.float64)
 
         figures['mean_candidates'] = float(column('num_candidates').mean())
-        for index, thr in enumerate(self.iou_thrs):
-            key = f'acc@{thr}'
-            if self.proposer is None:
-                key = 'right_box' if index == 0 else f'right_box@{thr}'
+        for index, key in enumerate(self._keys):
             self.add_figure(
                 figures, key, column('hits')[:, index], column('hits_chance')[:, index], photos
             )

@@ -123,6 +123,11 @@ class ProductRetrieval(ProductMetric):
         self.gallery_sources = gallery_sources
         self.search = search  #: ProductEvaluator replaces it by a shared one
 
+    def figure_names(self) -> set[str]:
+        """Figures of the protocol at every K."""
+        first = dict(m5='P', product1m='mAR').get(self.protocol, 'R')
+        return {f'{self.protocol}_{name}@{k}' for name in (first, 'mAP') for k in self.topk}
+
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep source, labels and feature ((D,) float32; None if neither query nor gallery)."""
         name = type(self).__name__

@@ -149,6 +149,10 @@ class ZeroShotClassification(ProductMetric):
             )
         self._class_feats = (names, ensemble_prompts(feats))
 
+    def figure_names(self) -> set[str]:
+        """``T_topK`` of the target T."""
+        return {f'{self.target}_top{k}' for k in self.topk}
+
     def describe_sample(self, sample: dict, image=None) -> dict:
         """Keep label and features, (D,) float32 each."""
         name = type(self).__name__

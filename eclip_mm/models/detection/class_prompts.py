@@ -1,17 +1,17 @@
 """Object queries and classifier that start as the pretraining's prompts for class names."""
 
-import json
 import math
 from collections.abc import Sequence
 
 import torch
-from mmengine.fileio import get_text
 from torch import Tensor, nn
 
 from eclip_mm.checkpoint.metadata import find_tokenizers, read_saved_config
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.datasets.checkpoint_tokenizer import CheckpointTokenizer
+from eclip_mm.datasets.converters.coco_check import read_categories
+from eclip_mm.datasets.converters.coco_values import as_name
 from eclip_mm.models.decoders import TEXT, scale_prompts
 from eclip_mm.models.detection.backbone import build_part
 from eclip_mm.models.projections import build_projection
@@ -31,8 +31,8 @@ def class_names(class_prompts: str | Sequence[str], num_classes: int) -> list[st
     """
     source, names = 'class_prompts', class_prompts
     if isinstance(class_prompts, str):
-        categories = json.loads(get_text(class_prompts))['categories']
-        source, names = class_prompts, [c.get('text') or c['name'] for c in categories]
+        categories = read_categories(class_prompts)
+        source, names = class_prompts, [as_name(c.get('text')) or c['name'] for c in categories]
     if len(names) != num_classes:
         raise ValueError(
             f'{source} has {len(names)} names, bbox_head.num_classes is {num_classes}'

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 
 import transformers
 from torch import nn
@@ -11,6 +12,7 @@ from eclip_mm.checkpoint.adapters import fit_adapters
 from eclip_mm.checkpoint.names import rename_weights
 from eclip_mm.models.encoders.families import DUAL_FAMILIES, refuse
 from eclip_mm.models.encoders.layer_groups import LayerGroup, count_frozen, layer_groups
+from eclip_mm.models.encoders.loading import load_tower
 from eclip_mm.models.encoders.lora import is_adapter, unadapted_parts
 from eclip_mm.models.encoders.picture_size import use_whole_patches
 
@@ -46,7 +48,7 @@ def build_transformers_model(
         KeyError: a config field that the architecture does not have.
         OSError: the pretrained model is not on this machine.
         ValueError: ``pretrained`` is of another type, or of one that cannot
-            be used here.
+            be used here, or its weights do not fit ``config``.
     """
     base = _base_config(model_type, pretrained, allow_download)
     refuse(base.model_type)
@@ -58,6 +60,7 @@ def build_transformers_model(
             f'{pretrained!r} is a {whole.model_type!r} model, but the config says '
             f'model_type={model_type!r}'
         )
+    _check_sense(base, tower)
     fields = dict(config or {})
     unknown = [key for key in fields if not hasattr(base, key)]
     if unknown:
@@ -70,13 +73,15 @@ def build_transformers_model(
         base = _new_config(base.model_type, **fields)
         kind = _model_class(base)
         return kind._from_config(base, **_without_pooler(kind))
+    changed = {key: (getattr(base, key), value) for key, value in fields.items()}
+    changed = {key: pair for key, pair in changed.items() if pair[0] != pair[1]}
     for key, value in fields.items():
         setattr(base, key, value)
     if 'image_size' not in fields:
         use_whole_patches(getattr(base, 'vision_config', base), pretrained)
     kind = _model_class(whole)
     kwargs = dict(_without_pooler(kind), config=whole, local_files_only=not allow_download)
-    model = kind.from_pretrained(pretrained, **kwargs)
+    model = load_tower(kind, pretrained, changed, **kwargs)
     model.float()  # whatever the file holds: autocast decides what is computed in bf16
     return model if base is whole else getattr(model, f'{tower}_model')
 
@@ -88,13 +93,27 @@ def _base_config(model_type: str | None, pretrained: str | None, allow_download:
         return _new_config(model_type)
     try:
         return AutoConfig.from_pretrained(pretrained, local_files_only=not allow_download)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if Path(pretrained).exists():
+            raise OSError(
+                f'pretrained={pretrained!r} is no model of transformers, which is a folder with '
+                f'config.json and weights, as `save_pretrained` or `hf download` leave it: {error}'
+            ) from error
         raise OSError(
             f'pretrained model {pretrained!r} is not on this machine. Fetch it once with\n'
             f'    hf download {pretrained} --local-dir checkpoints/{pretrained}\n'
             f"and set `pretrained='checkpoints/{pretrained}'`, or set "
             '`allow_download=True`, or `pretrained=None` to start from random weights.'
         ) from error
+
+
+def _check_sense(config, tower: str | None) -> None:
+    """Check that a tower for pictures is no text model, and the other way round."""
+    reads = hasattr(config, 'vocab_size'), hasattr(config, 'num_channels')
+    if tower == 'text' and not reads[0] or tower == 'vision' and reads == (True, False):
+        name = dict(text='text_encoder', vision='image_encoder')[tower]
+        other = dict(text='no text model: it has no vocabulary', vision='a text model')[tower]
+        raise ValueError(f'{name}: model_type {config.model_type!r} is {other}')
 
 
 def _new_config(model_type: str, **fields):

@@ -21,6 +21,8 @@ class PretextHead(nn.Module):
     needs_decoder = False
     #: whether the task reads teacher_instance_feats
     needs_teacher = False
+    #: least number of different products in the global batch; 1 for a task that contrasts none
+    min_products = 2
 
     def loss(self, outputs: PretrainOutputs) -> dict[str, Tensor]:
         """The terms of the task, scalars."""

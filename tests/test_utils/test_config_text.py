@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from eclip_mm.checkpoint.config_text import ConfigTextError, parse_config_text, refuse_import_paths
+from eclip_mm.utils.config_text import ConfigTextError, parse_config_text, refuse_import_paths
 
 
 def test_what_mmengine_writes_comes_back():
