@@ -1,6 +1,6 @@
 # Adapts two pretrained towers to a catalogue of your own, in minutes on two CPU cores. A child
 # config needs two lines; eclip_mm/apis/adaptation.py decides and prints the rest:
-#   _base_ = 'path/to/configs/adapt.py'
+#   _base_ = 'path/to/configs/adapt.py'    (relative to the child)
 #   adapt_to = dict(train='data/mine/train.parquet', val='data/mine/val.parquet')
 # Other towers are two more lines: model = dict(image_encoder=dict(...), text_encoder=dict(...)).
 _base_ = ['_base_/schedules/adapt.py', '_base_/models/eclip_lite2_minilm.py']
@@ -21,7 +21,11 @@ test_pipeline = [
     texts,
     dict(type='PackProductInputs'),
 ]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline, first_picture='picture'))
+# None: follows from the catalogue
+model = dict(queries=dict(num_queries=None))
+train_dataloader = dict(
+    batch_size=None, dataset=dict(pipeline=train_pipeline, first_picture='picture')
+)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 custom_hooks = [

@@ -63,6 +63,33 @@ def test_paths_sizes_and_metrics_reach_every_part(tmp_path, capsys):
     assert '64 x 64 pixels' in printed and '9 queries' in printed
 
 
+def test_what_a_child_sets_itself_stays(tmp_path):
+    more = """
+model = dict(queries=dict(num_queries=5))
+train_dataloader = dict(batch_size=16, sampler=dict(num_passes=3))
+val_evaluator = [dict(type='ImageTextRetrieval', prefix='mine')]
+default_hooks = dict(checkpoint=dict(save_best='mine/i2t_R@1'))
+train_cfg = dict(max_epochs=2)
+"""
+    cfg = load_config(child(tmp_path, 32, more=more, max_length=20))
+    assert cfg.model.queries.num_queries == 5
+    assert cfg.train_dataloader.batch_size == 16 and cfg.train_dataloader.sampler.num_passes == 3
+    assert (
+        cfg.val_evaluator == cfg.test_evaluator == [dict(type='ImageTextRetrieval', prefix='mine')]
+    )
+    assert cfg.default_hooks.checkpoint.save_best == 'mine/i2t_R@1'
+    (hook,) = (hook for hook in cfg.custom_hooks if hook.type == 'ClassPromptHook')
+    assert hook.max_length == 20
+
+
+def test_products_that_were_not_trained_are_no_classes(tmp_path):
+    path = Path(child(tmp_path, 9))
+    others = [dict(row, product_id=f'new{k}') for k, row in enumerate(make_rows(3))]
+    write_rows(others, tmp_path / 'val.parquet')
+    cfg = load_config(str(path))
+    assert 'ZeroShotClassification' not in [metric['type'] for metric in cfg.val_evaluator]
+
+
 def test_without_boxes_there_is_no_grounding(tmp_path):
     cfg = load_config(child(tmp_path, 9))
     assert 'ProductGrounding' not in [metric['type'] for metric in cfg.val_evaluator]

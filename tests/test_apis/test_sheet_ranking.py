@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
+from eclip_mm.apis import NothingToFind
 from eclip_mm.apis.picture_hook import PictureHook
 from eclip_mm.evaluation.evaluator import ProductEvaluator
 from eclip_mm.registry import DATASETS, TASK_UTILS
@@ -87,14 +88,19 @@ def draw_in_training(cfg, folder, monkeypatch):
 
 def draw_by_tool(cfg, folder, monkeypatch):
     program = load_program('analysis_tools/draw_score_maps.py')
-    monkeypatch.setattr(program, 'load_config_and_model', lambda *args: (cfg, None))
+    monkeypatch.setattr('eclip_mm.apis.load_config_and_model', lambda *args: (cfg, None))
     monkeypatch.setattr(sys, 'argv', ['draw', 'config', 'checkpoint', str(folder / 'sheet.png')])
     program.main()
 
 
 def draw_in_demo(cfg, folder, monkeypatch):
     program = load_program('demo.py')
-    monkeypatch.setattr(program, 'load_model', lambda *args: None)
+    monkeypatch.setattr('eclip_mm.apis.load_model', lambda *args: None)
+
+    def no_search(*args, **kwargs):
+        raise NothingToFind
+
+    monkeypatch.setattr('eclip_mm.apis.draw_retrieval', no_search)
     program.draw(cfg, 'checkpoint', folder, 1)
 
 
