@@ -62,12 +62,13 @@ def adapt_to_catalogue(cfg) -> None:
     names = ', '.join(dict.fromkeys(metric['type'] for metric in metrics))
     print_log(
         f'adapt_to: {len(train)} products for training, {len(val)} for validation; pictures '
-        f'of {size} x {size} pixels; {choices}; measured by {names}; best checkpoint by {hook.save_best}'
+        f'of {size} x {size} pixels; {choices}; measured by {names}; best checkpoint by '
+        f'{hook.save_best}'
     )
 
 
 def _image_size(cfg) -> int:
-    """One and a half times the tower's own size, in whole tokens; its own where positions fix it."""
+    """One and a half times the tower's size in whole tokens; its own where positions fix it."""
     model = cfg.model
     dual = model.get('pretrained_dual')
     source = dual or model.image_encoder.get('pretrained')
