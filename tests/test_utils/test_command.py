@@ -84,7 +84,7 @@ def test_classes_that_were_being_built_are_named_once_or_not_at_all():
 
     for given, shown in (
         (dict(path='a.jsonl'), 'a.jsonl: broken; mend it'),
-        (dict(pth='a.jsonl'), "Inner: Inner.__init__() got an unexpected keyword argument 'pth'"),
+        (dict(pth='a.jsonl'), "Inner.__init__() got an unexpected keyword argument 'pth'"),
     ):
         with pytest.raises((ValueError, TypeError)) as error:
             registry.build(dict(type='Outer', **given))
