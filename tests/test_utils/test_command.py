@@ -50,6 +50,15 @@ def fail(monkeypatch, error, *words):
         (AssertionError(), 'AssertionError: '),
         (AttributeError('None has no attribute x'), 'AttributeError: None has no attribute x'),
         (ValueError(WORKER), 'ValueError: a.jsonl, row 3: no picture; add one'),
+        # as some versions of mmengine say what they were building
+        (
+            ValueError('class `A` in a/b.py: class `B` in c.py: a.jsonl: broken; mend it'),
+            'a.jsonl: broken; mend it',
+        ),
+        (
+            TypeError('class `A` in a.py: class `B` in c.py: no argument pth'),
+            'TypeError: B: no argument pth',
+        ),
     ],
 )
 def test_an_error_is_its_message(error, shown, monkeypatch):
