@@ -27,7 +27,7 @@ BROKEN = dict(
 def test_case_at_conversion(cases_root, tmp_path, suffix):
     shutil.copytree(cases_root / '05-not-pictures', tmp_path / 'case')
     (tmp_path / 'case' / 'pics' / 'sub').mkdir(exist_ok=True)  # git keeps no empty folder
-    report = convert_carrier(tmp_path / 'case' / 'cat.jsonl', tmp_path / f'out{suffix}')
+    report = convert_carrier(tmp_path / 'case' / 'cat.jsonl', tmp_path / f'out{suffix}').rows
     for name, reason in (
         ('zero.jpg', 'empty'),
         ('page.jpg', 'HTML page'),

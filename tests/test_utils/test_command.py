@@ -50,6 +50,15 @@ def fail(monkeypatch, error, *words):
         (AssertionError(), 'AssertionError: '),
         (AttributeError('None has no attribute x'), 'AttributeError: None has no attribute x'),
         (ValueError(WORKER), 'ValueError: a.jsonl, row 3: no picture; add one'),
+        # as some versions of mmengine say what they were building
+        (
+            ValueError('class `A` in a/b.py: class `B` in c.py: a.jsonl: broken; mend it'),
+            'a.jsonl: broken; mend it',
+        ),
+        (
+            TypeError('class `A` in a.py: class `B` in c.py: no argument pth'),
+            'TypeError: B: no argument pth',
+        ),
     ],
 )
 def test_an_error_is_its_message(error, shown, monkeypatch):
@@ -84,7 +93,7 @@ def test_classes_that_were_being_built_are_named_once_or_not_at_all():
 
     for given, shown in (
         (dict(path='a.jsonl'), 'a.jsonl: broken; mend it'),
-        (dict(pth='a.jsonl'), "Inner: Inner.__init__() got an unexpected keyword argument 'pth'"),
+        (dict(pth='a.jsonl'), "Inner.__init__() got an unexpected keyword argument 'pth'"),
     ):
         with pytest.raises((ValueError, TypeError)) as error:
             registry.build(dict(type='Outer', **given))

@@ -31,6 +31,8 @@ def tidy_row(row):
             tidy[key] = without_lone_surrogates(tidy[key])
     if _is_missing(tidy.get('category')):
         tidy['category'] = None
+    if tidy.get('attributes') is None:
+        tidy.pop('attributes', None)
     if isinstance(tidy.get('images'), (list, tuple)):
         tidy['images'] = [tidy_image(image) for image in tidy['images']]
     return tidy

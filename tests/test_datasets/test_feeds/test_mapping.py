@@ -3,13 +3,19 @@
 import pytest
 import yaml
 
-from eclip_mm.datasets import CatalogueError
-from eclip_mm.datasets.converters.feed import Feed, FeedMapping, TextPart
+from eclip_mm.datasets import CatalogueError, read_catalogue
+from eclip_mm.datasets.converters.feed import (
+    Feed,
+    FeedMapping,
+    PictureColumn,
+    TextPart,
+    convert_feed,
+)
 from eclip_mm.datasets.converters.feed.attributes import Attributes
 from eclip_mm.datasets.converters.feed.mapping import as_fields, read_mapping
 from eclip_mm.datasets.converters.feed.rows import FeedRow, FeedTable
 from eclip_mm.datasets.converters.feed.texts import make_text, share_words
-from helpers.feeds import EXPORTS
+from helpers.feeds import EXPORTS, picture
 
 
 def rows(*values):
@@ -178,3 +184,29 @@ def test_a_mapping_file_is_checked(content, message, tmp_path):
     path.write_text(yaml.safe_dump(content) if not isinstance(content, str) else content)
     with pytest.raises(CatalogueError, match=message):
         read_mapping(path)
+
+
+def test_texts_are_clean_before_their_words_are_shared_out(tmp_path):
+    """HTML takes no share of the words; what has no word is left out and not counted."""
+    (tmp_path / 'a.png').write_bytes(picture('a.png'))
+    lines = [
+        'id,title,description,maker,image',
+        '1,Mug &amp; lid,<p class=x>one<br>two three</p>,A&amp;B,a.png',
+        '2,***,<br>,A,a.png',
+    ]
+    (tmp_path / 'f.csv').write_text('\n'.join(lines))
+    settings = dict(
+        text=[TextPart('{title}'), TextPart('{description}')],
+        pictures=[PictureColumn('image')],
+        attributes=['maker'],
+    )
+    feed = Feed(tmp_path / 'f.csv', 'none', settings)
+    report = convert_feed(feed, tmp_path / 'c.parquet', max_words=6)
+    (row,) = read_catalogue(tmp_path / 'c.parquet', strict=True)
+    assert row['text'] == 'Mug & lid. one two three'
+    assert row['attributes'] == {'maker': 'A&B'}
+    assert (report.num_products, report.num_pictures) == (1, 1)
+    shown = str(report)
+    assert (
+        "of HTML (first: '1')" in shown and '1 products left out, whose text has no word' in shown
+    )
