@@ -9,14 +9,12 @@ the adapters to the weights: the new checkpoint is that of a model without model
 """
 
 import argparse
-import sys
 
-from eclip_mm.checkpoint.export import export_adapters, export_merged
-from eclip_mm.utils.env_check import EnvironmentCheckError
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('checkpoint')
@@ -33,17 +31,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        if args.merge:
-            export_merged(args.checkpoint, args.out)
-            print(args.out)
-        else:
-            prefix = 'teacher.network.' if args.teacher else 'network.'
-            for folder in export_adapters(args.checkpoint, args.out, prefix):
-                print(folder)
-    except (EnvironmentCheckError, ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.checkpoint.export import export_adapters, export_merged
+
+    if args.merge:
+        export_merged(args.checkpoint, args.out)
+        print(args.out)
+        return
+    prefix = 'teacher.network.' if args.teacher else 'network.'
+    for folder in export_adapters(args.checkpoint, args.out, prefix):
+        print(folder)
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

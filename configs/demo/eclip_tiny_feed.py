@@ -28,9 +28,12 @@ val_dataloader = val_evaluator = val_cfg = None
 test_dataloader = test_evaluator = test_cfg = None
 
 train_cfg = dict(max_epochs=4)
-param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4)]
+param_scheduler = [
+    dict(_base_.param_scheduler[0], end=4),
+    dict(_base_.param_scheduler[1], end=4),
+]
 default_hooks = dict(
-    checkpoint=dict(_delete_=True, type='CheckpointHook', by_epoch=True, interval=4),
+    checkpoint=dict(interval=4, save_best=None, rule=None),
     logger=dict(interval=1),
 )
 custom_hooks = [dict(type='ProgressBarHook')]
