@@ -149,6 +149,7 @@ def main():
     args = parse_args()
     from mmengine.registry import init_default_scope
 
+    from eclip_mm.checkpoint.metadata import use_checkpoint
     from eclip_mm.config import load_config
     from eclip_mm.datasets.synthetic import prepare_catalogue
     from eclip_mm.visualization import plot_curves
@@ -167,6 +168,7 @@ def main():
         results[name], checkpoint, seconds = train_and_test(cfg, out / name)
         print(f'{name}: training took {seconds:.0f} s')
         runs[name] = out / name
+        use_checkpoint(plain, checkpoint)  # towers and words of the training
         pictures += draw(plain, checkpoint, out / name, args.photos)
     pictures.append(plot_curves(runs, out / 'curves.png', smoothing=0.8))
 

@@ -60,7 +60,8 @@ def run_command(main: Callable[[], None], interrupted: str = 'interrupted') -> N
     except Exception as error:
         if CommandParser.wants_traceback:
             raise
-        sys.exit(f'error: {describe_error(error)} (--traceback shows where it was raised)')
+        hint = '' if _is_own(error) else '\n(--traceback shows where it was raised)'
+        sys.exit(f'error: {describe_error(error)}{hint}')
 
 
 def describe_error(error: Exception) -> str:

@@ -63,7 +63,9 @@ def fail(monkeypatch, error, *words):
 )
 def test_an_error_is_its_message(error, shown, monkeypatch):
     ended = fail(monkeypatch, error)
-    assert str(ended.code) == f'error: {shown}\n(--traceback shows where it was raised)'
+    own = isinstance(error, CatalogueError)
+    hint = '' if own else '\n(--traceback shows where it was raised)'
+    assert str(ended.code) == f'error: {shown}{hint}'
 
 
 def test_the_traceback_is_there_if_asked_for(monkeypatch):

@@ -150,7 +150,7 @@ def _validate_image(image, field: str, where: str, may_be_empty: bool) -> None:
         )
     _check_keys(image, IMAGE_KEYS, where, field)
     path, data = image.get('path'), image.get('bytes')
-    if path is None and not data and not (may_be_empty and data in (None, b'')):
+    if path is None and data is None and not may_be_empty:
         raise CatalogueError(
             f"{where}: field '{field}' has neither 'path' nor 'bytes'; give one of them"
         )
@@ -162,7 +162,9 @@ def _validate_image(image, field: str, where: str, may_be_empty: bool) -> None:
                 f"{where}: field '{field}.path' is {_describe(path)}, with a NUL character; "
                 f'{advice}'
             )
-    if data is not None and not isinstance(data, (bytes, bytearray, memoryview)):
+    if data is not None and (
+        not isinstance(data, (bytes, bytearray, memoryview)) or not (data or may_be_empty)
+    ):
         raise CatalogueError(
             f"{where}: field '{field}.bytes' is {_describe(data)}; give the bytes of an encoded "
             'picture (JPEG, PNG, ...)'
