@@ -78,10 +78,11 @@ def test_the_other_parts_build(name):
         'PlainCheckpointHook',
         'KeepingCheckpointHook',
     } <= names
-    for metric in cfg.val_evaluator:
+    for metric in cfg.val_evaluator or ():  # a config may train without validation
         if 'catalogue' not in metric:  # needs the file
             METRICS.build(metric)
-    datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset]
+    loaders = [cfg.train_dataloader, cfg.val_dataloader]
+    datasets = [loader.dataset for loader in loaders if loader]
     for dataset in datasets:
         for part in dataset.get('datasets', [dataset]):
             for transform in part.pipeline:
