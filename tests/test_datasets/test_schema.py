@@ -65,7 +65,7 @@ def test_good_row_passes():
         (('images', 0, 'path'), 'a\0b', 'NUL', 'relative'),
         (('images', 0, 'source'), 'a\udc80', 'half a surrogate pair', 'whole character'),
         (('images', 0, 'path'), ' ', "'images[0].path' is blank", 'relative'),
-        (('images', 1, 'bytes'), b'', "'images[1]' has neither", 'give one'),
+        (('images', 1, 'bytes'), b'', "'images[1].bytes' is empty", 'JPEG'),
         (('images', 1, 'bytes'), 'text', "'images[1].bytes' is 'text'", 'JPEG'),
         (('images', 1, 'source'), DELETE, "'images[1].source' is missing", 'merchant'),
         (('images', 1, 'sauce'), 'x', "'sauce'", 'spelling'),
