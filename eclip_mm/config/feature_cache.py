@@ -28,8 +28,12 @@ def use_feature_cache(cfg) -> None:
     cache_pictures(cfg, cfg.feature_cache.get('folder'))
     hooks = [hook for hook in cfg.get('custom_hooks') or () if hook['type'] != 'FeatureCacheHook']
     cfg.custom_hooks = [*hooks, dict(type='FeatureCacheHook', folder=cfg.feature_cache.folder)]
-    if (cfg.get('model', {}).get('freeze') or {}).get('text') == 'all':
-        cfg.model.text_encoder.setdefault('remember', 100_000)
+    model = cfg.get('model') or {}
+    text = model.get('text_encoder') or {}
+    # others, such as a user's own, do not know the option
+    can_remember = text.get('type', '').split('.')[-1] == 'TransformersTextEncoder'
+    if can_remember and (model.get('freeze') or {}).get('text') == 'all':
+        text.setdefault('remember', 100_000)
 
 
 def cache_pictures(cfg, folder: str | None) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,22 @@ def test_a_writer_without_work_leaves_no_part(tmp_path):
     with CacheWriter(tmp_path, CARD):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ['cache.json']
+
+
+def test_a_part_that_is_given_up_is_not_another_writers(tmp_path, monkeypatch):
+    first, others = CacheWriter(tmp_path, CARD), []
+    unlink = Path.unlink
+
+    def then_another_process_starts(path):
+        unlink(path)
+        if not others:
+            others.append(CacheWriter(tmp_path, CARD))
+            others[0].add('a', features(1), {})
+
+    monkeypatch.setattr(Path, 'unlink', then_another_process_starts)
+    first.close()
+    others[0].close()
+    assert (CacheReader(tmp_path).read('a')[0] == 1).all()
 
 
 def test_other_features_are_refused_with_both_values(tmp_path):

@@ -145,6 +145,45 @@ def test_other_weights_another_layer_or_a_trained_tower_are_refused(cfg):
         hook.before_train(runner)
 
 
+def test_weights_are_compared_once_and_again_when_they_change(cfg, monkeypatch):
+    list(fill_cache(open_job(cfg)))
+    calls = []
+    monkeypatch.setattr(
+        'eclip_mm.engine.feature_cache_hook.take_features',
+        lambda *args: calls.append(args) or take_features(*args),
+    )
+    hook, runner = FeatureCacheHook(cfg.feature_cache.folder), type('Runner', (), {})()
+    runner.model = build(cfg)
+    for _ in range(2):
+        hook.before_train(runner)
+        hook.before_val(runner)
+    assert len(calls) == 1
+    runner.model.load_state_dict(runner.model.state_dict())
+    hook.before_test(runner)
+    runner.model = build(cfg)
+    hook.before_test(runner)
+    assert len(calls) == 3
+
+
+def test_a_sharded_model_is_refused(cfg):
+    list(fill_cache(open_job(cfg)))
+    runner = type('Runner', (), {})()
+    runner.model = build(cfg)
+    runner.model.unshard = runner.model.reshard = lambda: None
+    with pytest.raises(CacheError, match='ShardedRunner cannot read a feature cache'):
+        FeatureCacheHook(cfg.feature_cache.folder).before_train(runner)
+
+
+@pytest.mark.parametrize('kind', ['MyTextEncoder', 'TransformersTextEncoder'])
+def test_only_text_encoders_that_can_remember_are_asked_to(cfg, kind):
+    cfg.model['freeze']['text'] = 'all'
+    cfg.model.text_encoder.type = kind
+    use_feature_cache(cfg)
+    assert ('remember' in cfg.model.text_encoder) == (kind == 'TransformersTextEncoder')
+    del cfg.model['text_encoder']
+    use_feature_cache(cfg)
+
+
 def test_pictures_of_two_sizes_are_refused_before_anything_is_computed(cfg):
     cfg.val_dataloader.dataset.pipeline[1].size = 40
     with pytest.raises(CacheError, match=r'\(32, 32\) and \(40, 40\)'):

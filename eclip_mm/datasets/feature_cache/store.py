@@ -61,7 +61,8 @@ class FeatureCard:
         if odd := [f'{n} is {a!r}, wanted is {b!r}' for n, a, b in pairs if a != b]:
             raise CacheError(
                 f'{Path(folder) / CARD}: the features are not of this model: {"; ".join(odd)}. '
-                'Make them again in another folder: python tools/cache_features.py CONFIG'
+                'Make them again in another folder: python tools/cache_features.py CONFIG, with '
+                '--checkpoint FILE where the weights of the tower come from a checkpoint'
             )
 
 
@@ -240,10 +241,10 @@ class CacheWriter:
         self._features.close()
         is_empty = self._index.tell() == 0
         self._index.close()
-        if is_empty:
-            self._path.unlink()
         if self._row == 0:
             self._path.with_suffix('.f16').unlink()
+        if is_empty:  # last: from now on another process may take the number
+            self._path.unlink()
 
     def __enter__(self) -> 'CacheWriter':
         return self
