@@ -7,8 +7,7 @@ from itertools import chain
 from mmengine.hooks import Hook
 from torch import nn
 
-from eclip_mm.datasets.feature_cache import CacheError
-from eclip_mm.datasets.feature_cache.store import read_card
+from eclip_mm.datasets.feature_cache import CacheError, read_card
 from eclip_mm.models.feature_card import take_features
 from eclip_mm.registry import HOOKS
 from eclip_mm.utils.dist import unwrap_model

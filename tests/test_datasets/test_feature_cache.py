@@ -177,6 +177,35 @@ def test_the_cache_gives_the_features_of_the_same_views(tmp_path):
         other(sample([picture(0)]))
 
 
+def test_data_sets_of_one_folder_share_its_index_until_it_grows(tmp_path):
+    with CacheWriter(tmp_path, CARD) as writer:
+        writer.add('a', features(1), {})
+    transforms = [CachedPictures(TRANSFORMS, views=n, folder=str(tmp_path)) for n in (1, 2)]
+    assert transforms[0].reader is transforms[1].reader
+    with CacheWriter(tmp_path, CARD) as writer:
+        writer.add('b', features(1), {})
+    later = CachedPictures(TRANSFORMS, folder=tmp_path).reader
+    assert 'b' in later and 'b' not in transforms[0].reader
+
+
+def test_a_stored_error_names_the_picture_that_asks(tmp_path):
+    broken = b'<html>not a picture</html>'
+    plain = CachedPictures(TRANSFORMS)
+    with pytest.raises(ImageDecodeError) as caught:
+        plain.make(dict(image_id='other#3'), broken, 0)
+    caught = pickle.loads(pickle.dumps(caught.value))
+    with CacheWriter(tmp_path, CARD) as writer:
+        writer.add_broken(plain.key({}, broken, 0), caught.reason)
+    with pytest.raises(ImageDecodeError) as wanted:
+        plain(sample([broken]))
+    with pytest.raises(ImageDecodeError) as found:
+        CachedPictures(TRANSFORMS, folder=tmp_path)(sample([broken]))
+    assert "picture 'p#0' of product 'p'" in str(found.value)
+    assert 'other' not in str(found.value) and '?' not in str(found.value)
+    assert found.value.reason == wanted.value.reason
+    assert str(wanted.value).endswith(found.value.reason) and 'HTML' in found.value.reason
+
+
 def test_the_key_knows_boxes_recipe_and_view():
     box = dict(bbox=[0, 0, 4, 4], product_id='p')
     keys = {
