@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 
 from eclip_mm.config import cache_pictures, load_config, use_feature_cache
 from eclip_mm.datasets.collate import collate_products
-from eclip_mm.datasets.feature_cache.store import read_card
+from eclip_mm.datasets.feature_cache import read_card
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.models.feature_card import take_features
 from eclip_mm.registry import DATASETS, MODELS

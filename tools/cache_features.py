@@ -71,11 +71,11 @@ def check_size(job, max_gib: float) -> int:
         flush=True,
     )
     if gib > max_gib:
-        fit = int(max_gib * 2**30 / job.card.num_bytes / max(pictures, 1))
-        raise CacheError(
-            f'this is more than --max-gib {max_gib:g}: raise it, or set feature_cache.views to '
-            f'{fit}' + ('' if fit else ', which means a boundary with smaller features')
-        )
+        fit = job.views_that_fit(max_gib * 2**30)
+        smaller = f'set feature_cache.views to {fit}'
+        if not fit:
+            smaller = 'freeze another number of layer groups, whose features are smaller'
+        raise CacheError(f'this is more than --max-gib {max_gib:g}: raise it, or {smaller}')
     return views
 
 

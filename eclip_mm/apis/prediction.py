@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from eclip_mm.apis.catalogue_names import prepare_negatives
 from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.errors import explain_checkpoint_errors, name_config_in_errors
+from eclip_mm.config.feature_cache import read_pictures
 from eclip_mm.config.from_checkpoint import complete_from_checkpoint, without_pretrained
 from eclip_mm.config.loading import load_config
 from eclip_mm.datasets.collate import collate_products, first_pictures
@@ -43,6 +44,8 @@ def load_config_and_model(
 ) -> tuple[Config, nn.Module]:
     """Load a config and the model of a checkpoint.
 
+    Its data sets read pictures, also where the training read a feature cache.
+
     Args:
         config: config of the training, or one of configs/evaluation, which
             takes model and pipeline from the checkpoint.
@@ -59,6 +62,7 @@ def load_config_and_model(
 
     with name_config_in_errors(config):
         cfg = load_config(config, options, complete)
+        read_pictures(cfg)
         with explain_checkpoint_errors(cfg, saved):
             return cfg, load_model(cfg, checkpoint, device)
 

@@ -55,12 +55,17 @@ def encoder_architectures(model: nn.Module) -> dict[str, dict]:
         encoder = getattr(getattr(model, 'network', None), name, None)
         config = getattr(getattr(encoder, 'model', None), 'config', None)
         if isinstance(config, PretrainedConfig):
-            fields = config.to_dict()
-            fields = {key: fields[key] for key in fields if key not in _NOT_ARCHITECTURE}
             found[name] = dict(
-                model_type=config.model_type, config=fields, **getattr(encoder, 'rules', dict)()
+                model_type=config.model_type,
+                config=architecture_fields(config),
+                **getattr(encoder, 'rules', dict)(),
             )
     return found | dual_options(model)
+
+
+def architecture_fields(config: PretrainedConfig) -> dict:
+    """The fields of a `transformers` config that say what a model computes."""
+    return {k: v for k, v in config.to_dict().items() if k not in _NOT_ARCHITECTURE}
 
 
 def find_tokenizers(node) -> Iterator[dict]:

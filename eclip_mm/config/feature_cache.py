@@ -28,8 +28,12 @@ def use_feature_cache(cfg) -> None:
     cache_pictures(cfg, cfg.feature_cache.get('folder'))
     hooks = [hook for hook in cfg.get('custom_hooks') or () if hook['type'] != 'FeatureCacheHook']
     cfg.custom_hooks = [*hooks, dict(type='FeatureCacheHook', folder=cfg.feature_cache.folder)]
-    if (cfg.get('model', {}).get('freeze') or {}).get('text') == 'all':
-        cfg.model.text_encoder.setdefault('remember', 100_000)
+    model = cfg.get('model') or {}
+    text = model.get('text_encoder') or {}
+    # others, such as a user's own, do not know the option
+    can_remember = text.get('type', '').split('.')[-1] == 'TransformersTextEncoder'
+    if can_remember and (model.get('freeze') or {}).get('text') == 'all':
+        text.setdefault('remember', 100_000)
 
 
 def cache_pictures(cfg, folder: str | None) -> list[dict]:
@@ -49,19 +53,23 @@ def cache_pictures(cfg, folder: str | None) -> list[dict]:
         raise KeyError("feature_cache needs folder, such as dict(folder='work_dirs/cache')")
     options['folder'] = folder
     found = []
-    for name in DATALOADERS:
-        if not cfg.get(name):
-            continue
+    for name, dataset in _datasets(cfg):
         is_training = name == 'train_dataloader'
         views = options.get('views', 1) if is_training else 1
-        for dataset in _walk(cfg[name]['dataset']):
-            if dataset.get('pipeline'):
-                dataset['pipeline'] = wrap_pipeline(
-                    dataset['pipeline'],
-                    **{**options, 'views': views, 'show_picture': not is_training},
-                )
-                found.append(dataset)
+        dataset['pipeline'] = wrap_pipeline(
+            dataset['pipeline'], **{**options, 'views': views, 'show_picture': not is_training}
+        )
+        found.append(dataset)
     return found
+
+
+def read_pictures(cfg) -> None:
+    """Let all data sets of a config read pictures, in place.
+
+    The config in a work dir has the pipelines that its training had, which may read a cache.
+    """
+    for _, dataset in _datasets(cfg):
+        dataset['pipeline'] = plain_pipeline(dataset['pipeline'])
 
 
 def wrap_pipeline(pipeline: list[dict], **options) -> list[dict]:
@@ -92,6 +100,15 @@ def plain_pipeline(pipeline: list[dict]) -> list[dict]:
     for transform in pipeline:
         plain += transform['transforms'] if transform['type'] == 'CachedPictures' else [transform]
     return plain
+
+
+def _datasets(cfg) -> Iterator[tuple[str, dict]]:
+    """Loader and config of every data set with a pipeline."""
+    for name in DATALOADERS:
+        if cfg.get(name):
+            for dataset in _walk(cfg[name]['dataset']):
+                if dataset.get('pipeline'):
+                    yield name, dataset
 
 
 def _walk(dataset: dict) -> Iterator[dict]:

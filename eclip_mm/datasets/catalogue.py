@@ -193,6 +193,11 @@ class Catalogue(Sequence):
         return row
 
     @property
+    def file_names(self) -> tuple[str, ...]:
+        """Its files, by which two readers of one catalogue are known."""
+        return tuple(str(opened.file) for opened in self._files)
+
+    @property
     def image_starts(self) -> np.ndarray:
         """(len(self) + 1,) where each row begins in :attr:`image_source_codes`."""
         return self._image_start

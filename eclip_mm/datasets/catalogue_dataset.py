@@ -1,7 +1,7 @@
 """The common part of the datasets over a catalogue."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -108,10 +108,27 @@ class CatalogueDataset(Dataset):
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         raise NotImplementedError
 
-    def records(self, item: int) -> list[dict]:
-        """All pictures that samples of an item may be made of, as ``image_records``."""
+    def records(self, item: int, broken: set) -> Iterator[tuple[object, dict]]:
+        """All pictures that samples of an item may be made of.
+
+        Args:
+            item: which.
+            broken: keys of pictures that cannot be decoded; the caller adds them as it meets them.
+
+        Yields:
+            Key and ``image_records`` entry of a picture, one more than once at times.
+        """
         pictures, _, load = self._pictures(item)
-        return load(pictures)['images']
+        yield from zip(pictures, load(pictures)['images'], strict=True)
+
+    def places(self) -> Iterator[tuple[Catalogue, bool, np.ndarray]]:
+        """Where the pictures of all items are; no picture is read.
+
+        Yields:
+            A catalogue, whether boxes are read from it, and the numbers of pictures among all of
+            the catalogue.
+        """
+        raise NotImplementedError
 
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         """``pictures``, ``sources`` and ``load`` for :meth:`SampleBuilder.build`."""

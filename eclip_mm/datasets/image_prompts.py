@@ -79,6 +79,19 @@ class ImagePrompts:
             if source in self.sources and not (self._own and i == image)
         ]
 
+    def places(
+        self, product_ids: Sequence[str], images: Sequence[int]
+    ) -> tuple[Catalogue, bool, np.ndarray]:
+        """See :meth:`CatalogueDataset.places`: those that are tried first for pictures."""
+        found = []
+        for product_id, image in zip(product_ids, images, strict=True):
+            candidates = self.candidates(product_id, image)
+            _, prompt = choose_with_prompt([image, *candidates], (), None)
+            if prompt.index is not None:
+                start = self._catalogue.image_starts[self._row_of[product_id]]
+                found.append(start + prompt.index)
+        return self._catalogue, False, np.array(found, dtype=np.int64)
+
     def load(self, load_image: Callable[[Sequence], dict], chosen: Sequence) -> dict:
         """The row of a picture with its prompt as the second one of its ``images``.
 

@@ -1,7 +1,7 @@
 """Datasets over a catalogue: products for pretraining, single pictures for evaluation."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -100,6 +100,9 @@ class ProductDataset(CatalogueDataset):
                 level=logging.WARNING,
             )
 
+    def places(self) -> Iterator[tuple[Catalogue, bool, np.ndarray]]:
+        yield self.catalogue, False, np.flatnonzero(self._used)
+
     def _pictures(self, item: int) -> tuple[Sequence, Sequence, Callable]:
         row = int(self._rows[item])
         start, end = self.catalogue.image_starts[row : row + 2]
@@ -197,10 +200,16 @@ class ProductImageDataset(CatalogueDataset):
         self.full_init()
         return len(self._rows)
 
-    def records(self, item: int) -> list[dict]:
-        """The picture of an item, and its prompt."""
+    def records(self, item: int, broken: set) -> Iterator[tuple[object, dict]]:
         pictures, _, load = self._pictures(item)
-        return load(self.builder.choose(pictures, (), None))['images']
+        for chosen in self.builder.choices(pictures, broken):
+            yield from zip(chosen, load(chosen)['images'], strict=True)
+
+    def places(self) -> Iterator[tuple[Catalogue, bool, np.ndarray]]:
+        ids = self.catalogue.product_ids
+        yield self.catalogue, True, self.catalogue.image_starts[self._rows] + self._images
+        if self._prompts is not None:
+            yield self._prompts.places([ids[row] for row in self._rows], self._images)
 
     def stored_picture(self, index: int) -> Image.Image:
         """The picture of an item as it is stored, upright and with its own aspect ratio.

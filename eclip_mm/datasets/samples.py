@@ -1,7 +1,7 @@
 """From a product to a packed sample: the one path of map-style data, streams and embedding."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -108,6 +108,20 @@ class SampleBuilder:
                 note(failed, error)
                 left = [picture for picture in left if picture != failed]
         return None
+
+    def choices(self, pictures: Sequence, broken: set) -> Iterator[Sequence]:
+        """What :meth:`build` tries one after the other, where no choice is random.
+
+        Args:
+            pictures: as for :meth:`build`.
+            broken: keys of pictures that cannot be decoded; the caller adds them as it meets them.
+        """
+        left = list(pictures)
+        while left and (chosen := self.choose(left, (), None)):
+            yield chosen
+            if broken.isdisjoint(chosen):
+                break
+            left = [picture for picture in left if picture not in broken]
 
 
 def load_stored(

@@ -2,39 +2,27 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
+from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from eclip_mm.apis.prediction import load_model
 from eclip_mm.config.feature_cache import cache_pictures
 from eclip_mm.datasets.feature_cache import CacheError, CacheReader, CacheWriter
-from eclip_mm.datasets.transforms.cached_pictures import (
-    CachedPictures,
-    fields_to_store,
-    read_record,
+from eclip_mm.datasets.transforms.cached_pictures import CachedPictures
+from eclip_mm.embedding.picture_views import (
+    PictureViews,
+    View,
+    count_views,
+    first_picture,
+    open_pictures,
 )
-from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.models.feature_card import take_features
-from eclip_mm.registry import DATASETS, MODELS, TRANSFORMS
-
-
-@dataclass
-class View:
-    """A view of a picture on its way into the cache.
-
-    Attributes:
-        key: see :func:`~eclip_mm.datasets.feature_cache.store.feature_key`.
-        image: (3, H, W) uint8; None for a picture that cannot be decoded.
-        stored: what is kept beside the features, or the reason in ``error``.
-    """
-
-    key: str
-    image: Tensor | None
-    stored: dict
+from eclip_mm.registry import MODELS
 
 
 class CacheJob:
@@ -42,7 +30,8 @@ class CacheJob:
 
     Args:
         cfg: ``Config`` with ``feature_cache``; it is not changed.
-        checkpoint: weights of the tower; None for those that the config names.
+        checkpoint: weights of the tower; None for those that the config names, in ``load_from``
+            or for its towers.
         device: of the model.
         amp: compute the features in bf16, which is several times faster where the processor has
             it, and costs precision.
@@ -62,8 +51,8 @@ class CacheJob:
         for dataset_cfg in cache_pictures(cfg, folder=None):
             if (content := repr(sorted(dataset_cfg.items()))) not in known:
                 known.add(content)  # validation and test are often the same
-                self.sources.append(_open(dataset_cfg))
-        sizes = {tuple(_first_picture(*source).shape[1:]) for source in self.sources}
+                self.sources.append(open_pictures(dataset_cfg))
+        sizes = {tuple(first_picture(*source).shape[1:]) for source in self.sources}
         if len(sizes) > 1:
             raise CacheError(
                 f'the pipelines give pictures of {" and ".join(map(str, sorted(sizes)))} pixels; '
@@ -78,14 +67,13 @@ class CacheJob:
 
     def count(self) -> tuple[int, int]:
         """Number of pictures, and of their views, in all data sets."""
-        pictures = [
-            sum(len(dataset.records(item)) for item in range(len(dataset)))
-            for dataset, _ in self.sources
-        ]
-        views = sum(
-            n * transform.views for n, (_, transform) in zip(pictures, self.sources, strict=True)
-        )
-        return sum(pictures), views
+        return count_views(self.sources)
+
+    def views_that_fit(self, num_bytes: float) -> int:
+        """Largest ``feature_cache.views`` of a cache of so many bytes; 0 if there is none."""
+        (_, one), (_, two) = (count_views(self.sources, most) for most in (1, 2))
+        left = num_bytes / self.card.num_bytes - one  # evaluation has one view of each picture
+        return 1 + int(left / max(two - one, 1)) if left >= 0 else 0
 
     def views(
         self, known: CacheReader | None, part: int, num_parts: int, num_workers: int
@@ -98,7 +86,7 @@ class CacheJob:
             num_workers: processes that decode pictures.
         """
         for dataset, transform in self.sources:
-            pictures = _PictureViews(
+            pictures = PictureViews(
                 dataset, transform, known, range(part, len(dataset), num_parts)
             )
             yield from DataLoader(
@@ -163,69 +151,13 @@ def _store(job: CacheJob, writer: CacheWriter, views: list[View]) -> int:
     return len(views)
 
 
-class _PictureViews(IterableDataset):
-    """The missing views of one picture after the other, shared among the workers of a loader."""
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        transform: CachedPictures,
-        known: CacheReader | None,
-        items: range,
-    ) -> None:
-        self.dataset, self.transform, self.known, self.items = dataset, transform, known, items
-
-    def __iter__(self) -> Iterator[list[View]]:
-        info = get_worker_info()
-        first, step = (info.id, info.num_workers) if info else (0, 1)
-        for item in self.items[first::step]:
-            for record in self.dataset.records(item):
-                try:
-                    content = read_record(record, {})
-                except ImageDecodeError:
-                    continue  # training and evaluation do not find it either
-                yield list(self._views(record, content))
-
-    def _views(self, record: dict, content: bytes) -> Iterator[View]:
-        for view in range(self.transform.views):
-            key = self.transform.key(record, content, view)
-            if self.known is None or key not in self.known:
-                yield self._make(key, record, content, view)
-
-    def _make(self, key: str, record: dict, content: bytes, view: int) -> View:
-        try:
-            made = self.transform.make(record, content, view)
-        except ImageDecodeError as error:
-            return View(key, None, dict(error=str(error)))
-        image = torch.from_numpy(np.array(made['images'][0])).permute(2, 0, 1).contiguous()
-        return View(key, image, fields_to_store(made))
-
-
-def _open(dataset_cfg: dict) -> tuple[Dataset, CachedPictures]:
-    """The data set of a config, and what makes its pictures."""
-    dataset_cfg = dict(dataset_cfg)
-    wrapped = next(t for t in dataset_cfg.pop('pipeline') if t['type'] == 'CachedPictures')
-    if 'Stream' in dataset_cfg['type']:  # the same rows, which a stream gives in its own order
-        kept = ('catalogue', 'sources', 'exclude_sources')
-        dataset_cfg = {key: dataset_cfg[key] for key in kept if key in dataset_cfg}
-        dataset_cfg['type'] = 'ProductDataset'
-    transform = TRANSFORMS.build(dict(wrapped))
-    return DATASETS.build(dict(dataset_cfg, pipeline=[transform])), transform
-
-
-def _first_picture(dataset: Dataset, transform: CachedPictures) -> Tensor:
-    """The first picture that can be decoded, (3, H, W)."""
-    pictures = _PictureViews(dataset, transform, None, range(len(dataset)))
-    try:
-        return next(view.image for views in pictures for view in views if view.image is not None)
-    except StopIteration:
-        raise CacheError(f'{dataset}: no picture can be decoded') from None
-
-
 def _build(cfg, checkpoint: str | None, device: str) -> nn.Module:
     if checkpoint is not None:
         return load_model(cfg, checkpoint, device)
     model_cfg = dict(cfg.model)
     if cfg.get('data_preprocessor') is not None:
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return MODELS.build(model_cfg).to(device).eval()
+    model = MODELS.build(model_cfg)
+    if cfg.get('load_from'):  # as a training starts from it
+        load_checkpoint(model, cfg.load_from, map_location='cpu')
+    return model.to(device).eval()

@@ -49,8 +49,9 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
         """
         Args:
             data: what :func:`eclip_mm.datasets.collate_products` returns:
-                ``inputs.images`` uint8 (B, V, 3, H, W), or float16 features of
-                a frozen tower (B, V, ...); ``input_ids`` and
+                ``inputs.images`` (B, V, 3, H, W), uint8 or any other type but
+                float16, which stands for features of a frozen tower
+                (B, V, ...); ``input_ids`` and
                 ``attention_mask`` (B, M), ``data_samples``.
 
         Returns:
@@ -61,6 +62,6 @@ class ProductDataPreprocessor(BaseDataPreprocessor):
         inputs = dict(self.cast_data(data['inputs']))
         # in place: in a large batch that runs in chunks, the pictures take most of the memory
         images = inputs['images'].to(torch.float32, copy=True)
-        is_picture = inputs['images'].dtype == torch.uint8
-        inputs['images'] = images.sub_(self.mean).div_(self.std) if is_picture else images
+        is_features = inputs['images'].dtype == torch.float16
+        inputs['images'] = images if is_features else images.sub_(self.mean).div_(self.std)
         return dict(inputs=inputs, data_samples=data['data_samples'])

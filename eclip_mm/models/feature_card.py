@@ -1,9 +1,11 @@
 """What the features at the frozen boundary of a model are of."""
 
+import json
 from hashlib import sha256
 
 from torch import Tensor, nn
 
+from eclip_mm.checkpoint.metadata import architecture_fields, known_fields
 from eclip_mm.datasets.feature_cache import FeatureCard
 
 
@@ -40,9 +42,13 @@ def hash_frozen(encoder: nn.Module, data_preprocessor: nn.Module) -> str:
     """sha256 of all that features at the boundary depend on beside the pictures.
 
     Weights count by their order and not by their names, which differ between versions of
-    ``transformers``.
+    ``transformers``. The architecture counts as a whole, since its fields do not say which layers
+    they are for, and without fields that nothing reads.
     """
-    digest = sha256(repr((encoder.model.config.model_type, encoder.num_frozen)).encode())
+    kind = encoder.model.config.model_type
+    fields = known_fields(kind, architecture_fields(encoder.model.config))
+    parts = [kind, encoder.num_frozen, encoder.conv_stem, encoder.conv_padding, fields]
+    digest = sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for buffer in (data_preprocessor.mean, data_preprocessor.std):
         digest.update(_content(buffer))
     for group in encoder.layer_groups()[: encoder.num_frozen]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,22 @@ def test_a_writer_without_work_leaves_no_part(tmp_path):
     with CacheWriter(tmp_path, CARD):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ['cache.json']
+
+
+def test_a_part_that_is_given_up_is_not_another_writers(tmp_path, monkeypatch):
+    first, others = CacheWriter(tmp_path, CARD), []
+    unlink = Path.unlink
+
+    def then_another_process_starts(path):
+        unlink(path)
+        if not others:
+            others.append(CacheWriter(tmp_path, CARD))
+            others[0].add('a', features(1), {})
+
+    monkeypatch.setattr(Path, 'unlink', then_another_process_starts)
+    first.close()
+    others[0].close()
+    assert (CacheReader(tmp_path).read('a')[0] == 1).all()
 
 
 def test_other_features_are_refused_with_both_values(tmp_path):
@@ -158,6 +175,35 @@ def test_the_cache_gives_the_features_of_the_same_views(tmp_path):
     other = CachedPictures(TRANSFORMS[:2], views=2, folder=tmp_path)  # other preprocessing
     with pytest.raises(CacheError, match='of other transforms'):
         other(sample([picture(0)]))
+
+
+def test_data_sets_of_one_folder_share_its_index_until_it_grows(tmp_path):
+    with CacheWriter(tmp_path, CARD) as writer:
+        writer.add('a', features(1), {})
+    transforms = [CachedPictures(TRANSFORMS, views=n, folder=str(tmp_path)) for n in (1, 2)]
+    assert transforms[0].reader is transforms[1].reader
+    with CacheWriter(tmp_path, CARD) as writer:
+        writer.add('b', features(1), {})
+    later = CachedPictures(TRANSFORMS, folder=tmp_path).reader
+    assert 'b' in later and 'b' not in transforms[0].reader
+
+
+def test_a_stored_error_names_the_picture_that_asks(tmp_path):
+    broken = b'<html>not a picture</html>'
+    plain = CachedPictures(TRANSFORMS)
+    with pytest.raises(ImageDecodeError) as caught:
+        plain.make(dict(image_id='other#3'), broken, 0)
+    caught = pickle.loads(pickle.dumps(caught.value))
+    with CacheWriter(tmp_path, CARD) as writer:
+        writer.add_broken(plain.key({}, broken, 0), caught.reason)
+    with pytest.raises(ImageDecodeError) as wanted:
+        plain(sample([broken]))
+    with pytest.raises(ImageDecodeError) as found:
+        CachedPictures(TRANSFORMS, folder=tmp_path)(sample([broken]))
+    assert "picture 'p#0' of product 'p'" in str(found.value)
+    assert 'other' not in str(found.value) and '?' not in str(found.value)
+    assert found.value.reason == wanted.value.reason
+    assert str(wanted.value).endswith(found.value.reason) and 'HTML' in found.value.reason
 
 
 def test_the_key_knows_boxes_recipe_and_view():

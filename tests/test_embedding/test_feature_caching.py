@@ -1,12 +1,14 @@
 """From a config to a filled cache, and training from it."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from eclip_mm.apis import load_config_and_model, predict_items
 from eclip_mm.config.feature_cache import cache_pictures, plain_pipeline, use_feature_cache
 from eclip_mm.datasets.collate import collate_products, first_pictures
 from eclip_mm.datasets.feature_cache import CacheError, CacheReader
@@ -66,7 +68,7 @@ def batch_of(cfg, name: str, indices) -> dict:
 
 def test_training_from_the_cache_is_training_from_the_same_views(cfg):
     job = open_job(cfg)
-    assert job.count() == (12 + 12, 12 * 3 + 12)  # validation and test are one
+    assert job.count() == (12, 12 * 3 + 12)  # of one catalogue; validation and test are one
     counts = list(fill_cache(job, batch_size=5))
     assert (sum(n for n, _ in counts), sum(n for _, n in counts)) == (11 * 4, 4)
     assert list(fill_cache(job)) == [(0, 0)] * 24  # nothing is left to do
@@ -145,6 +147,45 @@ def test_other_weights_another_layer_or_a_trained_tower_are_refused(cfg):
         hook.before_train(runner)
 
 
+def test_weights_are_compared_once_and_again_when_they_change(cfg, monkeypatch):
+    list(fill_cache(open_job(cfg)))
+    calls = []
+    monkeypatch.setattr(
+        'eclip_mm.engine.feature_cache_hook.take_features',
+        lambda *args: calls.append(args) or take_features(*args),
+    )
+    hook, runner = FeatureCacheHook(cfg.feature_cache.folder), type('Runner', (), {})()
+    runner.model = build(cfg)
+    for _ in range(2):
+        hook.before_train(runner)
+        hook.before_val(runner)
+    assert len(calls) == 1
+    runner.model.load_state_dict(runner.model.state_dict())
+    hook.before_test(runner)
+    runner.model = build(cfg)
+    hook.before_test(runner)
+    assert len(calls) == 3
+
+
+def test_a_sharded_model_is_refused(cfg):
+    list(fill_cache(open_job(cfg)))
+    runner = type('Runner', (), {})()
+    runner.model = build(cfg)
+    runner.model.unshard = runner.model.reshard = lambda: None
+    with pytest.raises(CacheError, match='ShardedRunner cannot read a feature cache'):
+        FeatureCacheHook(cfg.feature_cache.folder).before_train(runner)
+
+
+@pytest.mark.parametrize('kind', ['MyTextEncoder', 'TransformersTextEncoder'])
+def test_only_text_encoders_that_can_remember_are_asked_to(cfg, kind):
+    cfg.model['freeze']['text'] = 'all'
+    cfg.model.text_encoder.type = kind
+    use_feature_cache(cfg)
+    assert ('remember' in cfg.model.text_encoder) == (kind == 'TransformersTextEncoder')
+    del cfg.model['text_encoder']
+    use_feature_cache(cfg)
+
+
 def test_pictures_of_two_sizes_are_refused_before_anything_is_computed(cfg):
     cfg.val_dataloader.dataset.pipeline[1].size = 40
     with pytest.raises(CacheError, match=r'\(32, 32\) and \(40, 40\)'):
@@ -169,7 +210,102 @@ def test_a_wrapped_pipeline_is_found_again(cfg):
 
 def test_a_stream_gives_its_rows_to_the_cache(cfg):
     cfg.train_dataloader.dataset.type = 'ProductStream'
-    assert open_job(cfg).count() == (24, 48)
+    assert open_job(cfg).count() == (12, 48)
+
+
+def test_a_stream_trains_from_the_cache(cfg):
+    list(fill_cache(open_job(cfg)))
+    cfg.train_dataloader.dataset.update(
+        type='ProductStream', batch_size=3, num_shards=1, shuffle_rows=6, num_virtual_workers=1
+    )
+    plain = copy.deepcopy(cfg)
+    cache_pictures(plain, folder=None)
+    use_feature_cache(cfg)
+    model = build(cfg)
+    take_features(model, (32, 32))
+    batches = []
+    for one in (plain, cfg):
+        samples = list(DATASETS.build(copy.deepcopy(one.train_dataloader.dataset.to_dict())))
+        assert len(samples) == 6
+        batches.append(collate_products(samples))
+    wanted, found = batches
+    assert found['inputs']['images'].dtype == torch.float16
+    torch.testing.assert_close(found['inputs']['input_ids'], wanted['inputs']['input_ids'])
+    features, pictures = (model.data_preprocessor(b)['inputs']['images'] for b in (found, wanted))
+    below = model.network.image_encoder.boundary.below(pictures.flatten(0, 1))
+    torch.testing.assert_close(features.flatten(0, 1), below, rtol=2**-10, atol=2**-14)
+
+
+@pytest.fixture
+def prompted(cfg):
+    """Evaluation with image prompts, of which the first of two products are broken."""
+    rows = make_rows(3, sources=('photo', 'shop', 'shop', 'shop'))
+    for broken in (rows[0]['images'][1:2], rows[1]['images'][1:3], rows[2]['images'][:1]):
+        for image in broken:
+            image['bytes'] = b'<html>not a picture</html>'
+    path = str(write_rows(rows, Path(cfg.feature_cache.folder).parent / 'prompts.parquet'))
+    cfg.pop('train_dataloader')
+    for name in ('val_dataloader', 'test_dataloader'):
+        cfg[name].dataset.update(catalogue=path, sources=['photo'], prompt_sources=['shop'])
+    return cfg
+
+
+@pytest.mark.parametrize('twice', [False, True])
+def test_the_prompts_behind_a_broken_one_are_in_the_cache(prompted, twice):
+    cfg = prompted
+    job = open_job(cfg)
+    assert job.count() == (6, 6)
+    filling = fill_cache(job)
+    if twice:  # the rest is found although the broken one is known already
+        while not next(filling)[1]:
+            pass
+        filling.close()
+        filling = fill_cache(open_job(cfg))
+    list(filling)
+    plain = copy.deepcopy(cfg)
+    cache_pictures(plain, folder=None)
+    use_feature_cache(cfg)
+    wanted, found = (batch_of(c, 'test_dataloader', range(3)) for c in (plain, cfg))
+    ids = [sample.image_ids for sample in found['data_samples']]
+    assert ids[:2] == [('p0#0', 'p0#2'), ('p1#0', 'p1#3')]
+    assert ids == [sample.image_ids for sample in wanted['data_samples']]
+
+
+def test_counting_reads_no_picture_and_the_proposed_views_fit(cfg, monkeypatch):
+    job = open_job(cfg)
+    monkeypatch.setattr('eclip_mm.datasets.catalogue.Catalogue.load', None)
+    for views in (1, 2, 5):
+        size = (12 * views + 12) * job.card.num_bytes  # validation has one view
+        assert job.views_that_fit(size) == job.views_that_fit(size + 100) == views
+    assert job.views_that_fit(24 * job.card.num_bytes - 1) == 0
+
+
+def test_the_weights_of_load_from_are_those_of_the_cache(cfg, tmp_path):
+    model = build(cfg)
+    with torch.no_grad():
+        next(model.network.image_encoder.parameters()).add_(0.1)
+    cfg.load_from = str(tmp_path / 'start.pth')
+    torch.save(dict(state_dict=model.state_dict()), cfg.load_from)
+    list(fill_cache(open_job(cfg)))
+    runner = type('Runner', (), {})()
+    runner.model, hook = model, FeatureCacheHook(cfg.feature_cache.folder)
+    hook.before_train(runner)
+    runner.model = build(cfg)
+    with pytest.raises(CacheError, match='--checkpoint FILE'):
+        hook.before_train(runner)
+
+
+def test_a_dumped_config_predicts_from_pictures(cfg, tmp_path):
+    model = build(cfg)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'last.pth')
+    use_feature_cache(cfg)  # there is no cache: pictures that are new are not in one either
+    cfg.dump(tmp_path / 'config.py')
+    with pytest.warns(UserWarning, match='has no tokenizer'):
+        found, model = load_config_and_model(
+            str(tmp_path / 'config.py'), str(tmp_path / 'last.pth')
+        )
+    dataset = DATASETS.build(found.test_dataloader.dataset)
+    assert len(list(predict_items(model, dataset, range(3)))) == 3
 
 
 def test_the_same_picture_of_two_products_is_stored_once(cfg, tmp_path):

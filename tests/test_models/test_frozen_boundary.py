@@ -11,11 +11,14 @@ from eclip_mm.testing import fake_batch, tiny_model_config
 from helpers.towers import IMAGE
 
 
-def build(model_type: str, freeze: int | str):
+def build(model_type: str, freeze: int | str, config: dict | None = None, **options):
     torch.manual_seed(0)
     encoder = MODELS.build(
         dict(
-            type='TransformersImageEncoder', model_type=model_type, config=dict(IMAGE[model_type])
+            type='TransformersImageEncoder',
+            model_type=model_type,
+            config={**IMAGE[model_type], **(config or {})},
+            **options,
         )
     )
     encoder.freeze(freeze)
@@ -87,3 +90,69 @@ def test_the_hash_depends_on_frozen_weights_and_on_normalisation_alone():
     assert second != first
     data.mean += 1
     assert hash_frozen(encoder, data) not in (first, second)
+
+
+@pytest.mark.parametrize(
+    ('model_type', 'option'),
+    [
+        ('vit', dict(config=dict(hidden_act='relu'))),
+        ('vit', dict(config=dict(layer_norm_eps=1e-3))),
+        ('efficientnet', dict(config=dict(hidden_act='relu'))),
+        ('efficientnet', dict(conv_padding='reflect')),
+    ],
+)
+def test_the_hash_depends_on_the_architecture(model_type, option):
+    data = MODELS.build(tiny_model_config()).data_preprocessor
+    plain, same, other = build(model_type, 1), build(model_type, 1), build(model_type, 1, **option)
+    assert hash_frozen(plain, data) == hash_frozen(same, data)
+    assert hash_frozen(plain, data) != hash_frozen(other, data)
+
+
+def test_a_tower_from_a_folder_and_from_a_checkpoint_has_one_hash(tmp_path):
+    data = MODELS.build(tiny_model_config()).data_preprocessor
+    first = build('vit', 1)
+    first.model.config.an_old_field = 3  # of another program
+    first.model.save_pretrained(tmp_path)
+    config = dict(type='TransformersImageEncoder', pretrained=str(tmp_path))
+    loaded = MODELS.build(config)
+    loaded.freeze(1)
+    assert hash_frozen(loaded, data) == hash_frozen(first, data)
+
+
+def test_features_are_of_whole_patches_too():
+    with pytest.raises(ValueError, match='36 x 32 pixels do not consist of whole patches'):
+        build('vit', 1).take_features((36, 32))
+
+
+@pytest.mark.parametrize('freeze', [1, 'all'])
+def test_a_compiled_model_is_not_asked_for_features(freeze):
+    encoder = build('vit', freeze)
+    boundary = encoder.take_features((32, 32))
+
+    def compiled(*_, **__):
+        raise AssertionError('it would be compiled for another shape')
+
+    encoder.model._compiled_call_impl = compiled
+    assert boundary.below(torch.zeros(1, 3, 32, 32)).shape[1:] == boundary.feature_shape
+
+
+def test_the_pictures_that_only_tell_their_size_take_no_memory():
+    boundary, seen = build('vit', 1).take_features((32, 32)), []
+    boundary.model.embeddings.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.extend((*args, *kwargs.values())), with_kwargs=True
+    )
+    boundary.above(torch.zeros(5, *boundary.feature_shape))
+    assert seen[0].shape == (5, 3, 32, 32)
+    assert seen[0].untyped_storage().nbytes() == 3 * 32 * 32 * 4
+
+
+@pytest.mark.parametrize('kind', [torch.uint8, torch.float32, torch.float64, torch.int32])
+def test_all_but_float16_are_pictures(kind):
+    data = MODELS.build(tiny_model_config()).data_preprocessor
+    batch = fake_batch()
+    wanted = data(batch)['inputs']['images']
+    batch['inputs']['images'] = batch['inputs']['images'].to(kind)
+    torch.testing.assert_close(data(batch)['inputs']['images'], wanted)
+    batch['inputs']['images'] = batch['inputs']['images'].half()
+    found = data(batch)['inputs']['images']
+    assert found.dtype == torch.float32 and found.equal(batch['inputs']['images'].float())

@@ -73,3 +73,10 @@ def test_a_tower_that_is_trained_remembers_nothing():
     counts = count_texts(encoder)
     encoder(*texts())
     assert sum(counts) == 6
+
+
+def test_another_precision_is_another_text():
+    wanted, encoder = build(0), build(100)
+    for enabled in (True, False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            torch.testing.assert_close(encoder(*texts()), wanted(*texts()), rtol=0, atol=0)

@@ -67,13 +67,14 @@ def split_catalogue(
     """Write ``{stem}_train`` and ``{stem}_val`` in the format of the source.
 
     The choice follows from hashes, not from the order of the rows: a product (or a picture of a
-    product) whose hash is small goes to validation, wherever it stands and whatever is added to
-    the catalogue later. Shares are therefore close to ``val``, not exact.
+    product) whose hash is below ``val`` goes to validation, wherever it stands.
 
     - By product, validation has products that training does not have, with all their pictures.
+      Its share is close to ``val``, not exact, and products that are added later move no other.
     - By picture, each product with several pictures gives one of them or more to validation and
-      keeps one or more. Products with one picture stay in training. Pictures with the same bytes
-      count as one, and stay together.
+      keeps one or more. With few pictures a product, the share is therefore larger than a small
+      ``val``, and a picture that is added to a product may move another one of it. Products with
+      one picture stay in training. Pictures with the same bytes count as one, and stay together.
 
     JSON Lines keep naming the pictures where they are; Parquet contains them.
 

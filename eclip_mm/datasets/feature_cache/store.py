@@ -12,76 +12,15 @@ that is killed therefore leaves at worst features without a line, which nobody r
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
+from eclip_mm.datasets.feature_cache.card import CARD, CacheError, FeatureCard, read_card
 from eclip_mm.utils.files import write_whole_json
-
-CARD = 'cache.json'
-
-
-class CacheError(RuntimeError):
-    """A feature cache that cannot be used as asked; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class FeatureCard:
-    """What all features of a folder have in common.
-
-    Attributes:
-        weights: sha256 of the frozen weights, of the architecture and of mean and
-            standard deviation.
-        boundary: name of the last frozen layer group, or ``all``.
-        picture_size: (height, width) of the pictures.
-        shape: of the features of a picture.
-        precision: ``float32`` or ``bfloat16``, in which they were computed.
-    """
-
-    weights: str
-    boundary: str
-    picture_size: tuple[int, int]
-    shape: tuple[int, ...]
-    precision: str = 'float32'
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of one picture's features in float16."""
-        return 2 * int(np.prod(self.shape))
-
-    def check(self, other: 'FeatureCard', folder: str | Path) -> None:
-        """Compare the card of a folder with what is wanted.
-
-        Raises:
-            CacheError: they differ. It names all differences.
-        """
-        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        if odd := [f'{n} is {a!r}, wanted is {b!r}' for n, a, b in pairs if a != b]:
-            raise CacheError(
-                f'{Path(folder) / CARD}: the features are not of this model: {"; ".join(odd)}. '
-                'Make them again in another folder: python tools/cache_features.py CONFIG'
-            )
-
-
-def read_card(folder: str | Path) -> FeatureCard:
-    """The card of a folder.
-
-    Raises:
-        CacheError: there is none, or it cannot be read.
-    """
-    path = Path(folder) / CARD
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        return FeatureCard(**content)
-    except FileNotFoundError:
-        raise CacheError(
-            f'{path}: there is no feature cache; make it: python tools/cache_features.py CONFIG'
-        ) from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CacheError(f'{path} is not the card of a feature cache: {error}') from error
 
 
 def feature_key(record: dict, content: bytes, recipe: str, view: int) -> str:
@@ -116,7 +55,7 @@ class CacheReader:
         self.folder = Path(folder)
         self.card = read_card(folder)
         self._place: dict[str, tuple[int, int, int]] = {}  # key -> part, row, offset of the line
-        self._parts: list[Path] = sorted(self.folder.glob('part-*.jsonl'))
+        self._parts: list[Path] = _parts(folder)
         self._features: dict[int, np.ndarray] = {}
         for number, path in enumerate(self._parts):
             self._read_index(number, path)
@@ -139,6 +78,10 @@ class CacheReader:
 
     def __contains__(self, key: str) -> bool:
         return key in self._place
+
+    def is_broken(self, key: str) -> bool:
+        """Whether the picture of a key that is there could not be decoded."""
+        return self._place[key][1] < 0
 
     def read(self, key: str) -> tuple[np.ndarray | None, dict]:
         """The features of a key, float16, and what else was stored with them.
@@ -169,6 +112,23 @@ class CacheReader:
         return {**self.__dict__, '_features': {}}  # workers map the files themselves
 
 
+def open_cache(folder: str | Path) -> CacheReader:
+    """The reader of a folder, one for all data sets until something is added to the folder."""
+    files = [path for path in (Path(folder) / CARD, *_parts(folder)) if path.exists()]
+    stats = [(path.name, path.stat()) for path in files]
+    state = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+    return _open_cache(Path(folder).absolute(), state)
+
+
+def _parts(folder: str | Path) -> list[Path]:
+    return sorted(Path(folder).glob('part-*.jsonl'))
+
+
+@lru_cache(maxsize=4)
+def _open_cache(folder: Path, state: tuple) -> CacheReader:
+    return CacheReader(folder)
+
+
 class CacheWriter:
     """Appends features to a part of its own.
 
@@ -192,7 +152,7 @@ class CacheWriter:
         self._row = 0
 
     def _new_part(self):
-        number = len(list(self.folder.glob('part-*.jsonl')))
+        number = len(_parts(self.folder))
         while True:
             path = self.folder / f'part-{number:05d}.jsonl'
             try:
@@ -240,10 +200,10 @@ class CacheWriter:
         self._features.close()
         is_empty = self._index.tell() == 0
         self._index.close()
-        if is_empty:
-            self._path.unlink()
         if self._row == 0:
             self._path.with_suffix('.f16').unlink()
+        if is_empty:  # last: from now on another process may take the number
+            self._path.unlink()
 
     def __enter__(self) -> 'CacheWriter':
         return self

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import Compose
 
-from eclip_mm.datasets.feature_cache import CacheError, CacheReader
+from eclip_mm.datasets.feature_cache import CacheError, open_cache
 from eclip_mm.datasets.feature_cache.store import feature_key
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import TRANSFORMS
@@ -59,7 +59,7 @@ class CachedPictures:
         self.show_picture = show_picture
         self.recipe = recipe_of(transforms, seed)
         self.transforms = Compose([TRANSFORMS.build(dict(t)) for t in transforms])
-        self.reader = None if folder is None else CacheReader(folder)
+        self.reader = None if folder is None else open_cache(folder)
 
     def __call__(self, results: dict) -> dict:
         seen: dict[str, list[int]] = {}
@@ -71,7 +71,7 @@ class CachedPictures:
             if self.reader is None:
                 made.append(self.make(record, content, view, results, place))
             else:
-                made.append(self._find(record, content, view, place))
+                made.append(self._find(record, content, view, results, place))
                 if self.show_picture and place == 0:
                     shown = self.make(record, content, view, results)['images'][0]
                     results['picture'] = shown
@@ -116,14 +116,14 @@ class CachedPictures:
         try:
             made = self.transforms(given)
         except ImageDecodeError as error:
-            raise ImageDecodeError(str(error), place) from error
+            raise ImageDecodeError(str(error), place, error.reason) from error
         return {key: made[key] for key in made if key not in known}
 
     def key(self, record: dict, content: bytes, view: int) -> str:
         """What the features of a view are found by."""
         return feature_key(record, content, self.recipe, view)
 
-    def _find(self, record: dict, content: bytes, view: int, place: int) -> dict:
+    def _find(self, record: dict, content: bytes, view: int, results: dict, place: int) -> dict:
         try:
             features, stored = self.reader.read(self.key(record, content, view))
         except KeyError:
@@ -134,7 +134,12 @@ class CachedPictures:
                 'python tools/cache_features.py CONFIG'
             ) from None
         if features is None:
-            raise ImageDecodeError(stored['error'], place)
+            raise ImageDecodeError(
+                f"picture '{record.get('image_id')}' of product "
+                f"'{results.get('product_id', '?')}' cannot be decoded: {stored['error']}",
+                place,
+                stored['error'],
+            )
         boxes = np.array(stored['boxes'], dtype=np.float32).reshape(-1, 4)
         return dict(
             images=[features],

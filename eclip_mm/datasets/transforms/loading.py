@@ -40,15 +40,17 @@ class ImageDecodeError(RuntimeError):
 
     Attributes:
         image_index: index of the picture among the sample's ``image_records``.
+        reason: what is wrong with the file, without a name of it; else the message.
     """
 
-    def __init__(self, message: str, image_index: int = 0) -> None:
+    def __init__(self, message: str, image_index: int = 0, reason: str | None = None) -> None:
         super().__init__(message)
         self.image_index = image_index
+        self.reason = message if reason is None else reason
 
     def __reduce__(self):
         # Pickling out of a DataLoader worker would otherwise lose the attribute.
-        return type(self), (str(self), self.image_index)
+        return type(self), (str(self), self.image_index, self.reason)
 
 
 @TRANSFORMS.register_module()
@@ -88,11 +90,13 @@ class LoadProductImages:
                 image, xyxy, orientation, stored_size = self._load(record, results)
             except Exception as error:  # decoders raise errors of any type
                 where = record.get('path', 'bytes in the catalogue')
+                reason = _reason(error, record)
                 raise ImageDecodeError(
                     f"picture '{record.get('image_id', i)}' of product "
                     f"'{results.get('product_id', '?')}' ({where}) cannot be decoded: "
-                    f'{_reason(error, record)}',
+                    f'{reason}',
                     image_index=i,
+                    reason=reason,
                 ) from error
             images.append(image)
             boxes.append(xyxy)

@@ -92,8 +92,8 @@ class FrozenBoundary:
     @torch.no_grad()
     def below(self, images: Tensor) -> Tensor:
         """Features of (B, 3, H, W) normalised pictures; the layers above are not computed."""
-        if self.is_whole:
-            return self.model(pixel_values=images).last_hidden_state
+        if self.is_whole:  # `forward`: not a compiled model, for which this would be a new shape
+            return self.model.forward(pixel_values=images).last_hidden_state
         with _stop_behind(self._last) as reached:
             self.model.forward(pixel_values=images)
         return reached[0]
@@ -104,7 +104,7 @@ class FrozenBoundary:
             pooled = None if self._head is None else self._head(features)
             return BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=pooled)
         # the pictures tell the model their size (rotary positions); no other part reads them
-        images = features.new_zeros(len(features), 3, *self.picture_size)
+        images = features.new_zeros(1, 3, *self.picture_size).expand(len(features), -1, -1, -1)
         with self._bypassed(features):
             return self.model.forward(pixel_values=images)
 

@@ -92,6 +92,7 @@ class TransformersImageEncoder(TransformersEncoder):
             )
         super().__init__(model, gradient_checkpointing)
         cfg = self.model.config
+        self.conv_stem, self.conv_padding = conv_stem, conv_padding
         if conv_stem:
             replace_patch_projection(self.model, conv_stem)
         if conv_padding:
@@ -232,14 +233,17 @@ class TransformersImageEncoder(TransformersEncoder):
             picture_size: (height, width) of the pictures that the features are of.
 
         Raises:
-            ValueError: see :class:`FrozenBoundary`; or ``patch_dropout``, since
-                the features are of all patches.
+            ValueError: see :class:`FrozenBoundary`; ``patch_dropout``, since
+                the features are of all patches; or sides that are no multiples
+                of a token's.
         """
         if self.patch_dropout.rate:
             raise ValueError(
                 f'image_encoder.patch_dropout={self.patch_dropout.rate} cannot be used with '
                 'feature_cache, whose features are of all patches: set one of them to 0 or None'
             )
+        if self._token_size:
+            check_sides(tuple(picture_size), self._token_size)
         self.boundary = FrozenBoundary(self, picture_size)
         return self.boundary
 
