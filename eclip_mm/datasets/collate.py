@@ -21,15 +21,9 @@ def collate_products(samples: Sequence[dict], pad_token_id: int = 0) -> dict:
         pad_token_id: id that fills short texts. Defaults to 0, the id of BERT.
 
     Returns:
-<<<<<<< HEAD
         ``inputs`` with ``images`` uint8 (B, V, 3, H, W) with the largest V of the samples,
         ``input_ids`` long (B, M) padded to the longest text, ``attention_mask`` long (B, M), 1 at
         real tokens; ``data_samples``, a list of B.
-=======
-        ``inputs`` with ``images`` uint8 (B, V, 3, H, W) with the largest V, ``input_ids`` long
-        (B, M) padded to the longest text, ``attention_mask`` long (B, M), 1 at real tokens;
-        ``data_samples``, a list of B.
->>>>>>> fix14
 
     Raises:
         ValueError: the pictures differ in size.
