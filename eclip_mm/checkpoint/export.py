@@ -7,9 +7,9 @@ from mmengine.config import Config
 from safetensors.torch import save_file
 
 from eclip_mm.checkpoint.adapters import DOWN, SCALING, UP, merge_lora
-from eclip_mm.utils.config_text import parse_config_text
 from eclip_mm.checkpoint.metadata import ENCODERS
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
+from eclip_mm.utils.config_text import parse_config_text
 from eclip_mm.utils.env_check import check_lora
 from eclip_mm.utils.files import whole_file
 
