@@ -99,6 +99,7 @@ class Eclip:
         top_k: int = 1,
         maps: bool = False,
         negatives: Sequence[str] | str | None = None,
+        boxes_of: str = 'map',
         batch_size: int = 32,
         strict: bool = False,
     ):
@@ -113,6 +114,9 @@ class Eclip:
                 where these are fewer than in training, the model's own negative queries as well.
                 A list of names takes the place of the other names. ``model`` is the model's own
                 alone, so that a result does not depend on the other names, and is worse for it.
+            boxes_of: where boxes come from: ``map`` cuts them out of the score map, ``regions``
+                takes those of :class:`~eclip_mm.evaluation.proposals.RegionProposer`, which
+                follow the edges of the picture and take longer.
 
         Returns:
             ``width`` and ``height`` of the picture as it is seen, and ``products``:
@@ -124,7 +128,7 @@ class Eclip:
         Raises:
             ValueError: there is no name, or nothing that competes with it.
         """
-        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives)
+        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives, boxes_of=boxes_of)
         return self._results('locate', images, batch_size, strict, **options)
 
     def classify(

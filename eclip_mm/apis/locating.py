@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.apis.input_pictures import ReadPicture
-from eclip_mm.evaluation.functional import pairwise_iou, score_boxes, upsample_score_map
+from eclip_mm.evaluation.functional import (
+    ALPHA,
+    pairwise_iou,
+    score_boxes,
+    upsample_score_map,
+)
 from eclip_mm.evaluation.proposals import ScoreMapProposer
 from eclip_mm.models.decoders import TEXT, CatalogueNegatives, scale_prompts
 from eclip_mm.models.score_map import assignment_score_map, similarity_score_map
@@ -111,32 +116,40 @@ def find_names(
         yield from zip(maps.float().cpu().numpy(), similarity.tolist(), strict=True)
 
 
-def cut_boxes(score_map: np.ndarray, picture: ReadPicture, top_k: int) -> list[dict]:
-    """The best boxes around high parts of a score map.
+def best_boxes(
+    score_map: np.ndarray, picture: ReadPicture, top_k: int, candidates: np.ndarray | None = None
+) -> list[dict]:
+    """The boxes that fit a score map best, ranked as by ``score_boxes``.
 
-    Candidates are those of :class:`ScoreMapProposer`, ranked as by
-    :func:`~eclip_mm.evaluation.functional.score_boxes`. The score is the mean of the map in the
-    box, times the square root of the box's share of the picture: in [0, 1], and the same for
-    pictures of any size.
+    The score is the mean of the map in the box, times the square root of the box's share of the
+    picture: in [0, 1], and the same for pictures of any size.
+
+    Args:
+        score_map: (h, w).
+        picture: what it is of.
+        top_k: largest number of boxes.
+        candidates: (K, 4) xyxy pixels of the network input; None for those of
+            :class:`ScoreMapProposer`.
 
     Returns:
-        At most ``top_k`` of ``box``, xyxy in pixels of the original picture,
-        and ``score``, the best first.
+        ``box``, xyxy in pixels of the original picture, and ``score``, the best
+        first.
     """
     height, width = (TOKEN_SIDE * side for side in score_map.shape)
-    sample = dict(pred_score_map=score_map, img_shape=(height, width))
-    boxes = ScoreMapProposer()(sample)
+    _, net_height, net_width = picture.pixels.shape
+    to_net = np.array([net_width / width, net_height / height] * 2)
+    if candidates is None:
+        boxes = ScoreMapProposer()(dict(pred_score_map=score_map, img_shape=(height, width)))
+    else:
+        boxes = candidates / to_net
     scores = score_boxes(upsample_score_map(score_map, (height, width)), boxes)
-    scores = scores / np.sqrt(height * width)
-    order = scores.argsort(kind='stable')[::-1]
+    scores = scores / (height * width) ** (1 - ALPHA)
     overlaps = pairwise_iou(boxes, boxes) > MAX_IOU
     kept: list[int] = []
-    for k in order.tolist():
+    for k in scores.argsort(kind='stable')[::-1].tolist():
         if len(kept) < top_k and not overlaps[k, kept].any():
             kept.append(k)
-    _, net_height, net_width = picture.pixels.shape
-    in_net = boxes[kept] * np.array([net_width / width, net_height / height] * 2)
-    found = picture.to_original(in_net)
+    found = picture.to_original(boxes[kept] * to_net)
     return [
         dict(box=[round(float(value), 2) for value in box], score=float(scores[k]))
         for box, k in zip(found, kept, strict=True)

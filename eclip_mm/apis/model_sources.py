@@ -90,6 +90,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
     if saved.get('data_preprocessor') is not None:  # Runner takes it beside the model as well
         config.setdefault('data_preprocessor', saved['data_preprocessor'])
     config = {key: value for key, value in config.items() if key not in TRAINING_OPTIONS}
+    _accept_pipeline(config)
     try:
         pipeline = saved_pipeline(saved, 'pipeline', str(path))
     except KeyError as error:
@@ -101,6 +102,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
     model = _build(without_pretrained(config), state, path, saved.get('custom_imports'))
     # of a checkpoint that does not say itself what a folder of initial weights said
     use_saved_architecture(config, dict(encoders=encoder_architectures(model)))
+    _accept_pipeline(config)
     return LoadedModel(
         model=model,
         config=json.loads(json.dumps(without_pretrained(config))),  # as a folder has it
@@ -110,6 +112,13 @@ def _load_checkpoint(path: Path) -> LoadedModel:
         tokenize=TokenizeText(**{key: texts[0][key] for key in texts[0] if key != 'type'}),
         checkpoint=dict(name=path.name, sha256=sha256_of(path)),
     )
+
+
+def _accept_pipeline(config: dict) -> None:
+    """Forget the tower's own picture size: the training has chosen another, and was warned."""
+    preprocessing = config['image_encoder'].get('preprocessing')
+    if preprocessing:
+        preprocessing['size'] = None
 
 
 def _build(

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from eclip_mm.apis.catalogue_names import encode_token_ids
 from eclip_mm.apis.input_pictures import Item
-from eclip_mm.apis.locating import NegativeNames, cut_boxes, find_names, lacks_names, unique_names
+from eclip_mm.apis.locating import NegativeNames, best_boxes, find_names, lacks_names, unique_names
 from eclip_mm.datasets.transforms.text import TokenizeText
+from eclip_mm.evaluation.proposals import RegionProposer
 from eclip_mm.models.decoders import CatalogueNegatives
 
 #: texts, and names of one picture, that are in memory at a time
@@ -64,17 +65,23 @@ class ModelTasks:
         top_k: int = 1,
         maps: bool = False,
         negatives: Sequence[str] | str | None = None,
+        boxes_of: str = 'map',
     ) -> Run:
         """``width``, ``height`` and ``products``."""
         names = [names] if isinstance(names, str) else list(names)
         feats, numbers = self._name_feats(names, 'names')
         others = self._others(feats, negatives) if self.model.with_decoder else None
 
+        if boxes_of not in ('map', 'regions'):
+            raise ValueError(f"boxes_of is 'map' or 'regions', got {boxes_of!r}")
+        propose = RegionProposer() if boxes_of == 'regions' else None
+
         def find(picture, tokens, grid) -> dict:
             found = []
+            candidates = None if propose is None else propose({}, picture.pixels)
             maps_of = find_names(self.model, tokens, grid, feats, others, NUM_TEXTS)
             for score_map, similarity in maps_of:
-                boxes = cut_boxes(score_map, picture, top_k)
+                boxes = best_boxes(score_map, picture, top_k, candidates)
                 found.append(dict(similarity=similarity, boxes=boxes))
                 if maps:
                     found[-1]['map'] = score_map.tolist()

@@ -15,7 +15,7 @@ from PIL import Image
 import eclip_mm
 from eclip_mm.apis import Eclip, InputError, load_model, predict_items
 from eclip_mm.apis.input_pictures import PictureReader, ReadPicture
-from eclip_mm.apis.locating import NegativeNames, cut_boxes
+from eclip_mm.apis.locating import NegativeNames, best_boxes
 from eclip_mm.checkpoint import read_checkpoint, read_saved_config
 from eclip_mm.datasets import ProductImageDataset
 from eclip_mm.evaluation.functional import pairwise_iou
@@ -197,6 +197,7 @@ def test_a_stream_holds_one_batch_and_keeps_the_order(eclip):
         (dict(batch_size=0), 'batch_size is at least 1'),
         (dict(task='locate', names=[]), 'at least one name'),
         (dict(task='locate', names=['mug', ' ']), 'a name is a string that is not empty'),
+        (dict(task='locate', names=['mug'], boxes_of='rpn'), "'map' or 'regions'"),
         (dict(task='locate', names=['mug'], negatives='all'), "None, 'model' or several"),
         (dict(task='locate', names=['mug'], negatives=['mug', 'MUG']), 'two different names'),
     ],
@@ -290,21 +291,36 @@ def test_boxes_are_in_pixels_of_the_picture(width, height):
     picture = PictureReader([dict(type='LoadProductImages'), dict(type='Resize', size=(32, 64))])
     read = picture(np.zeros((height, width, 3), np.uint8))
     assert read.size == (width, height) and read.pixels.shape == (3, 32, 64)
-    first, *others = cut_boxes(score_map, read, top_k=5)
+    first, *others = best_boxes(score_map, read, top_k=5)
     wanted = [width / 2, height / 4, width, 3 * height / 4]
     assert pairwise_iou([first['box']], [wanted])[0, 0] > 0.8
     assert first['box'][2] == width, 'to the border'
     # the mean of the map in a quarter of the picture, times sqrt(1 / 4)
     assert first['score'] == pytest.approx(0.4, rel=0.2)
     assert all(o['score'] <= first['score'] for o in others)
-    assert cut_boxes(np.zeros((4, 4)), read, top_k=1) == []
+    assert best_boxes(np.zeros((4, 4)), read, top_k=1) == []
+
+
+def test_boxes_of_regions_are_the_proposals_of_the_picture(eclip):
+    array = np.zeros((120, 200, 3), np.uint8)
+    array[30:90, 50:150] = (250, 60, 10)
+    found = eclip.locate(array, NAMES, boxes_of='regions', top_k=50)
+    for product in found['products']:
+        boxes = [found['box'] for found in product['boxes']]
+        assert pairwise_iou(boxes, [[50, 30, 150, 90]]).max() > 0.8
+    candidates = np.array([[0, 0, 8, 8], [8, 8, 24, 24.0]])
+    picture = ReadPicture(torch.zeros(3, 32, 32), (320, 160), (0, 0, 32, 32))
+    score_map = np.zeros((4, 4))
+    score_map[1:3, 1:3] = 1
+    best = best_boxes(score_map, picture, 1, candidates)
+    assert best[0]['box'] == [80, 40, 240, 120]
 
 
 def test_two_places_give_two_boxes():
     score_map = np.zeros((8, 8))
     score_map[1:3, 1:3], score_map[5:7, 5:7] = 1.0, 0.6
     picture = ReadPicture(torch.zeros(3, 64, 64), (640, 320), (0, 0, 64, 64))
-    boxes = [found['box'] for found in cut_boxes(score_map, picture, top_k=9)]
+    boxes = [found['box'] for found in best_boxes(score_map, picture, top_k=9)]
     assert pairwise_iou(boxes[:1], [[80, 40, 240, 120]])[0, 0] > 0.7
     assert any(pairwise_iou([box], [[400, 200, 560, 280]])[0, 0] > 0.7 for box in boxes[1:])
 
@@ -393,7 +409,10 @@ def _stranger(content):
         (lambda c: c['meta'].pop('cfg'), 'no config of its training'),
         (_detector, 'is a EclipDETR, not a pretrained ECLIP.*docs/detection.md'),
         (_stranger, r"'Stranger'.*import \['projects.stranger'\]"),
-        (lambda c: c['state_dict'].popitem(), 'weights do not fit its config, at network'),
+        (
+            lambda c: c['state_dict'].pop('network.image_proj.weight'),
+            'do not fit its config, at network.image_proj.weight',
+        ),
         (lambda c: c['state_dict'].update(more=torch.zeros(1)), 'at more'),
         (
             lambda c: c['state_dict'].update({'logit_scale': torch.zeros(3)}),
