@@ -69,6 +69,8 @@ def write_model_folder(folder: Path, content: ModelFolder) -> None:
     # copies: tensors that share memory are refused
     weights = {name: value.detach().cpu().clone() for name, value in content.weights.items()}
     save_file(weights, folder / WEIGHTS, metadata=dict(format='pt'))
+    # safetensors makes a file that its owner alone can read
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
     lines = [f'{sha256_of(folder / name)}  {name}\n' for name in FILES]
     (folder / SUMS).write_text(''.join(lines), encoding='utf-8')
 

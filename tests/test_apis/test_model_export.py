@@ -51,6 +51,7 @@ def test_the_folder_answers_as_the_checkpoint_does(tmp_path):
 
 def test_the_folder_holds_what_use_needs_and_no_more(folder, checkpoint):
     assert {path.name for path in folder.iterdir()} == {*FILES, SUMS, 'README.md'}
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1, 'all can be read'
     for line in (folder / SUMS).read_text().splitlines():
         digest, _, name = line.partition('  ')
         assert digest == sha256_of(folder / name)
