@@ -271,8 +271,9 @@ def test_missing_negatives_are_the_models_own_without_the_names(eclip, num_names
     names = torch.eye(16)[:num_names]
     ring = model.negative_queries.ring_feats
     before = ring.clone()
-    ring[: len(ring)] = names[0]  # a training that has last seen the first name
-    ring[1:12] = before[1:12]
+    drawn = model.negative_queries.draw(5)[2]
+    # a training that has last seen the first name
+    ring[(scale_prompts(ring) - drawn).abs().sum(dim=1).argmin()] = names[0]
     try:
         tokens = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(3))
         found = NegativeNames(model, names)(tokens, names)
