@@ -1,6 +1,8 @@
 """Use of a trained model from Python."""
 
 from eclip_mm.apis.catalogue_names import prepare_negatives
+from eclip_mm.apis.eclip import Eclip
+from eclip_mm.apis.input_pictures import InputError
 from eclip_mm.apis.prediction import (
     load_config_and_model,
     load_model,
@@ -13,6 +15,8 @@ from eclip_mm.apis.tsne import draw_tsne
 from eclip_mm.utils.spread import spread_indices
 
 __all__ = [
+    'Eclip',
+    'InputError',
     'NothingToFind',
     'draw_retrieval',
     'draw_score_maps',

@@ -170,7 +170,8 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
         ValueError: as :func:`load_from_local`.
     """
     install()
-    return CheckpointLoader.load_checkpoint(str(path), map_location=map_location)
+    # one file is read several times: its config, its tokenizer, its weights
+    return CheckpointLoader.load_checkpoint(str(path), map_location, logger='silent')
 
 
 def install() -> None:

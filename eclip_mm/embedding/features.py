@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.embedding.products import Block
+from eclip_mm.models.precision import convolutions_in_float32
 
 FEATURES = ('image', 'text', 'instance')
 
@@ -97,21 +98,6 @@ class ProductEmbedder:
                 found, _ = self.model.locate(patch_tokens, grid, text_feats[owners[rows]])
                 instances.append(image_feats if found is None else found)  # as in `predict`
         return torch.cat(feats), torch.cat(instances) if instances else None
-
-
-@contextmanager
-def convolutions_in_float32() -> Iterator[None]:
-    """Switch off TF32 in cuDNN, where it is torch's default, unlike in products of matrices.
-
-    The patch embedding is a convolution: with the 10 bits of TF32's mantissa, all features would
-    depend on the batch and the GPU.
-    """
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 def mean_of_pictures(feats: Tensor, counts: Sequence[int]) -> Tensor:

@@ -116,7 +116,8 @@ class CatalogueNegatives(NegativeQueries):
         own = most_similar(prompt_feats[:, None], self.names, 1, self.max_elements)
         # a stable sort moves the own name to the end, if it is there; the last one is left out
         order = (found == own).byte().argsort(dim=1, stable=True)
-        return scale_prompts(self.names[found.gather(1, order)[:, :-1]]).to(prompt_feats)
+        found = found.expand_as(order).gather(1, order)[:, :-1]  # of one picture: for all prompts
+        return scale_prompts(self.names[found]).to(prompt_feats)
 
     def _find(self, patch_tokens: Tensor, num_queries: int) -> Tensor:
         """The best names of each picture, (B, T); those of the latest pictures are kept."""

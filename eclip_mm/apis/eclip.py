@@ -1,0 +1,214 @@
+"""The class that users call: vectors, boxes and classes from one trained model."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from eclip_mm.apis.input_pictures import InputError, Item, PictureReader, is_one, parse_item
+from eclip_mm.apis.model_sources import load_source
+from eclip_mm.apis.tasks import ModelTasks, Run
+from eclip_mm.models.precision import convolutions_in_float32
+
+#: task -> what an input is, see `parse_item`
+TASKS = dict(encode='any', embed='both', locate='picture', classify='picture')
+
+
+class Eclip:
+    """A trained model for use (docs/use.md).
+
+    Inputs are paths, bytes of files, PIL pictures, uint8 arrays (RGB), texts, and dicts with
+    ``image`` and ``text``. One input gives one result, several give a list in their order. A
+    result is a dict of plain values. An input that cannot be used gives ``{'error': reason}``, or
+    raises ``InputError`` with ``strict=True``. Up to the last bits of a float32, a result depends
+    neither on the batch nor on the other inputs.
+
+    Args:
+        source: folder that ``tools/export.py`` wrote, or checkpoint.
+        device: such as ``cuda:1``; None for a GPU if there is one.
+        negatives: at least two names, such as those of the catalogue, which are the negative
+            queries of all instance vectors: those that are most similar to a picture are taken.
+            None for the model's own.
+
+    Attributes:
+        checkpoint: ``name`` and ``sha256`` of the checkpoint; a folder has those of the
+            checkpoint that it was made from.
+        device: device of the model.
+        embed_dims: width D of all vectors.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: it is damaged, or no ECLIP.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        device: str | torch.device | None = None,
+        negatives: Sequence[str] | None = None,
+    ) -> None:
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        loaded = load_source(source)
+        self.model = loaded.model.to(self.device)
+        self.embed_dims = self.model.network.embed_dims
+        self.checkpoint = loaded.checkpoint
+        self._read = PictureReader(loaded.pictures)
+        self._tasks = ModelTasks(self.model, loaded.tokenize)
+        if negatives is not None:
+            with torch.no_grad():
+                self._tasks.use_negatives(list(negatives))
+
+    def encode(self, inputs, batch_size: int = 32, strict: bool = False):
+        """The vector of each input; a string that ends like a picture (``.jpg``) is its path.
+
+        Returns:
+            ``kind`` and ``vector`` (D,), L2-normalised: ``image`` of a picture,
+            ``text`` of a text, ``instance`` of a dict with both: the product in the
+            picture that the text names.
+        """
+        return self._results('encode', inputs, batch_size, strict)
+
+    def embed(self, images, texts=None, batch_size: int = 32, strict: bool = False):
+        """All vectors of pictures and their texts.
+
+        Args:
+            images: one picture, or several.
+            texts: the text of each picture; None for ``image`` alone.
+
+        Returns:
+            ``image``, ``text`` and ``instance``, each (D,) and L2-normalised.
+
+        Raises:
+            ValueError: there are more or fewer texts than pictures.
+        """
+        if is_one(images):
+            inputs = dict(image=images, text=texts)
+        else:
+            images = list(images)
+            texts = [None] * len(images) if texts is None else list(texts)
+            if len(images) != len(texts):
+                raise ValueError(f'there are {len(images)} pictures and {len(texts)} texts')
+            inputs = [dict(image=i, text=t) for i, t in zip(images, texts, strict=True)]
+        return self._results('embed', inputs, batch_size, strict)
+
+    def locate(
+        self,
+        images,
+        names: str | Sequence[str],
+        top_k: int = 1,
+        maps: bool = False,
+        negatives: Sequence[str] | str | None = None,
+        boxes_of: str = 'map',
+        batch_size: int = 32,
+        strict: bool = False,
+    ):
+        """Where named products are in a picture, which passes the image tower once.
+
+        Args:
+            images: one picture, or several.
+            names: one name, or several.
+            top_k: largest number of boxes for a name.
+            maps: whether to add the score map of each name.
+            negatives: what competes with a name for the picture. None for the other names and,
+                where these are fewer than in training, the model's own negative queries as well.
+                A list of names takes the place of the other names. ``model`` is the model's own
+                alone, so that a result does not depend on the other names, and is worse for it.
+            boxes_of: where boxes come from: ``map`` cuts them out of the score map, ``regions``
+                takes those of :class:`~eclip_mm.evaluation.proposals.RegionProposer`, which
+                follow the edges of the picture and take longer.
+
+        Returns:
+            ``width`` and ``height`` of the picture as it is seen, and ``products``:
+            for each name ``name``; ``similarity``, the cosine of the name and what
+            was found; ``boxes``, the best first, each with ``box``, xyxy in pixels
+            of the picture, and ``score`` in [0, 1]; with ``maps`` also ``map``, the
+            score map on the patch grid, h lists of w numbers in [0, 1].
+
+        Raises:
+            ValueError: there is no name, or nothing that competes with it.
+        """
+        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives, boxes_of=boxes_of)
+        return self._results('locate', images, batch_size, strict, **options)
+
+    def classify(
+        self,
+        images,
+        names: Sequence[str],
+        template: str = '{}',
+        top_k: int | None = None,
+        batch_size: int = 32,
+        strict: bool = False,
+    ):
+        """Which of several names a picture as a whole fits best.
+
+        Args:
+            images: one picture, or several.
+            names: of the classes.
+            template: text of a class, such as ``a photo of {}``.
+            top_k: largest number of classes in a result; None for all.
+
+        Returns:
+            ``classes``, the best first: ``name``, ``score``, which sums to 1 over
+            all names, and ``similarity``, the cosine.
+        """
+        options = dict(names=names, template=template, top_k=top_k)
+        return self._results('classify', images, batch_size, strict, **options)
+
+    def stream(
+        self,
+        inputs: Iterable,
+        task: str = 'encode',
+        batch_size: int = 32,
+        strict: bool = False,
+        **options,
+    ) -> Iterator[dict]:
+        """Results one after the other, in the order of the inputs; one batch is in memory.
+
+        Args:
+            inputs: any number of them, such as a generator; for ``embed`` dicts with ``image``
+                and ``text``.
+            task: ``encode``, ``embed``, ``locate`` or ``classify``.
+            batch_size: number of inputs at a time.
+            options: further arguments of the method of that name.
+
+        Raises:
+            ValueError: an unknown task, or ``batch_size`` is less than 1.
+        """
+        if task not in TASKS:
+            raise ValueError(f'task is one of {", ".join(TASKS)}, got {task!r}')
+        if batch_size < 1:
+            raise ValueError(f'batch_size is at least 1, got {batch_size}')
+        with torch.no_grad(), convolutions_in_float32():
+            run = getattr(self._tasks, task)(**options)
+        return self._batches(iter(inputs), run, TASKS[task], batch_size, strict)
+
+    def _results(self, task: str, inputs, batch_size: int, strict: bool, **options):
+        one = is_one(inputs)
+        found = self.stream([inputs] if one else inputs, task, batch_size, strict, **options)
+        return next(found) if one else list(found)
+
+    def _batches(
+        self, inputs: Iterator, run: Run, takes: str, batch_size: int, strict: bool
+    ) -> Iterator[dict]:
+        while batch := list(islice(inputs, batch_size)):
+            yield from self._run(batch, run, takes, strict)
+
+    @torch.no_grad()
+    def _run(self, batch: list, run: Run, takes: str, strict: bool) -> list[dict]:
+        items: list[Item] = []
+        results: list[dict | None] = []
+        for value in batch:
+            try:
+                item = parse_item(value, takes)
+                if item.picture is not None:
+                    item.picture = self._read(item.picture)
+                items.append(item)
+                results.append(None)
+            except InputError as error:
+                if strict:
+                    raise
+                results.append(dict(error=str(error)))
+        with convolutions_in_float32():
+            found = iter(run(items) if items else ())
+        return [next(found) if result is None else result for result in results]
