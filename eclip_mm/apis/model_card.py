@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from eclip_mm.checkpoint.config_text import parse_config_text
 from eclip_mm.checkpoint.model_folder import SUMS, ModelFolder
 from eclip_mm.checkpoint.towers.folder import CARD
 from eclip_mm.checkpoint.towers.known import find_packaged
+from eclip_mm.utils.config_text import parse_config_text
 from eclip_mm.visualization.table import metrics_table
 
 UNKNOWN = 'not known'
