@@ -27,6 +27,8 @@ ANALYSIS_PARTS = ('eclip_mm/visualization/tsne.py',)
 LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py')
 # Where Ray may be imported: inside a function.
 RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
+# Where psycopg may be imported: inside a function.
+PGVECTOR_PARTS = ('eclip_mm/index/postgres.py',)
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -83,6 +85,7 @@ def test_imports_are_declared():
     analysis = modules_of(config['options.extras_require']['analysis'])
     lora = modules_of(config['options.extras_require']['lora'])
     ray = modules_of(config['options.extras_require']['ray'])
+    pgvector = modules_of(config['options.extras_require']['pgvector'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -98,6 +101,8 @@ def test_imports_are_declared():
                 allowed |= lora
             if name.startswith(RAY_PARTS):
                 allowed |= ray
+            if name.startswith(PGVECTOR_PARTS):
+                allowed |= pgvector
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -134,7 +139,7 @@ print(count)
 @pytest.mark.slow
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
-    blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas'}
+    blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'psycopg', 'pgvector'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -147,7 +152,7 @@ def test_works_without_mmcv_and_mmdet():
     )
 
 
-@pytest.mark.parametrize('extra', ['det', 'analysis', 'lora', 'ray', 'tests', 'dev'])
+@pytest.mark.parametrize('extra', ['det', 'analysis', 'lora', 'ray', 'pgvector', 'tests', 'dev'])
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
     packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)
