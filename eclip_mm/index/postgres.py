@@ -167,7 +167,7 @@ class PostgresIndex:
         result = dict(k=10, queries=len(own))
         for key, every in (('all', 1), ('filtered', RECALL_FILTER)):
             truth = nearest_rows(vectors[own], vectors, 11, np.arange(0, len(vectors), every))[1]
-            condition = sql.SQL('id % {} = 0').format(sql.Literal(every))
+            condition = sql.SQL('id %% {} = 0').format(sql.Literal(every))
             rows = [self._nearest(query, 11, condition, []) for query in vectors[own]]
             found = np.full((len(own), 11), -1)
             for place, hits in zip(found, rows, strict=True):

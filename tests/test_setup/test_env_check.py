@@ -182,6 +182,6 @@ def test_lists_are_those_of_setup_cfg():
         (config['options.extras_require']['pgvector'], PGVECTOR),
         (config['options.extras_require']['ray'], RAY),
     ):
-        declared = re.findall(r'^([\w-]+)>=([\d.]+)$', text, re.M)
+        declared = re.findall(r'^([\w-]+)(?:\[\w+\])?>=([\d.]+)$', text, re.M)
         assert sorted(declared) == sorted((item.package, item.minimum) for item in items)
     assert config['options']['python_requires'] == '>=' + '.'.join(map(str, env_check.MIN_PYTHON))
