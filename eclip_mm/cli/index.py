@@ -19,14 +19,10 @@ def main(arguments: list[str], name: str) -> int:
             index = VectorIndex.build(
                 args.index, args.features, args.feature, args.columns, args.dtype
             )
-            recall = index.manifest['recall']
             _say(
                 f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers'
             )
-            _say(
-                f'recall@{recall["k"]} of {recall["queries"]} rows: {recall["all"]:.4f}; '
-                f'among a hundredth of the rows: {recall["filtered"]:.4f}'
-            )
+            _say_recall(index.manifest['recall'])
             return 0
         index = VectorIndex(args.index)
         if args.action == 'add':
@@ -41,7 +37,8 @@ def main(arguments: list[str], name: str) -> int:
             from eclip_mm.index.postgres import PostgresIndex
 
             table = PostgresIndex.build(args.dsn, args.table, index)
-            _say(' '.join(f'{key} {value}' for key, value in table.manifest['recall'].items()))
+            _say_recall(table.manifest['recall'])
+            table.close()
     except (ValueError, OSError, ImportError) as error:
         print(f'{name}: {error}', file=sys.stderr)
         return 1
@@ -85,6 +82,13 @@ def _parser(name: str) -> argparse.ArgumentParser:
         help='address of the database, postgresql://...; default: the variable ECLIP_MM_DSN',
     )
     return parser
+
+
+def _say_recall(recall: dict) -> None:
+    _say(
+        f'recall@{recall["k"]} of {recall["queries"]} rows: {recall["all"]:.4f}; '
+        f'among a hundredth of the rows: {recall["filtered"]:.4f}'
+    )
 
 
 def _say(text: str) -> None:

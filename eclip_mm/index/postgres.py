@@ -186,7 +186,12 @@ def _connect(dsn: str):
     import psycopg
     from pgvector.psycopg import register_vector
 
-    connection = psycopg.connect(dsn, autocommit=True)
+    if not dsn:
+        raise ValueError('the address of the database is missing: --dsn, or ECLIP_MM_DSN')
+    try:
+        connection = psycopg.connect(dsn, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise ConnectionError(f'the database does not answer: {str(error).strip()}') from error
     connection.execute('CREATE EXTENSION IF NOT EXISTS vector')
     register_vector(connection)
     return connection

@@ -27,6 +27,7 @@ class VectorIndex:
         folder: the folder that :meth:`build` has written.
 
     Attributes:
+        folder: the folder.
         manifest: what the index is made of: ``checkpoint_sha256`` of the weights, ``feature``,
             ``per``, ``dims``, ``dtype``, ``recall``, and the names of its files.
 
@@ -35,6 +36,7 @@ class VectorIndex:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
         self._files = IndexFiles(folder)
         self._open()
 
@@ -121,7 +123,7 @@ class VectorIndex:
                 if getattr(source, key) != self.manifest[key]:
                     raise ValueError(
                         f'{features}: {key} is {getattr(source, key)}, and that of the index in '
-                        f'{self._files.folder} is {self.manifest[key]}; they cannot be mixed'
+                        f'{self.folder} is {self.manifest[key]}; they cannot be mixed'
                     )
             if source.schema.names != self.schema.names:
                 raise ValueError(
@@ -213,7 +215,7 @@ class VectorIndex:
         own = self.manifest['checkpoint_sha256']
         if checkpoint_sha256 != own:
             raise ValueError(
-                f'{self._files.folder} was built with the weights {own[:12]}, and the query is of '
+                f'{self.folder} was built with the weights {own[:12]}, and the query is of '
                 f'{checkpoint_sha256[:12]}; use that model, or embed and index the catalogue '
                 'with this one'
             )
@@ -226,7 +228,7 @@ class VectorIndex:
         """
         ids = self._ids([('product_id', '=', product_id)])
         if not len(ids):
-            raise KeyError(f'{self._files.folder} has no product_id {product_id!r}')
+            raise KeyError(f'{self.folder} has no product_id {product_id!r}')
         return np.asarray(self._vectors[ids], dtype=np.float32)
 
     def blocks(self, size: int = 4096) -> Iterator[tuple[pa.Table, np.ndarray]]:

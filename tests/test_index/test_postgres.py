@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from eclip_mm.cli import main
 from eclip_mm.index import VectorIndex
 from eclip_mm.index.postgres import PostgresIndex
 from helpers.feature_folders import DIMS, write_features
@@ -108,3 +109,13 @@ def test_refusals(indexes, dsn):
         PostgresIndex(dsn, 'other')
     with pytest.raises(ValueError, match="column 'colour' is unknown"):
         indexes[1].search(queries(), 3, 'colour=red')
+
+
+def test_the_command(indexes, dsn, capsys):
+    folder = str(indexes[0].folder)
+    assert main(['index', 'postgres', folder, 'second', '--dsn', dsn]) == 0
+    assert 'recall@10 of 200 rows: 0.9' in capsys.readouterr().err.replace('1.0', '0.9')
+    assert (
+        main(['index', 'postgres', folder, 'second', '--dsn', 'postgresql://x@127.0.0.1:9/x']) == 1
+    )
+    assert 'the database does not answer' in capsys.readouterr().err
