@@ -20,8 +20,10 @@ LAYOUT = (
     'apis',
     'engine',
     'embedding',
+    'index',
     'comparison',
     'testing',
+    'cli',
 )
 
 

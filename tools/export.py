@@ -8,14 +8,12 @@ read again before it gets its name: it gives the vectors of the checkpoint, or i
 """
 
 import argparse
-import sys
 
-from eclip_mm.apis.model_export import export_model
-from eclip_mm.checkpoint.towers.folder import count_megabytes
+from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('checkpoint', help='checkpoint of a training')
@@ -34,14 +32,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        folder = export_model(
-            args.checkpoint, args.folder, args.metrics, args.licence, replace=args.force
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f'error: {error}')
+    from eclip_mm.apis.model_export import export_model
+    from eclip_mm.checkpoint.towers.folder import count_megabytes
+
+    folder = export_model(
+        args.checkpoint, args.folder, args.metrics, args.licence, replace=args.force
+    )
     print(f'{folder}: {count_megabytes(folder):.1f} MB; README.md is its card')
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -69,6 +69,11 @@ RAY = (
 )
 # The extra `lora` of setup.cfg, compared by the same test.
 LORA = (Requirement('peft', 'peft', '0.18'),)
+# The extra `pgvector` of setup.cfg, compared by the same test.
+PGVECTOR = (
+    Requirement('pgvector', 'pgvector', '0.4'),
+    Requirement('psycopg', 'psycopg', '3.2'),
+)
 # Packages that install the same module as one of ours and overwrite its files.
 STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
 STOCK_DETECTION = ('mmcv', 'mmcv-full', 'mmcv-lite', 'mmdet')
@@ -141,6 +146,17 @@ def check_lora() -> None:
     problems, commands = [], []
     _check_installed(LORA, problems, commands)
     _raise_if(problems, commands, 'LoRA cannot start')
+
+
+def check_pgvector() -> None:
+    """Check what an index in PostgreSQL needs beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: as :func:`check_environment`.
+    """
+    problems, commands = [], []
+    _check_installed(PGVECTOR, problems, commands)
+    _raise_if(problems, commands, 'PostgreSQL cannot be used')
 
 
 def check_detection() -> None:

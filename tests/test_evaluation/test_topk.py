@@ -146,7 +146,7 @@ def test_topk_never_sees_more_than_a_tile(tiles):
 
 def whole_matrix(query, gallery, k, exclude=None):
     """Slow reference on the same grid: all similarities in float64, sorted by (score, index)."""
-    left, right = (module._grid_tile(x, 0, len(x), 'x') for x in (query, gallery))
+    left, right = (module._grid_rows(x, slice(0, None), 'x') for x in (query, gallery))
     scores = left @ right.T / module._GRID**2
     if exclude is not None:
         rows = np.nonzero(exclude >= 0)[0]
@@ -181,6 +181,44 @@ def test_the_float32_prefilter_is_exact(kind, k, tile, tiles):
         assert sum(how == '_above' for how, *_ in tiles) > len(tiles) / 2, 'it was used'
 
 
+@pytest.mark.parametrize('scale', [1e-42, 1e-20, 1, 1e30])
+def test_float32_features_of_any_length(scale):
+    feats = (np.random.default_rng(9).normal(size=(90, 24)) * scale).astype(np.float32)
+    feats[7] = 0
+    scores, indices = topk_similarity(feats, feats, 4, tile=20)
+    expected_scores, expected = whole_matrix(feats, feats, 4)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_a_gallery_that_improves_all_the_time(tiles):
+    """Every column is better than all before it: candidates are dropped on the way."""
+    angle = np.linspace(1.5, 0, 4000)
+    gallery = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+    _, indices = topk_similarity(np.eye(2)[:1].repeat(3, 0), gallery, 5, tile=(3, 100))
+    # the last ones lie closer together than the grid resolves
+    _, expected = whole_matrix(np.eye(2)[:1].repeat(3, 0), gallery, 5)
+    np.testing.assert_array_equal(indices, expected)
+
+
+def test_a_prepared_gallery_is_read_as_it_is():
+    feats = np.random.default_rng(3).normal(size=(200, 16)).astype(np.float32)
+    unit = feats / np.linalg.norm(feats, axis=1, keepdims=True)
+
+    class Rows:
+        shape = unit.shape
+
+        def __getitem__(self, index):
+            return unit[index]
+
+    for got, want in zip(
+        topk_similarity(feats, Rows(), 6, tile=50, unit_gallery=True),
+        topk_similarity(feats, unit, 6),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, want)
+
+
 def test_most_tiles_need_no_float64_product(tiles):
     feats = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
     topk_similarity(feats, feats, 10, tile=(1000, 200))
@@ -190,10 +228,13 @@ def test_most_tiles_need_no_float64_product(tiles):
 @pytest.mark.parametrize('dims', [1, 3, 64, 1000, 30_000])
 def test_float32_errs_less_than_the_bound(dims):
     rng = np.random.default_rng(8)
-    for feats in (rng.random((40, dims)), rng.normal(size=(40, dims)), np.ones((1, dims))):
-        grid = torch.from_numpy(module._grid_tile(feats, 0, len(feats), 'x'))
-        error = (grid.float() @ grid.float().T).double() - grid @ grid.T
-        assert error.abs().max() < (dims + 2) * 2.0**-24 * module._GRID**2
+    kinds = (rng.random((40, dims)), rng.normal(size=(40, dims)), np.ones((1, dims)))
+    for feats in (kind.astype(np.float32) for kind in kinds):
+        grid = torch.from_numpy(module._grid_rows(feats, slice(0, None), 'x')) / module._GRID
+        unit = module._unit_rows(feats.astype(np.float32), slice(0, None), False)
+        error = (grid.float() @ unit.T).double() - grid @ grid.T
+        assert error.abs().max() < module._error_bound(dims)
+        assert (unit - grid).norm(dim=1).max() < (3 + dims**0.5 / 8) * 2.0**-24
 
 
 def test_rough_float32_products_are_not_trusted(monkeypatch, tiles):

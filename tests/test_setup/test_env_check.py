@@ -14,12 +14,14 @@ from eclip_mm.utils.env_check import (
     CORE,
     DETECTION,
     LORA,
+    PGVECTOR,
     RAY,
     EnvironmentCheckError,
     check_analysis,
     check_detection,
     check_environment,
     check_lora,
+    check_pgvector,
     check_ray,
 )
 
@@ -29,7 +31,8 @@ REPO = Path(__file__).parents[2]
 @pytest.fixture
 def installed(monkeypatch):
     """A made-up environment, {package: version}; a test changes it. Complete to begin with."""
-    packages = {item.package: item.minimum for item in CORE + DETECTION + ANALYSIS + LORA + RAY}
+    extras = ANALYSIS + LORA + PGVECTOR + RAY
+    packages = {item.package: item.minimum for item in CORE + DETECTION + extras}
 
     def version(package):
         if package not in packages:
@@ -158,7 +161,9 @@ def test_analysis_names_missing_package_and_command(installed):
     assert f"{sys.executable} -m pip install 'scikit-learn>=" in message
 
 
-@pytest.mark.parametrize(('check', 'package'), [(check_ray, 'ray'), (check_lora, 'peft')])
+@pytest.mark.parametrize(
+    ('check', 'package'), [(check_ray, 'ray'), (check_lora, 'peft'), (check_pgvector, 'psycopg')]
+)
 def test_an_extra_names_its_missing_package_and_command(installed, check, package):
     check()
     del installed[package]
@@ -174,8 +179,9 @@ def test_lists_are_those_of_setup_cfg():
         (config['options']['install_requires'], CORE),
         (config['options.extras_require']['analysis'], ANALYSIS),
         (config['options.extras_require']['lora'], LORA),
+        (config['options.extras_require']['pgvector'], PGVECTOR),
         (config['options.extras_require']['ray'], RAY),
     ):
-        declared = re.findall(r'^([\w-]+)>=([\d.]+)$', text, re.M)
+        declared = re.findall(r'^([\w-]+)(?:\[\w+\])?>=([\d.]+)$', text, re.M)
         assert sorted(declared) == sorted((item.package, item.minimum) for item in items)
     assert config['options']['python_requires'] == '>=' + '.'.join(map(str, env_check.MIN_PYTHON))

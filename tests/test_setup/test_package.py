@@ -28,6 +28,8 @@ LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py
 # Where Ray may be imported: inside a function.
 RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
+# Where psycopg may be imported: inside a function.
+PGVECTOR_PARTS = ('eclip_mm/index/postgres.py',)
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -86,6 +88,7 @@ def test_imports_are_declared():
     lora = modules_of(config['options.extras_require']['lora'])
     ray = modules_of(config['options.extras_require']['ray'])
     feeds = modules_of(config['options.extras_require']['feeds'])
+    pgvector = modules_of(config['options.extras_require']['pgvector'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -103,6 +106,8 @@ def test_imports_are_declared():
                 allowed |= ray
             if name.startswith(FEEDS_PARTS):
                 allowed |= feeds
+            if name.startswith(PGVECTOR_PARTS):
+                allowed |= pgvector
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -140,6 +145,7 @@ print(count)
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
     blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
+    blocked |= {'psycopg', 'pgvector'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -152,7 +158,9 @@ def test_works_without_mmcv_and_mmdet():
     )
 
 
-@pytest.mark.parametrize('extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'tests', 'dev'])
+@pytest.mark.parametrize(
+    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'tests', 'dev']
+)
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
     packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)

@@ -1,0 +1,5 @@
+"""The command ``eclip-mm``."""
+
+from eclip_mm.cli.commands import main
+
+__all__ = ['main']

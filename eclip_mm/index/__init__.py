@@ -1,0 +1,8 @@
+"""Search in the features of a catalogue."""
+
+from eclip_mm.index.feature_folder import FeatureFolder
+from eclip_mm.index.opensearch import write_bulk
+from eclip_mm.index.queries import encoded_queries
+from eclip_mm.index.vector_index import VectorIndex
+
+__all__ = ['FeatureFolder', 'VectorIndex', 'encoded_queries', 'write_bulk']

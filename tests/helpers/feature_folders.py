@@ -1,0 +1,56 @@
+"""Folders of features as tools/embed_catalog.py writes them, without a model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eclip_mm.embedding import shard_name, shard_schema
+
+DIMS = 16
+
+
+def write_features(
+    folder: Path, products: list[str], seed: int = 0, weights: str = 'a' * 64, shards: int = 2
+) -> np.ndarray:
+    """Features of products with 1, 2 or 3 pictures each; returns the image features in order.
+
+    Categories go round shoes, boots, null; sources are merchant for the first picture, comment
+    for others.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    schema = shard_schema(('image', 'text'), ('product', 'picture'), DIMS)
+
+    def vector():
+        x = rng.normal(size=DIMS)
+        return (x / np.linalg.norm(x)).astype(np.float32)
+
+    rows, all_pictures = [], []
+    for number, product in enumerate(products):
+        pictures = [
+            dict(picture=i, source='comment' if i else 'merchant', image_feat=vector())
+            for i in range(1 + number % 3)
+        ]
+        all_pictures += [picture['image_feat'] for picture in pictures]
+        rows.append(
+            dict(
+                file='c.parquet',
+                row=number + 1,
+                product_id=product,
+                category=('shoes', 'boots', None)[number % 3],
+                text_feat=vector(),
+                image_feat=vector(),
+                pictures=pictures,
+            )
+        )
+    size = -(-len(rows) // shards)
+    for shard in range(shards):
+        part = rows[shard * size : (shard + 1) * size]
+        table = pa.Table.from_pylist(part, schema=schema)
+        pq.write_table(table, folder / shard_name(shard, shards))
+    (folder / '_embedding.json').write_text(json.dumps(dict(checkpoint_sha256=weights)))
+    (folder / '_summary.json').write_text(json.dumps(dict(shards=shards)))
+    return np.stack(all_pictures)

