@@ -190,6 +190,11 @@ def unsharded(model: nn.Module) -> Iterator[None]:
             model.reshard()
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Whether FSDP2 holds parts of a model's weights on other ranks."""
+    return any(hasattr(module, 'unshard') for module in model.modules())
+
+
 def _average_grad(param: nn.Parameter) -> None:
     dist.all_reduce(param.grad)
     param.grad /= get_dist_info()[1]

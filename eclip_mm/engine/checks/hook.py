@@ -10,7 +10,7 @@ from eclip_mm.engine.checks.contrast import check_batches
 from eclip_mm.engine.checks.detector import check_classes, check_strides
 from eclip_mm.engine.checks.figures import check_checkpoint_hooks
 from eclip_mm.engine.checks.inputs import check_pictures, check_texts
-from eclip_mm.engine.sharded import unsharded
+from eclip_mm.engine.sharded import is_sharded
 from eclip_mm.registry import HOOKS
 from eclip_mm.utils.dist import unwrap_model
 
@@ -36,9 +36,9 @@ class RunCheckHook(Hook):
         network = getattr(model, 'network', None)
         if hasattr(network, 'text_encoder'):
             check_texts(network.text_encoder, parts)
-        if hasattr(network, 'image_encoder'):
-            with unsharded(runner.model):
-                check_pictures(network.image_encoder, parts)
+        # the parts of a sharded model run only as parts of the whole; its first step checks sizes
+        if hasattr(network, 'image_encoder') and not is_sharded(network):
+            check_pictures(network.image_encoder, parts)
         loops = dict(train=trains and runner.train_loop, test=tests and runner.test_loop)
         loops['val'] = isinstance(runner._val_loop, BaseLoop) and runner.val_loop
         datasets = {name: loop.dataloader.dataset for name, loop in loops.items() if loop}
