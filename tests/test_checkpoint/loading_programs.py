@@ -35,7 +35,8 @@ CONFIG, STRANGER = str(FOLDER / 'config.py'), str(FOLDER / 'stranger.pth')
 
 
 def tool(name: str, *arguments: str) -> None:
-    sys.argv = [name, *arguments, '--work-dir', str(FOLDER / 'work')]
+    # with --traceback a program raises what it would otherwise print
+    sys.argv = [name, *arguments, '--work-dir', str(FOLDER / 'work'), '--traceback']
     runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
 
 
