@@ -132,7 +132,7 @@ class PictureReader:
             raise InputError(f'{where} cannot be decoded: {reason}') from error
         loaded = results['images'][0]
         height, width = results['ori_shape']  # as stored
-        if (loaded.width > loaded.height) != (width > height):
+        if results['orientations'][0] >= 5:  # turned by a quarter
             height, width = width, height
         # this box tells where the other transforms move the picture
         results['boxes'] = [np.array([[0, 0, *loaded.size]], np.float32)]

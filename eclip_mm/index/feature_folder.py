@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,11 @@ def _names(struct: pa.StructType) -> list[str]:
 
 
 def _read_columns(path: str | Path) -> pa.Table:
-    readers = {'.csv': pa.csv.read_csv, '.jsonl': pa.json.read_json}
+    ids_as_text = pa.csv.ConvertOptions(column_types={'product_id': pa.string()})  # 007 is not 7
+    readers = {
+        '.csv': partial(pa.csv.read_csv, convert_options=ids_as_text),
+        '.jsonl': pa.json.read_json,
+    }
     table = readers.get(Path(path).suffix, pq.read_table)(path)
     if 'product_id' not in table.column_names:
         raise ValueError(f'{path}: the column product_id is missing, by which rows are joined')

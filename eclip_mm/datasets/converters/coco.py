@@ -105,7 +105,6 @@ def convert_coco(
                 writer.write(row)
     else:
         write_jsonl(found, target)
-    report.num_products -= len(report.texts.left_out)
     return report
 
 

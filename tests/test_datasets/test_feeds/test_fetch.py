@@ -233,3 +233,8 @@ def test_addresses_with_blanks_and_letters_are_encoded(server, tmp_path):
 def test_options_are_checked():
     with pytest.raises(CatalogueError, match='per_host is 0; give more than 0'):
         FetchOptions(per_host=0)
+
+
+def test_a_malformed_url_is_a_line_of_its_own(tmp_path):
+    report = fetch_pictures(['http://[::1/a.jpg'], tmp_path, options())
+    assert report.problems and 'http://[::1/a.jpg' in report.problems[0]

@@ -108,7 +108,7 @@ def _fetch_all(urls: Sequence[str], folder: Path, options: FetchOptions) -> Iter
     """
     hosts: dict[str, deque[str]] = {}
     for url in urls:
-        hosts.setdefault(urlsplit(url).netloc, deque()).append(url)
+        hosts.setdefault(_host(url), deque()).append(url)
     results: queue.SimpleQueue[dict | Exception] = queue.SimpleQueue()
     opener = make_opener(options.allowed_hosts)
     stop = threading.Event()
@@ -138,6 +138,14 @@ def _fetch_all(urls: Sequence[str], folder: Path, options: FetchOptions) -> Iter
                 yield found
         finally:
             stop.set()
+
+
+def _host(url: str) -> str:
+    """The host of a URL; empty for one that is malformed, which its own line will say."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ''
 
 
 def _fetch(url: str, folder: Path, options: FetchOptions, opener, stop: threading.Event) -> dict:
