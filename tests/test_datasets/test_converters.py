@@ -237,6 +237,14 @@ class TestCoco:
         )
         return tmp_path
 
+    def test_products_without_a_word_are_counted_once(self, coco):
+        content = json.loads((coco / 'coco.json').read_text())
+        content['categories'][0]['name'] = '\u200b!'
+        (coco / 'coco.json').write_text(json.dumps(content))
+        report = convert_coco(coco / 'coco.json', coco, coco / 'out.jsonl')
+        rows = read_catalogue(coco / 'out.jsonl', strict=True)
+        assert report.num_products == len(rows) > 0
+
     @pytest.mark.parametrize('suffix', ['.parquet', '.jsonl'])
     def test_frames(self, coco, suffix):
         report = convert_coco(
