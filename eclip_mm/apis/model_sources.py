@@ -15,11 +15,11 @@ from eclip_mm.checkpoint.metadata import (
 )
 from eclip_mm.checkpoint.model_folder import read_model_folder
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
-from eclip_mm.checkpoint.towers.folder import sha256_of
 from eclip_mm.config.from_checkpoint import saved_pipeline, without_pretrained
 from eclip_mm.datasets.tokenizers import JsonTokenizer
 from eclip_mm.datasets.transforms.text import TokenizeText
 from eclip_mm.registry import MODELS
+from eclip_mm.utils.files import sha256_of
 
 #: options of a model's config that only training reads
 TRAINING_OPTIONS = ('freeze', 'lora', 'chunk_size', 'num_distractors')

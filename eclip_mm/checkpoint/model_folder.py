@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eclip_mm.checkpoint.towers.folder import sha256_of
 from eclip_mm.utils.config_text import ConfigTextError, refuse_import_paths
+from eclip_mm.utils.files import sha256_of
 
 WEIGHTS, CONFIG, TOKENIZER, SUMS = (
     'model.safetensors',

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from eclip_mm.config.data_sets import walk_data_sets
+
 LOADERS = ('LoadProductImages', 'LoadCroppedImages')
 #: transforms that stand behind those of pictures
 LATER = ('TokenizeText', 'PackProductInputs')
@@ -106,16 +108,6 @@ def _datasets(cfg) -> Iterator[tuple[str, dict]]:
     """Loader and config of every data set with a pipeline."""
     for name in DATALOADERS:
         if cfg.get(name):
-            for dataset in _walk(cfg[name]['dataset']):
+            for _, dataset in walk_data_sets(cfg[name]['dataset']):
                 if dataset.get('pipeline'):
                     yield name, dataset
-
-
-def _walk(dataset: dict) -> Iterator[dict]:
-    if 'datasets' in dataset:
-        for part in dataset['datasets']:
-            yield from _walk(part)
-    elif 'dataset' in dataset:
-        yield from _walk(dataset['dataset'])
-    else:
-        yield dataset

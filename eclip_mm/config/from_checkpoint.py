@@ -17,6 +17,7 @@ from eclip_mm.checkpoint.metadata import (
     use_saved_architecture,
     use_saved_tokenizer,
 )
+from eclip_mm.config.data_sets import walk_data_sets
 from eclip_mm.config.feature_cache import plain_pipeline
 
 #: value of ``catalogue`` that stands for the path given by ``--queries``
@@ -184,7 +185,7 @@ def saved_pipeline(saved: dict, wanted_by: str, checkpoint: str) -> list:
     Raises:
         KeyError: the checkpoint's config has no pipeline. It names ``wanted_by``.
     """
-    datasets = list(_walk(saved.get('test_dataloader', {}).get('dataset', {}), ''))
+    datasets = list(walk_data_sets(saved.get('test_dataloader', {}).get('dataset', {}), ''))
     pipeline = next((d['pipeline'] for _, d in datasets if d.get('pipeline')), None)
     if pipeline is None:
         pipeline = _saved(saved, 'test_pipeline', wanted_by, checkpoint)
@@ -201,18 +202,7 @@ def _saved(saved: dict, key: str, wanted_by: str, checkpoint: str):
 
 
 def _datasets(cfg) -> Iterator[tuple[str, dict]]:
-    yield from _walk(cfg.test_dataloader.dataset, 'test_dataloader.dataset')
-
-
-def _walk(dataset: dict, where: str) -> Iterator[tuple[str, dict]]:
-    """Data sets inside wrappers such as ConcatDataset, with their dotted keys."""
-    if 'datasets' in dataset:
-        for number, part in enumerate(dataset['datasets']):
-            yield from _walk(part, f'{where}.datasets.{number}')
-    elif 'dataset' in dataset:
-        yield from _walk(dataset['dataset'], f'{where}.dataset')
-    else:
-        yield where, dataset
+    yield from walk_data_sets(cfg.test_dataloader.dataset, 'test_dataloader.dataset')
 
 
 def _metrics(cfg) -> Iterator[tuple[str, dict]]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from eclip_mm.embedding.features import ProductEmbedder
 from eclip_mm.embedding.products import ProductBlocks
 from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
 from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
-from eclip_mm.utils.files import write_whole_json
+from eclip_mm.utils.files import sha256_of, write_whole_json
 
 # Programs that read a folder of Parquet files skip names that begin with an underscore.
 MANIFEST, SUMMARY = '_embedding.json', '_summary.json'
@@ -195,11 +194,8 @@ def run_here(options: EmbedOptions, num_shards: int, missing: list[RowRange]) ->
 
 def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None:
     """Store what the features are made of, or compare it with what the folder says."""
-    with open(options.checkpoint, 'rb') as file:
-        digest = sha256()
-        while chunk := file.read(2**24):
-            digest.update(chunk)
-    manifest = dict(options.identity(), checkpoint_sha256=digest.hexdigest(), files=files)
+    checkpoint = sha256_of(options.checkpoint)
+    manifest = dict(options.identity(), checkpoint_sha256=checkpoint, files=files)
     manifest = json.loads(json.dumps(manifest))  # as it is read from a file
     path = out / MANIFEST
     if not path.exists():

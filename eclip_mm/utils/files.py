@@ -1,5 +1,6 @@
 """Files that are either complete or absent, even after ``kill -9``."""
 
+import hashlib
 import json
 import os
 import platform
@@ -61,3 +62,12 @@ def write_whole_text(path: str | Path, text: str) -> None:
     """Write a text file in UTF-8, completely or not at all."""
     with whole_file(path) as part:
         part.write_text(text, encoding='utf-8')
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.registry import RUNNERS
-from eclip_mm.testing import tiny_model_config
+from eclip_mm.testing import end_rank, tiny_model_config
 from helpers.runs import BATCH, runner_config
 
 DDP = dict(
@@ -55,6 +55,29 @@ def config(
         accumulative_counts=accumulate,
     )
     return cfg
+
+
+def train_and_resume(rank, folder, make_model):
+    """DDP and sharded: two optimiser steps of two batches each, and the second one resumed.
+
+    Args:
+        rank: unused.
+        folder: receives ``ddp``, ``sharded``, and both with ``_resumed``.
+        make_model: returns the config of the model.
+    """
+    for name, case in dict(ddp=DDP, sharded=SHARDED).items():
+        cfg = runner_config(f'{folder}/{name}', model=make_model(), launcher='pytorch', **case)
+        cfg = Config(cfg)
+        cfg.train_dataloader.batch_size = BATCH // 2
+        cfg.optim_wrapper.accumulative_counts = 2
+        cfg.optim_wrapper.optimizer.eps = 1e-3  # some gradients are rounding errors
+        prepare_cpu_launch(cfg)
+        allow_accumulation(cfg)
+        train(cfg)
+        cfg.update(resume=True, load_from=f'{folder}/{name}/iter_2.pth')
+        cfg.update(work_dir=f'{folder}/{name}_resumed', experiment_name=f'{name}_resumed')
+        train(cfg)
+    end_rank()
 
 
 def train(cfg: Config):

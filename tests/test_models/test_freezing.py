@@ -4,19 +4,16 @@ import copy
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
-from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.registry import MODELS
-from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from eclip_mm.testing import fake_batch, tiny_model_config
 from helpers import towers
 from helpers.processes import start_ranks
-from helpers.rank_runs import DDP, SHARDED, train
-from helpers.runs import BATCH, runner_config
+from helpers.rank_runs import train_and_resume
 
 FIELDS = towers.IMAGE | towers.TEXT
 
@@ -195,28 +192,17 @@ def test_frozen_batch_norms_need_no_whole_batch():
         model(dict(image=3), image_encoder=copy.deepcopy(BATCH_NORM), chunk_size=2)
 
 
-def _train_all(rank, folder):
-    for name, case in dict(ddp=DDP, sharded=SHARDED).items():
-        cfg = tiny_model_config(embed_dims=16, num_blocks=1, freeze=dict(image=1, text='all'))
-        cfg['image_encoder']['config']['num_hidden_layers'] = 2
-        cfg['text_encoder']['length_groups'] = 1
-        cfg = Config(runner_config(f'{folder}/{name}', model=cfg, launcher='pytorch', **case))
-        cfg.train_dataloader.batch_size = BATCH // 2
-        cfg.optim_wrapper.accumulative_counts = 2
-        cfg.optim_wrapper.optimizer.eps = 1e-3  # some gradients are rounding errors
-        prepare_cpu_launch(cfg)
-        allow_accumulation(cfg)
-        train(cfg)
-        cfg.update(resume=True, load_from=f'{folder}/{name}/iter_2.pth')
-        cfg.update(work_dir=f'{folder}/{name}_resumed', experiment_name=f'{name}_resumed')
-        train(cfg)
-    end_rank()
+def _model():
+    cfg = tiny_model_config(embed_dims=16, num_blocks=1, freeze=dict(image=1, text='all'))
+    cfg['image_encoder']['config']['num_hidden_layers'] = 2
+    cfg['text_encoder']['length_groups'] = 1
+    return cfg
 
 
 @pytest.mark.slow
 @pytest.mark.alone
 def test_frozen_towers_train_and_resume_on_two_ranks(tmp_path):
-    start_ranks(_train_all, tmp_path)
+    start_ranks(train_and_resume, tmp_path, _model)
     states = {
         name: torch.load(tmp_path / name / 'iter_4.pth', weights_only=True)['state_dict']
         for name in ('ddp', 'sharded', 'ddp_resumed', 'sharded_resumed')

@@ -13,18 +13,16 @@ from torch import nn
 
 from eclip_mm.checkpoint.adapters import merge_lora
 from eclip_mm.checkpoint.names import canonical_name
-from eclip_mm.config.launch import allow_accumulation, prepare_cpu_launch
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.models.compiled import compile_parts
 from eclip_mm.models.encoders import TransformersImageEncoder, TransformersTextEncoder
 from eclip_mm.models.encoders.lora import add_lora, summarize
 from eclip_mm.registry import MODELS
-from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
+from eclip_mm.testing import fake_batch, tiny_model_config
 from eclip_mm.utils.env_check import EnvironmentCheckError
 from helpers import towers
 from helpers.processes import start_ranks
-from helpers.rank_runs import DDP, SHARDED, train
-from helpers.runs import BATCH, runner_config
+from helpers.rank_runs import train_and_resume
 
 peft = pytest.importorskip('peft')
 LoraLayer = peft.tuners.lora.LoraLayer
@@ -310,30 +308,19 @@ def test_a_compiled_step_is_the_plain_one():
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def _train_all(rank, folder):
-    for name, case in dict(ddp=DDP, sharded=SHARDED).items():
-        cfg = config(embed_dims=16, num_blocks=1, freeze=dict(text=2))
-        cfg['text_encoder']['length_groups'] = 1
-        for encoder in ('image_encoder', 'text_encoder'):  # draws differ between two ranks
-            cfg[encoder]['config']['hidden_dropout_prob'] = 0.0
-        cfg['lora']['text']['dropout'] = 0.0
-        cfg = Config(runner_config(f'{folder}/{name}', model=cfg, launcher='pytorch', **case))
-        cfg.train_dataloader.batch_size = BATCH // 2
-        cfg.optim_wrapper.accumulative_counts = 2
-        cfg.optim_wrapper.optimizer.eps = 1e-3  # some gradients are rounding errors
-        prepare_cpu_launch(cfg)
-        allow_accumulation(cfg)
-        train(cfg)
-        cfg.update(resume=True, load_from=f'{folder}/{name}/iter_2.pth')
-        cfg.update(work_dir=f'{folder}/{name}_resumed', experiment_name=f'{name}_resumed')
-        train(cfg)
-    end_rank()
+def _model():
+    cfg = config(embed_dims=16, num_blocks=1, freeze=dict(text=2))
+    cfg['text_encoder']['length_groups'] = 1
+    for encoder in ('image_encoder', 'text_encoder'):  # draws differ between two ranks
+        cfg[encoder]['config']['hidden_dropout_prob'] = 0.0
+    cfg['lora']['text']['dropout'] = 0.0
+    return cfg
 
 
 @pytest.mark.slow
 @pytest.mark.alone
 def test_adapters_train_and_resume_on_two_ranks(tmp_path):
-    start_ranks(_train_all, tmp_path)
+    start_ranks(train_and_resume, tmp_path, _model)
     states = {
         name: torch.load(tmp_path / name / 'iter_4.pth', weights_only=True)['state_dict']
         for name in ('ddp', 'sharded', 'ddp_resumed', 'sharded_resumed')

@@ -1,6 +1,5 @@
 """Folders of towers: written whole or not at all, with a card that lists sha256 sums."""
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from eclip_mm import __version__
 from eclip_mm.checkpoint.towers.known import TowerError
-from eclip_mm.utils.files import beside
+from eclip_mm.utils.files import beside, sha256_of
 
 CARD = 'README.md'
 
@@ -96,15 +95,6 @@ def check_folder(folder: Path, source: str | None = None) -> None:
         wrong = f'does not hold what its card lists: {", ".join(bad)}' if bad else ''
     if wrong:
         raise TowerError(f'{folder} is there, but {wrong}. Move it away, or add `--force`')
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def count_megabytes(folder: Path) -> float:

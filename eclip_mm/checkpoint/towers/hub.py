@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from eclip_mm.checkpoint.towers.folder import sha256_of
 from eclip_mm.checkpoint.towers.known import PACKAGED, TowerError
+from eclip_mm.utils.files import sha256_of
 
 #: configs and tokenizers of transformers, and files of sentence-transformers that say how it pools
 WANTED = (

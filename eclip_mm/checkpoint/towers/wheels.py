@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eclip_mm.checkpoint.towers.folder import sha256_of
 from eclip_mm.checkpoint.towers.known import PackagedTower, TowerError
+from eclip_mm.utils.files import sha256_of
 
 
 @contextmanager

@@ -62,12 +62,11 @@ class CachedPictures:
         self.reader = None if folder is None else open_cache(folder)
 
     def __call__(self, results: dict) -> dict:
-        seen: dict[str, list[int]] = {}
+        seen: dict[bytes, list[int]] = {}
         made = []
         for place, record in enumerate(results['image_records']):
             content = read_record(record, results, place)
-            picture = sha256(content).hexdigest()
-            view = self._draw_view(results['rng'], seen.setdefault(picture, []))
+            view = self._draw_view(results['rng'], seen.setdefault(content, []))
             if self.reader is None:
                 made.append(self.make(record, content, view, results, place))
             else:
