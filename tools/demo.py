@@ -82,16 +82,18 @@ def train_and_test(cfg, work_dir: Path) -> tuple[dict, str, float]:
     Returns:
         Metrics of the last checkpoint, its path, and the seconds that training took.
     """
+    from eclip_mm.checkpoint import last_checkpoint, use_resumed_checkpoint
     from eclip_mm.engine import BriefRunner
 
     cfg.work_dir = str(work_dir)
     cfg.resume = True  # from the last checkpoint in the work dir, if any
+    use_resumed_checkpoint(cfg)
     runner = BriefRunner.from_cfg(cfg)
     start = time.time()
     runner.train()
     seconds = time.time() - start
     # the last checkpoint and not the best one, since the validation set is the test set here
-    checkpoint = (work_dir / 'last_checkpoint').read_text().strip()
+    checkpoint = str(last_checkpoint(work_dir))
     return runner.test(), checkpoint, seconds
 
 

@@ -4,6 +4,7 @@
 """
 
 from eclip_mm.checkpoint.metadata import (
+    last_checkpoint,
     read_meta,
     read_saved_config,
     use_checkpoint,
@@ -12,6 +13,7 @@ from eclip_mm.checkpoint.metadata import (
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 
 __all__ = [
+    'last_checkpoint',
     'read_checkpoint',
     'read_meta',
     'read_saved_config',

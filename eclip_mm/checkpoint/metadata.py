@@ -14,8 +14,8 @@ change the meaning of a token id.
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
@@ -153,12 +153,30 @@ def use_resumed_checkpoint(cfg) -> None:
 
     Args:
         cfg: ``Config`` with ``resume=True``; changed in place. The checkpoint is
-            its ``load_from``, or else the last one in its ``work_dir``. Without
-            either the config stays as it is.
+            its ``load_from``, or else the last one in its ``work_dir``, which
+            becomes ``load_from``. Without either the config stays as it is.
     """
-    checkpoint = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
+    checkpoint = cfg.get('load_from') or last_checkpoint(cfg.work_dir)
     if checkpoint:
-        use_checkpoint(cfg, checkpoint)
+        cfg.load_from = str(checkpoint)
+        use_checkpoint(cfg, cfg.load_from)
+
+
+def last_checkpoint(work_dir: str | Path) -> Path | None:
+    """The last checkpoint of a training, also after its folder was moved or copied.
+
+    mmengine stores the whole path, which then leads to the old place.
+
+    Returns:
+        The file of that name in the folder, or the stored path if the folder
+        has none; None if nothing was stored.
+    """
+    stored = Path(work_dir, 'last_checkpoint')
+    if not stored.is_file():
+        return None
+    checkpoint = Path(stored.read_text().strip())
+    inside = Path(work_dir, checkpoint.name)
+    return inside if inside.exists() else checkpoint
 
 
 def read_meta(filename: str) -> dict:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mmengine.runner import Runner
 
-from eclip_mm.checkpoint.metadata import use_checkpoint, use_resumed_checkpoint
+from eclip_mm.checkpoint.metadata import last_checkpoint, use_checkpoint, use_resumed_checkpoint
 from eclip_mm.checkpoint.safe_loading import read_checkpoint
 from eclip_mm.comparison.frozen import read_record
 from eclip_mm.config.feature_cache import use_feature_cache
@@ -90,11 +90,6 @@ def load_weights(model, checkpoint: Path) -> None:
         raise ValueError(
             f'{checkpoint} has no {missing[:5]}: the variant has another model than its run'
         )
-
-
-def last_checkpoint(folder: Path) -> Path:
-    """Return the newest checkpoint of a training, even if its folder was moved."""
-    return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
 
 
 def end_with_parent(parent: int) -> None:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from eclip_mm.checkpoint.metadata import (
     encoder_architectures,
     known_fields,
+    last_checkpoint,
     read_saved_config,
     use_resumed_checkpoint,
     use_saved_architecture,
@@ -186,11 +187,25 @@ def test_a_training_resumes_with_what_its_checkpoint_has(checkpoint, tmp_path):
         tokenizer_state(cfg)['fingerprint']
         == tokenizer_state(training(tokenizer_at(tmp_path, 'red', 'mug')))['fingerprint']
     )
+    assert cfg.load_from == str(checkpoint)
     # without a checkpoint the config stays as it is
     (tmp_path / 'new').mkdir()
     cfg = Config(training(gone, load_from=None, work_dir=str(tmp_path / 'new'), model={}))
     use_resumed_checkpoint(cfg)
     assert cfg.train_dataloader.dataset.pipeline[1].tokenizer == gone
+
+
+def test_a_copied_folder_resumes_from_its_own_checkpoint(tmp_path):
+    old, new = tmp_path / 'old', tmp_path / 'new'
+    for folder in (old, new):
+        folder.mkdir()
+        assert last_checkpoint(folder) is None
+    (old / 'epoch_3.pth').touch()
+    for folder in (old, new):
+        (folder / 'last_checkpoint').write_text(f'{old}/epoch_3.pth')
+        assert last_checkpoint(folder) == old / 'epoch_3.pth'  # it may be stored elsewhere
+    (new / 'epoch_3.pth').touch()
+    assert last_checkpoint(str(new)) == new / 'epoch_3.pth'
 
 
 def test_another_vocabulary_is_refused(tmp_path):
