@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from eclip_mm.index.queries import Encoder, Query, encoded_queries
+from eclip_mm.index.queries import Encoder, Query
 from eclip_mm.index.vector_index import VectorIndex
 from eclip_mm.utils.files import whole_file
 
@@ -175,7 +175,7 @@ def judged_figures(
     """
     counts = {name: [0, 0, 0] for name in ('right first', f'right among {k}', f'wrong among {k}')}
     for search in searches:
-        vectors = encoded_queries(encoder, [search.query.encoder_input()])
+        vectors = search.query.vectors(encoder, index.manifest['feature'])
         hits = index.search(**vectors, k=k, where=search.query.where)[0]
         shown = [product for product, _ in search.found][:k]
         now = [hit['product_id'] for hit in hits]

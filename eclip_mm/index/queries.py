@@ -57,8 +57,16 @@ class Query:
     box: tuple[float, float, float, float] | None = None
     where: tuple[str | tuple, ...] = ()
 
-    def encoder_input(self) -> dict:
-        """``text``, ``image`` or both, as ``Eclip.encode`` takes them.
+    def vectors(self, encoder: Encoder, feature: str) -> dict:
+        """The vector of the query, as arguments of ``VectorIndex.search``.
+
+        Words and a photo are each encoded and their unit vectors added: among features of whole
+        pictures that finds more than either. Only an index of instance features is searched with
+        the instance vector of both.
+
+        Args:
+            encoder: makes the vectors.
+            feature: of the index: ``image``, ``instance`` or ``text``.
 
         Raises:
             ValueError: the query is empty, or its photo or box cannot be used; the message is a
@@ -67,14 +75,17 @@ class Query:
         words = self.words.strip()
         if not words and self.photo is None:
             raise ValueError('Type some words or add a photo to search for.')
-        found = dict(text=words) if words else {}
+        parts = [dict(text=words)] if words else []
         if self.photo is not None:
             photo = read_photo(self.photo)
             box = (0, 0, *photo.size) if self.box is None else check_box(self.box, photo.size)
-            found['image'] = photo.crop(box)
+            parts.append(dict(image=photo.crop(box)))
         elif self.box is not None:
             raise ValueError('A box needs a photo.')
-        return found
+        if len(parts) == 2 and feature == 'instance':
+            parts = [parts[0] | parts[1]]
+        found = encoded_queries(encoder, parts)
+        return dict(found, vectors=found['vectors'].sum(axis=0, keepdims=True))
 
 
 def read_photo(file: bytes) -> Image.Image:

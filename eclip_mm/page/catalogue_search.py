@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import JudgedSearch, Query, VectorIndex, encoded_queries, read_photo
+from eclip_mm.index import JudgedSearch, Query, VectorIndex, read_photo
 from eclip_mm.page.photo_box import fitted
 from eclip_mm.page.shown_products import ShownProducts
 from eclip_mm.visualization import overlay_score_map
@@ -40,10 +40,9 @@ class Hit:
     score: float
     number: int | None
 
-    def caption(self, length: int = 60) -> str:
-        """One line: score and the beginning of the title."""
-        title = self.title if len(self.title) <= length else self.title[: length - 1] + '…'
-        return f'{self.score:.2f} · {title}'
+    def caption(self) -> str:
+        """One line: score, and the first sentence of the title."""
+        return f'{self.score:.2f} · {first_sentence(self.title)}'
 
 
 class CatalogueSearch:
@@ -69,12 +68,12 @@ class CatalogueSearch:
         return self.index.values_of('category') if 'category' in self.index.schema.names else []
 
     def examples(self, count: int = 3) -> list[str]:
-        """The first sentences of some titles."""
-        return [name.split('. ')[0] for name in self.shown.names(count)]
+        """What may be searched for: the beginnings of some titles."""
+        return [first_sentence(name) for name in self.shown.names(count)]
 
     def search(self, query: Query, k: int) -> list[Hit]:
         """The k best products, best first; fewer if fewer meet the conditions."""
-        found = encoded_queries(self.eclip, [query.encoder_input()])
+        found = query.vectors(self.eclip, self.index.manifest['feature'])
         return [
             Hit(
                 row['product_id'],
@@ -94,8 +93,8 @@ class CatalogueSearch:
     def why(self, query: Query, hit: Hit) -> Image.Image:
         """The picture of a hit with a map: bright where it is most like the query."""
         picture = self._stored(hit)
-        vector = encoded_queries(self.eclip, [query.encoder_input()])['vectors'][0]
-        found = self.eclip.explain(picture, vector, strict=True)
+        asked = query.vectors(self.eclip, self.index.manifest['feature'])
+        found = self.eclip.explain(picture, asked['vectors'][0], strict=True)
         return overlay_score_map(picture, found['map'], size=fitted(picture).size)
 
     def like(self, query: Query, hit: Hit) -> Query:
@@ -181,6 +180,12 @@ class Place:
         best = self.found['boxes'][0]
         corners = ', '.join(f'{value:.0f}' for value in best['box'])
         return f'{self.found["name"]}: box {corners} (score {best["score"]:.2f})'
+
+
+def first_sentence(text: str, length: int = 60) -> str:
+    """The beginning of a text, up to its first full stop; '…' stands for what is too long."""
+    text = text.split('. ')[0]
+    return text if len(text) <= length else text[: length - 1] + '…'
 
 
 def open_search(index: VectorIndex, model: str | Path, shown: ShownProducts) -> CatalogueSearch:
