@@ -5,7 +5,8 @@
 #
 #   (no flag)  installs what pretraining needs; compiles nothing
 #   --dev      also installs the linter
-#   --tests    also installs what the tests import
+#   --tests    also installs what the tests import, and as root Debian's chromium, in which they
+#              look at the page; without it these tests skip
 #   --det      also installs mmdet, with mmcv's compiled ops (about ten minutes on two cores, once
 #              on each machine)
 #
@@ -87,6 +88,22 @@ make_venv() {
     # pip is missing if an earlier run was interrupted or another tool made the environment.
     "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip
     mkdir -p "$STATE"
+}
+
+# Installs a browser for the tests of the page, where that is possible without asking.
+want_browser() {
+    local name
+    for name in chromium chromium-browser chrome; do
+        ! command -v "$name" >/dev/null || return 0
+    done
+    if [ "$(id -u)" -ne 0 ] || [ "${AUTO_APT:-1}" = 0 ] || ! command -v apt-get >/dev/null; then
+        say 'there is no chromium, so the tests of the page will skip'
+        return
+    fi
+    say 'installing chromium for the tests of the page (AUTO_APT=0 disables this)'
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+        --no-install-recommends chromium; } >"$STATE/browser.log" 2>&1 ||
+        say "it cannot be installed ($STATE/browser.log), so the tests of the page will skip"
 }
 
 # Keeps an installed torch, and pins its version while the rest is installed.
@@ -311,6 +328,7 @@ main() {
         install_ops
         install_mmdet
     fi
+    [[ " ${profiles[*]} " != *" tests "* ]] || want_browser
     "$PY" -c 'import eclip_mm.registry'
     for profile in "${profiles[@]}"; do
         fingerprint "$profile" >"$STATE/$profile"

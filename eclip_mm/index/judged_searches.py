@@ -56,17 +56,29 @@ def append_judged(path: str | Path, search: JudgedSearch) -> None:
         OSError: the file cannot be written.
     """
     path = Path(path)
-    query = dict(words=search.query.words, where=search.query.where)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'a+b') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        row = _row(search, path.parent)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        start = b'' if file.read(1) in (b'', b'\n') else b'\n'
+        file.write(start + json.dumps(row, ensure_ascii=False).encode() + b'\n')
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _row(search: JudgedSearch, folder: Path) -> dict:
+    """A line of the file; its photo is written to the folder ``photos``."""
+    query = dict(words=search.query.words, box=search.query.box, where=search.query.where)
     if search.query.photo is not None:
-        name = hashlib.sha256(search.query.photo).hexdigest()[:20]
-        photo = path.parent / 'photos' / name
-        photo.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(photo) as part:
-            part.write_bytes(search.query.photo)
-        query['photo'] = f'photos/{name}'
-    if search.query.box is not None:
-        query['box'] = list(search.query.box)
-    row = dict(
+        query['photo'] = f'photos/{hashlib.sha256(search.query.photo).hexdigest()[:20]}'
+        photo = folder / query['photo']
+        if not photo.exists():
+            photo.parent.mkdir(exist_ok=True)
+            with whole_file(photo) as part:
+                part.write_bytes(search.query.photo)
+    return dict(
         query={key: value for key, value in query.items() if value},
         found=[dict(product_id=product, score=score) for product, score in search.found],
         wrong=list(search.wrong),
@@ -74,15 +86,6 @@ def append_judged(path: str | Path, search: JudgedSearch) -> None:
         checkpoint_sha256=search.checkpoint_sha256,
         time=datetime.now(timezone.utc).isoformat(timespec='seconds'),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'a+b') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 1, 0))
-        start = b'' if file.read(1) in (b'', b'\n') else b'\n'
-        file.write(start + json.dumps(row, ensure_ascii=False).encode() + b'\n')
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_judged(path: str | Path) -> Iterator[JudgedSearch]:

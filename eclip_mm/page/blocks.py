@@ -46,10 +46,11 @@ def build_blocks(search: CatalogueSearch, judged: Path, num_hits: int = 12) -> g
     return blocks
 
 
-def launch(blocks: gr.Blocks, host: str, port: int, wait: bool = True) -> str:
+def launch(blocks: gr.Blocks, host: str, port: int | None, wait: bool = True) -> str:
     """Serve the page, which asks nothing of other hosts; returns its address.
 
     Args:
+        port: None for any that is free.
         wait: return only when the server ends.
 
     Raises:

@@ -20,8 +20,16 @@ def add_point_tab(search: CatalogueSearch) -> None:
             message = gr.HTML(say('Where in a photo is a product?'))
             which = gr.Radio([], label='Show', type='index', visible=False)
             with gr.Row():
-                boxes = gr.Image(label='Boxes', interactive=False, buttons=[], min_width=150)
-                heat = gr.Image(label='Map', interactive=False, buttons=[], min_width=150)
+                boxes, heat = (
+                    gr.Image(
+                        label=name,
+                        interactive=False,
+                        buttons=[],
+                        min_width=150,
+                        elem_id=name.lower(),
+                    )
+                    for name in ('Boxes', 'Map')
+                )
 
     take_photo(photo, file, None, message)
 

@@ -46,8 +46,10 @@ def add_search_tab(search: CatalogueSearch, judged: Path, num_hits: int) -> None
                 elem_id='results',
             )
             with gr.Column(visible=False) as details:
-                about = gr.HTML()
-                picture = gr.Image(label='Result', interactive=False, buttons=[], height=420)
+                about = gr.HTML(elem_id='about')
+                picture = gr.Image(
+                    label='Result', interactive=False, buttons=[], height=420, elem_id='chosen'
+                )
                 with gr.Row():
                     why = gr.Button('Why was this found?')
                     like = gr.Button('More like this')

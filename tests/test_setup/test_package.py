@@ -159,7 +159,7 @@ def test_works_without_mmcv_and_mmdet():
 
 
 @pytest.mark.parametrize(
-    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'tests', 'dev']
+    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'app', 'tests', 'dev']
 )
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
