@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Sets up the environment of eclip_mm. You can run it repeatedly: it reuses what is installed.
 #
-#   tools/setup_env.sh [--dev] [--tests] [--det]
+#   tools/setup_env.sh [--dev] [--app] [--tests] [--det]
 #
 #   (no flag)  installs what pretraining needs; compiles nothing
 #   --dev      also installs the linter
+#   --app      also installs Gradio, for the page in the browser
 #   --tests    also installs what the tests import, and as root Debian's chromium, in which they
 #              look at the page; without it these tests skip
 #   --det      also installs mmdet, with mmcv's compiled ops (about ten minutes on two cores, once
@@ -307,12 +308,12 @@ main() {
     profiles=(core)
     for flag in "$@"; do
         case $flag in
-            --dev | --tests | --det) profiles+=("${flag#--}") ;;
+            --dev | --app | --tests | --det) profiles+=("${flag#--}") ;;
             -h | --help)
                 sed -n '2,/^set -e/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
                 return
                 ;;
-            *) die "unknown flag $flag (known: --dev --tests --det)" ;;
+            *) die "unknown flag $flag (known: --dev --app --tests --det)" ;;
         esac
     done
 
