@@ -17,6 +17,7 @@ CSS = """
 #results .grid-wrap {max-height: none; overflow: visible}
 #results .caption-label {left: 0; right: 0; bottom: 0; max-width: none; max-height: none;
   border-radius: 0; font-size: 13px; line-height: 1.3; white-space: normal; text-align: left}
+#chosen img {width: 100%; height: 100%; object-fit: contain}
 @media (max-width: 640px) {
   #results .grid-container {grid-template-columns: repeat(2, minmax(0, 1fr)) !important}
 }

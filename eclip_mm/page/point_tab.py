@@ -35,7 +35,7 @@ def add_point_tab(search: CatalogueSearch) -> None:
 
     def draw(found, number):
         shown, bright = found[number].drawn()
-        return {boxes: shown, heat: bright}
+        return {boxes: shown, heat: bright, message: say(found[number].caption())}
 
     def run(data, lines):
         found = search.point(data, lines)
@@ -43,10 +43,9 @@ def add_point_tab(search: CatalogueSearch) -> None:
         return {
             places: found,
             which: gr.Radio(captions, value=captions[0], visible=True),
-            message: say(captions[0]),
             **draw(found, 0),
         }
 
     outputs = [places, which, message, boxes, heat]
     find.click(told(message, run), [file, names], outputs, **EVENT)
-    which.input(told(message, draw), [places, which], [boxes, heat], **EVENT)
+    which.input(told(message, draw), [places, which], [boxes, heat, message], **EVENT)

@@ -191,12 +191,11 @@ def test_a_product_is_pointed_at(visitor, products):
     visitor.press('Find')
     visitor.said('red mug: box ')
     pictures = visitor.page.locator('#boxes img, #map img')
-    before = [pictures.nth(n).get_attribute('src') for n in range(2)]
+    before = [picture.get_attribute('src') for picture in pictures.all()]
     visitor.page.get_by_label('blue mug: box').check()
-    visitor.page.wait_for_function(
-        'before => document.querySelector("#map img").src != before', arg=before[1]
-    )
-    assert pictures.count() == 2
+    visitor.said('blue mug: box ')
+    for old, new in zip(before, pictures.all(), strict=True):
+        playwright.expect(new).not_to_have_attribute('src', old)
 
 
 def test_a_phone_shows_all_without_scrolling_sideways(visitor):

@@ -1,6 +1,7 @@
 """tools/setup_env.sh: its refusals, and that a stopped build leaves no half wheel."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -92,9 +93,10 @@ def test_a_browser_is_installed_where_that_is_possible(tmp_path, user, apt, said
     log = tmp_path / 'apt.log'
     executable(tmp_path / 'bin/apt-get', f'echo "$@" >>{log}; {apt}')
     executable(tmp_path / 'bin/id', f'echo {user}')
+    (tmp_path / 'bin/dirname').symlink_to(shutil.which('dirname'))  # all that the path has
     done = subprocess.run(
         ['/bin/bash', '-c', f'source {SCRIPT}; STATE={tmp_path}; want_browser; echo goes on'],
-        env=dict(PATH=f'{tmp_path}/bin:/bin', VENV=str(tmp_path), HOME=str(tmp_path)),
+        env=dict(PATH=f'{tmp_path}/bin', VENV=str(tmp_path), HOME=str(tmp_path)),
         capture_output=True,
         text=True,
     )
