@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 EXAMPLE = """examples:
@@ -38,7 +38,7 @@ def main(arguments: list[str], name: str) -> int:
     )
     parser.add_argument('--port', type=int, default=7860)
     args = parser.parse_args(arguments)
-    if find_spec('gradio') is None:
+    if _gradio() < 6:
         print(f"{name} needs Gradio 6: pip install -e '.[app]'", file=sys.stderr)
         return 1
     try:
@@ -47,6 +47,14 @@ def main(arguments: list[str], name: str) -> int:
         print(f'{name}: {error}', file=sys.stderr)
         return 1
     return 0
+
+
+def _gradio() -> int:
+    """The major version of Gradio; 0 if there is none."""
+    try:
+        return int(version('gradio').partition('.')[0])
+    except PackageNotFoundError:
+        return 0
 
 
 def _serve(args) -> None:

@@ -9,6 +9,8 @@ from eclip_mm.page.search_tab import add_search_tab
 
 #: largest photo in megabytes
 MAX_FILE = 20
+#: visits whose photos are in memory; the oldest has to begin again
+MAX_VISITS = 200
 CSS = """
 .gradio-container {max-width: 1280px !important}
 :focus-visible {outline: 3px solid #e67800 !important; outline-offset: 2px}
@@ -57,6 +59,13 @@ def launch(blocks: gr.Blocks, host: str, port: int | None, wait: bool = True) ->
     Raises:
         OSError: the port is taken.
     """
+    try:
+        return _launch(blocks, host, port, wait)
+    except OSError as error:
+        raise OSError(f'port {port} of {host} cannot be used; give another --port') from error
+
+
+def _launch(blocks: gr.Blocks, host: str, port: int | None, wait: bool) -> str:
     fonts = ['system-ui', 'sans-serif']
     _, address, _ = blocks.launch(
         server_name=host,
@@ -69,6 +78,7 @@ def launch(blocks: gr.Blocks, host: str, port: int | None, wait: bool = True) ->
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
+        state_session_capacity=MAX_VISITS,
         ssr_mode=False,
         share=False,
         pwa=False,

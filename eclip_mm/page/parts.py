@@ -22,13 +22,13 @@ def say(text: str, bad: bool = False) -> str:
 
 
 def told(message: gr.HTML, handler: Callable) -> Callable:
-    """A handler whose ``ValueError`` becomes the message; what else it would change stays."""
+    """A handler whose errors become the message; what else it would change stays."""
 
     @wraps(handler)
     def run(*args):
         try:
             return handler(*args)
-        except ValueError as error:
+        except (ValueError, OSError) as error:  # OSError: the disk is full
             return {message: say(str(error), bad=True)}
 
     return run

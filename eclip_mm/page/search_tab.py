@@ -103,14 +103,14 @@ def add_search_tab(search: CatalogueSearch, judged: Path, num_hits: int) -> None
         return {
             chosen: hit,
             about: f'<p>{escape(" · ".join(part for part in parts if part))}</p>',
-            picture: gr.Image(search.picture(hit), label='Result'),
+            picture: gr.Image(search.picture(hit), label='Result', alt_text=hit.caption()),
             right: gr.Dropdown(others, value=[]),
             details: gr.Column(visible=True),
         }
 
     def explain(asked, hit):
         label = 'Bright: what is most like the search'
-        return {picture: gr.Image(search.why(asked, hit), label=label)}
+        return {picture: gr.Image(search.why(asked, hit), label=label, alt_text=label)}
 
     def more(asked, hit):
         found = show(search.like(asked, hit))

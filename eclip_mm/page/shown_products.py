@@ -9,6 +9,7 @@ from PIL import Image
 from eclip_mm.datasets.catalogue import read_catalogue
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 from eclip_mm.index import VectorIndex
+from eclip_mm.page.photo_box import SHOWN_SIDE
 from eclip_mm.utils.spread import spread_indices
 
 
@@ -26,7 +27,7 @@ class ShownProducts:
         # with a check of files, numbers of pictures would be other ones than in the features
         self._catalogue = read_catalogue(catalogue, check_files=False)
         self._place = {id_: n for n, id_ in enumerate(self._catalogue.product_ids)}
-        self._load_pictures = LoadProductImages()
+        self._load_pictures = LoadProductImages(draft_size=SHOWN_SIDE)
         self._lock = Lock()
 
     @classmethod
@@ -64,7 +65,7 @@ class ShownProducts:
             return self._catalogue.load(self._place[product_id], [], boxes=False)['text']
 
     def picture(self, product_id: str, number: int | None = None) -> Image.Image | None:
-        """A picture of a product as it is stored, upright.
+        """A picture of a product as it is stored, upright; a large JPEG is reduced.
 
         Args:
             product_id: the product.

@@ -198,6 +198,18 @@ def test_a_product_is_pointed_at(visitor, products):
     playwright.expect(heat).not_to_have_attribute('src', before)
 
 
+def test_a_port_that_is_taken_is_named(server):
+    import gradio
+
+    from eclip_mm.page.blocks import launch
+
+    port = int(server[0].rstrip('/').rpartition(':')[2])
+    with gradio.Blocks(analytics_enabled=False) as empty:
+        gradio.HTML('')
+    with pytest.raises(OSError, match=f'port {port} of 127.0.0.1 cannot be used; give another'):
+        launch(empty, '127.0.0.1', port, wait=False)
+
+
 def test_a_phone_shows_all_without_scrolling_sideways(visitor):
     visitor.page.set_viewport_size(dict(width=390, height=844))
     for tab in ('Point', 'Search'):

@@ -1,7 +1,7 @@
 """``eclip-mm page``, ``make page`` and the evaluation of judged searches, without a browser."""
 
-import importlib.util
 import sys
+from importlib.metadata import PackageNotFoundError
 from types import ModuleType
 
 import pytest
@@ -19,10 +19,7 @@ def page(monkeypatch) -> list:
     module.build_blocks = lambda search, judged, k: (search, judged, k)
     module.launch = lambda blocks, host, port: served.append((*blocks, host, port))
     monkeypatch.setitem(sys.modules, 'eclip_mm.page.blocks', module)
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        'eclip_mm.cli.page.find_spec', lambda name: name if name == 'gradio' else find(name)
-    )
+    monkeypatch.setattr('eclip_mm.cli.page.version', lambda name: '6.31.0')
     return served
 
 
@@ -64,10 +61,16 @@ def test_weights_of_another_index_are_refused(search, model, page, capsys, monke
     assert 'the query is of bbbb' in capsys.readouterr().err
 
 
-def test_without_gradio_it_says_what_to_install(search, monkeypatch, capsys):
-    monkeypatch.setattr('eclip_mm.cli.page.find_spec', lambda name: None)
+@pytest.mark.parametrize('found', [None, '5.50.0'])
+def test_without_gradio_6_it_says_what_to_install(monkeypatch, capsys, found):
+    def version(name):
+        if found is None:
+            raise PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr('eclip_mm.cli.page.version', version)
     assert main(['page', 'index', '--model', 'model']) == 1
-    assert capsys.readouterr().err == ("eclip-mm page needs Gradio 6: pip install -e '.[app]'\n")
+    assert capsys.readouterr().err == "eclip-mm page needs Gradio 6: pip install -e '.[app]'\n"
 
 
 def test_judged_searches_are_repeated(search, model, products, program, tmp_path):
