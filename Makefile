@@ -12,14 +12,14 @@ BIN := $(abspath $(VENV))/bin
 SETUP := bash tools/setup_env.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-generated test lint format env env-det clean
+.PHONY: help demo demo-generated page test lint format env env-det clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo '  Variables: VENV (environment, default .venv), PYTHON (interpreter that makes VENV),'
 	@echo '  TORCH (torch to install if VENV has none, default torch==2.13.0), ARGS (arguments of'
-	@echo '  the demo or of pytest).'
+	@echo '  the demo, the page or pytest).'
 
 demo: ## train on real photos from pretrained towers, print a table and draw pictures
 	@$(SETUP)
@@ -28,6 +28,10 @@ demo: ## train on real photos from pretrained towers, print a table and draw pic
 demo-generated: ## the same from scratch on a generated catalogue; downloads no weights
 	@$(SETUP)
 	$(BIN)/python tools/demo.py configs/demo/eclip_tiny_synthetic.py $(ARGS)
+
+page: ## search the sample photos in the browser, with the model of the demo
+	@$(SETUP) --app
+	$(BIN)/python tools/demo_page.py $(ARGS)
 
 test: ## run all tests, two at a time; installs mmdet and compiled mmcv ops
 	@$(SETUP) --tests --det

@@ -23,6 +23,7 @@ LAYOUT = (
     'index',
     'comparison',
     'testing',
+    'page',
     'cli',
 )
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Sets up the environment of eclip_mm. You can run it repeatedly: it reuses what is installed.
 #
-#   tools/setup_env.sh [--dev] [--tests] [--det]
+#   tools/setup_env.sh [--dev] [--app] [--tests] [--det]
 #
 #   (no flag)  installs what pretraining needs; compiles nothing
 #   --dev      also installs the linter
-#   --tests    also installs what the tests import
+#   --app      also installs Gradio, for the page in the browser
+#   --tests    also installs what the tests import, and as root Debian's chromium, in which they
+#              look at the page; without it these tests skip
 #   --det      also installs mmdet, with mmcv's compiled ops (about ten minutes on two cores, once
 #              on each machine)
 #
@@ -87,6 +89,22 @@ make_venv() {
     # pip is missing if an earlier run was interrupted or another tool made the environment.
     "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip
     mkdir -p "$STATE"
+}
+
+# Installs a browser for the tests of the page, where that is possible without asking.
+want_browser() {
+    local name
+    for name in chromium chromium-browser chrome; do
+        ! command -v "$name" >/dev/null || return 0
+    done
+    if [ "$(id -u)" -ne 0 ] || [ "${AUTO_APT:-1}" = 0 ] || ! command -v apt-get >/dev/null; then
+        say 'there is no chromium, so the tests of the page will skip'
+        return
+    fi
+    say 'installing chromium for the tests of the page (AUTO_APT=0 disables this)'
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+        --no-install-recommends chromium; } >"$STATE/browser.log" 2>&1 ||
+        say "it cannot be installed ($STATE/browser.log), so the tests of the page will skip"
 }
 
 # Keeps an installed torch, and pins its version while the rest is installed.
@@ -290,12 +308,12 @@ main() {
     profiles=(core)
     for flag in "$@"; do
         case $flag in
-            --dev | --tests | --det) profiles+=("${flag#--}") ;;
+            --dev | --app | --tests | --det) profiles+=("${flag#--}") ;;
             -h | --help)
                 sed -n '2,/^set -e/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
                 return
                 ;;
-            *) die "unknown flag $flag (known: --dev --tests --det)" ;;
+            *) die "unknown flag $flag (known: --dev --app --tests --det)" ;;
         esac
     done
 
@@ -311,6 +329,7 @@ main() {
         install_ops
         install_mmdet
     fi
+    [[ " ${profiles[*]} " != *" tests "* ]] || want_browser
     "$PY" -c 'import eclip_mm.registry'
     for profile in "${profiles[@]}"; do
         fingerprint "$profile" >"$STATE/$profile"

@@ -12,7 +12,7 @@ from eclip_mm.apis.tasks import ModelTasks, Run
 from eclip_mm.models.precision import convolutions_in_float32
 
 #: task -> what an input is, see `parse_item`
-TASKS = dict(encode='any', embed='both', locate='picture', classify='picture')
+TASKS = dict(encode='any', embed='both', locate='picture', classify='picture', explain='picture')
 
 
 class Eclip:
@@ -131,6 +131,26 @@ class Eclip:
         options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives, boxes_of=boxes_of)
         return self._results('locate', images, batch_size, strict, **options)
 
+    def explain(self, images, vector, batch_size: int = 32, strict: bool = False):
+        """Which parts of a picture are like a vector: why a search with it finds the picture.
+
+        Unlike the maps of ``locate``, no other names compete, so that words that fit many
+        products at once can be explained as well.
+
+        Args:
+            images: one picture, or several.
+            vector: (D,), as ``encode`` gives it for words, a picture, or both.
+
+        Returns:
+            ``width`` and ``height`` of the picture as it is seen, and ``map`` on the patch grid,
+            h lists of w numbers: the cosine of each patch and the vector, halved, less its
+            smallest value in the picture.
+
+        Raises:
+            ValueError: the vector has another width, or is not finite.
+        """
+        return self._results('explain', images, batch_size, strict, vector=vector)
+
     def classify(
         self,
         images,
@@ -168,7 +188,7 @@ class Eclip:
         Args:
             inputs: any number of them, such as a generator; for ``embed`` dicts with ``image``
                 and ``text``.
-            task: ``encode``, ``embed``, ``locate`` or ``classify``.
+            task: ``encode``, ``embed``, ``locate``, ``explain`` or ``classify``.
             batch_size: number of inputs at a time.
             options: further arguments of the method of that name.
 

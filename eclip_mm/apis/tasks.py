@@ -11,6 +11,7 @@ from eclip_mm.apis.locating import NegativeNames, best_boxes, find_names, lacks_
 from eclip_mm.datasets.transforms.text import TokenizeText
 from eclip_mm.evaluation.proposals import RegionProposer
 from eclip_mm.models.decoders import CatalogueNegatives
+from eclip_mm.models.score_map import similarity_score_map
 
 #: texts, and names of one picture, that are in memory at a time
 NUM_TEXTS = 64
@@ -94,6 +95,25 @@ class ModelTasks:
             _, patch_tokens, grid = self._encode_pictures(items)
             rows = zip(items, patch_tokens.split(1), strict=True)
             return [find(item.picture, tokens, grid) for item, tokens in rows]
+
+        return run
+
+    def explain(self, vector: Sequence[float]) -> Run:
+        """``width``, ``height`` and ``map``."""
+        feat = torch.as_tensor(vector, dtype=torch.float32, device=self.model.logit_scale.device)
+        if feat.shape != (self.model.network.embed_dims,) or not feat.isfinite().all():
+            raise ValueError(
+                f'vector: give one of {self.model.network.embed_dims} finite numbers, such as '
+                f"encode(...)['vector'], got shape {tuple(feat.shape)}"
+            )
+
+        def run(items):
+            _, patch_tokens, grid = self._encode_pictures(items)
+            maps = similarity_score_map(patch_tokens, feat.expand(len(items), -1), grid)
+            return [
+                dict(width=item.picture.size[0], height=item.picture.size[1], map=found.tolist())
+                for item, found in zip(items, maps, strict=True)
+            ]
 
         return run
 

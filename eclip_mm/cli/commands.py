@@ -19,6 +19,7 @@ PROGRAMS = {
 MODULES = {
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),
+    'page': ('eclip_mm.cli.page', 'search an index in the browser'),
 }
 EXAMPLE = """examples:
   eclip-mm train configs/demo/eclip_tiny_synthetic.py

@@ -1,8 +1,26 @@
 """Search in the features of a catalogue."""
 
 from eclip_mm.index.feature_folder import FeatureFolder
+from eclip_mm.index.judged_searches import (
+    JudgedSearch,
+    append_judged,
+    judged_figures,
+    read_judged,
+)
 from eclip_mm.index.opensearch import write_bulk
-from eclip_mm.index.queries import encoded_queries
+from eclip_mm.index.queries import Query, check_box, encoded_queries, read_photo
 from eclip_mm.index.vector_index import VectorIndex
 
-__all__ = ['FeatureFolder', 'VectorIndex', 'encoded_queries', 'write_bulk']
+__all__ = [
+    'FeatureFolder',
+    'JudgedSearch',
+    'Query',
+    'VectorIndex',
+    'append_judged',
+    'check_box',
+    'encoded_queries',
+    'judged_figures',
+    'read_judged',
+    'read_photo',
+    'write_bulk',
+]

@@ -1,9 +1,16 @@
 """Queries by words, photo, or both."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
+
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
+
+#: shortest side of a box that is searched for, in pixels
+MIN_SIDE = 4
 
 
 class Encoder(Protocol):
@@ -31,3 +38,84 @@ def encoded_queries(encoder: Encoder, inputs: Sequence) -> dict:
             raise ValueError(f'query {number}: {result["error"]}')
     vectors = np.stack([np.asarray(result['vector'], np.float32) for result in results])
     return dict(vectors=vectors, checkpoint_sha256=encoder.checkpoint['sha256'])
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a person searches for; it has words, a photo, or both.
+
+    Attributes:
+        words: empty for none.
+        photo: bytes of a picture file; None for none.
+        box: xyxy in pixels of the photo as it is seen: the part that is searched for; None for
+            the whole photo.
+        where: conditions that all hits meet, see ``VectorIndex.search``.
+    """
+
+    words: str = ''
+    photo: bytes | None = None
+    box: tuple[float, float, float, float] | None = None
+    where: tuple[str | tuple, ...] = ()
+
+    def vectors(self, encoder: Encoder, feature: str) -> dict:
+        """The vector of the query, as arguments of ``VectorIndex.search``.
+
+        Words and a photo are each encoded and their unit vectors added: among features of whole
+        pictures that finds more than either. Only an index of instance features is searched with
+        the instance vector of both.
+
+        Args:
+            encoder: makes the vectors.
+            feature: of the index: ``image``, ``instance`` or ``text``.
+
+        Raises:
+            ValueError: the query is empty, or its photo or box cannot be used; the message is a
+                sentence for the person who searches.
+        """
+        words = self.words.strip()
+        if not words and self.photo is None:
+            raise ValueError('Type some words or add a photo to search for.')
+        parts = [dict(text=words)] if words else []
+        if self.photo is not None:
+            photo = read_photo(self.photo)
+            box = (0, 0, *photo.size) if self.box is None else check_box(self.box, photo.size)
+            parts.append(dict(image=photo.crop(box)))
+        elif self.box is not None:
+            raise ValueError('A box needs a photo.')
+        if len(parts) == 2 and feature == 'instance':
+            parts = [parts[0] | parts[1]]
+        found = encoded_queries(encoder, parts)
+        return dict(found, vectors=found['vectors'].sum(axis=0, keepdims=True))
+
+
+def read_photo(file: bytes) -> Image.Image:
+    """Decode the bytes of a picture file to an upright RGB picture.
+
+    Raises:
+        ValueError: it cannot be decoded; the message is a sentence.
+    """
+    try:
+        return LoadProductImages()(dict(image_records=[dict(bytes=file)]))['images'][0]
+    except ImageDecodeError as error:
+        raise ValueError(f'This file cannot be used as a photo: {error.reason}.') from error
+
+
+def check_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of a box that lies in a picture, its corners in order and in whole pixels.
+
+    Args:
+        box: xyxy; any two opposite corners.
+        size: (width, height) of the picture.
+
+    Raises:
+        ValueError: the part is too small to show something.
+    """
+    xs, ys = sorted(box[0::2]), sorted(box[1::2])
+    x1, x2 = (round(min(max(x, 0), size[0])) for x in xs)
+    y1, y2 = (round(min(max(y, 0), size[1])) for y in ys)
+    if x2 - x1 < MIN_SIDE or y2 - y1 < MIN_SIDE:
+        raise ValueError(
+            f'The box has less than {MIN_SIDE} x {MIN_SIDE} pixels in the photo, which is '
+            f'{size[0]} x {size[1]}. Draw a larger one.'
+        )
+    return x1, y1, x2, y2

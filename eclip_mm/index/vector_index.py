@@ -220,6 +220,19 @@ class VectorIndex:
                 'with this one'
             )
 
+    def values_of(self, column: str) -> list:
+        """The different values of a column, sorted and without null, such as all categories.
+
+        Raises:
+            ValueError: the column is unknown.
+        """
+        if column not in self.schema.names:
+            names = ', '.join(self.schema.names)
+            raise ValueError(f'column {column!r} is unknown; there are {names}')
+        ids = self._ids(None)
+        values = self._rows[column] if ids is None else self._rows[column].take(pa.array(ids))
+        return sorted(pc.unique(values).drop_null().to_pylist())
+
     def vectors_of(self, product_id: str) -> np.ndarray:
         """The vectors (n, D) float32 of a product, for a search of what is like it.
 

@@ -46,6 +46,27 @@ def write_features(
                 pictures=pictures,
             )
         )
+    _write(folder, rows, schema, weights, shards)
+    return np.stack(all_pictures)
+
+
+def write_features_of(eclip, catalogue: Path, num_products: int, folder: Path) -> None:
+    """The image features of the pictures of the first products of a Parquet catalogue."""
+    folder.mkdir(parents=True)
+    rows = []
+    for number, row in enumerate(pq.read_table(catalogue).to_pylist()[:num_products], 1):
+        found = eclip.encode([image['bytes'] for image in row['images']], strict=True)
+        pictures = [
+            dict(picture=i, source=image['source'], image_feat=result['vector'])
+            for i, (image, result) in enumerate(zip(row['images'], found, strict=True))
+        ]
+        about = dict(file=str(catalogue), row=number, pictures=pictures)
+        rows.append({key: row[key] for key in ('product_id', 'category')} | about)
+    schema = shard_schema(('image',), ('picture',), eclip.embed_dims)
+    _write(folder, rows, schema, eclip.checkpoint['sha256'], 1)
+
+
+def _write(folder: Path, rows: list[dict], schema: pa.Schema, weights: str, shards: int) -> None:
     size = -(-len(rows) // shards)
     for shard in range(shards):
         part = rows[shard * size : (shard + 1) * size]
@@ -53,4 +74,3 @@ def write_features(
         pq.write_table(table, folder / shard_name(shard, shards))
     (folder / '_embedding.json').write_text(json.dumps(dict(checkpoint_sha256=weights)))
     (folder / '_summary.json').write_text(json.dumps(dict(shards=shards)))
-    return np.stack(all_pictures)

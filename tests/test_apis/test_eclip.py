@@ -438,3 +438,23 @@ def test_no_file_and_no_checkpoint(tmp_path):
         Eclip(tmp_path / 'text.pth')
     with pytest.raises(ValueError, match='not a folder of tools/export.py'):
         Eclip(tmp_path)
+
+
+def test_an_explanation_is_the_similarity_of_each_patch(eclip, pictures):
+    vector = eclip.encode('red mug')['vector']
+    results = eclip.explain([*pictures[:2], b'broken'], vector)
+    for picture, found in zip(pictures, results[:2], strict=False):
+        assert (found['width'], found['height']) == picture.shape[1::-1]
+        pixels = eclip._read(picture).pixels[None, None]
+        batch = dict(inputs=dict(images=pixels), data_samples=None)
+        with torch.no_grad():
+            images = eclip.model.data_preprocessor(batch)['inputs']['images'][:, 0]
+            _, tokens, grid = eclip.model.network.encode_image(images)
+        cosine = torch.cosine_similarity(tokens[0], torch.tensor(vector), dim=1).view(grid)
+        torch.testing.assert_close(
+            torch.tensor(found['map']), (cosine - cosine.min()) / 2, **CLOSE
+        )
+    assert 'cannot be decoded' in results[2]['error']
+    for wrong in (vector[:-1], [vector], [float('nan')] * len(vector)):
+        with pytest.raises(ValueError, match='give one of 16 finite numbers'):
+            eclip.explain(pictures[0], wrong)

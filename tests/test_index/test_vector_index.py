@@ -48,6 +48,15 @@ def brute(vectors, rows, k, keep=lambda row: True, per='product'):
     return result
 
 
+def test_values_of_a_column_are_those_of_rows_that_are_there(index):
+    assert index.values_of('category') == ['boots', 'shoes']
+    assert index.values_of('price') == list(range(50))
+    index.remove([f'p{i}' for i in range(0, 60, 3)])  # all shoes
+    assert index.values_of('category') == ['boots']
+    with pytest.raises(ValueError, match="column 'size' is unknown; there are file, row, "):
+        index.values_of('size')
+
+
 def names(found):
     return [[(hit['product_id'], hit['picture']) for hit in hits] for hits in found]
 

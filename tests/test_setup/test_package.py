@@ -30,6 +30,7 @@ RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
 PGVECTOR_PARTS = ('eclip_mm/index/postgres.py',)
+APP_PARTS = ('eclip_mm/page/',)
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -89,6 +90,7 @@ def test_imports_are_declared():
     ray = modules_of(config['options.extras_require']['ray'])
     feeds = modules_of(config['options.extras_require']['feeds'])
     pgvector = modules_of(config['options.extras_require']['pgvector'])
+    app = modules_of(config['options.extras_require']['app'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -108,6 +110,8 @@ def test_imports_are_declared():
                 allowed |= feeds
             if name.startswith(PGVECTOR_PARTS):
                 allowed |= pgvector
+            if name.startswith(APP_PARTS):
+                allowed |= app
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -145,7 +149,7 @@ print(count)
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
     blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
-    blocked |= {'psycopg', 'pgvector'}
+    blocked |= {'psycopg', 'pgvector', 'gradio'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -159,7 +163,7 @@ def test_works_without_mmcv_and_mmdet():
 
 
 @pytest.mark.parametrize(
-    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'tests', 'dev']
+    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'app', 'tests', 'dev']
 )
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.

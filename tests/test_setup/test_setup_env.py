@@ -1,6 +1,7 @@
 """tools/setup_env.sh: its refusals, and that a stopped build leaves no half wheel."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -78,6 +79,29 @@ def test_a_missing_venv_module_is_installed_by_root_only(tmp_path, user, auto_ap
         ]
     else:
         assert 'sudo apt-get install -y python3.11-venv' in done.stderr and not log.exists()
+
+
+@pytest.mark.parametrize(
+    ('user', 'apt', 'said'),
+    [
+        (0, 'exit 0', 'installing chromium'),
+        (0, 'echo broken; exit 1', 'it cannot be installed'),
+        (1000, 'exit 1', 'the tests of the page will skip'),
+    ],
+)
+def test_a_browser_is_installed_where_that_is_possible(tmp_path, user, apt, said):
+    log = tmp_path / 'apt.log'
+    executable(tmp_path / 'bin/apt-get', f'echo "$@" >>{log}; {apt}')
+    executable(tmp_path / 'bin/id', f'echo {user}')
+    (tmp_path / 'bin/dirname').symlink_to(shutil.which('dirname'))  # all that the path has
+    done = subprocess.run(
+        ['/bin/bash', '-c', f'source {SCRIPT}; STATE={tmp_path}; want_browser; echo goes on'],
+        env=dict(PATH=f'{tmp_path}/bin', VENV=str(tmp_path), HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+    )
+    assert said in done.stdout and done.stdout.endswith('goes on\n'), done.stderr
+    assert log.exists() == (user == 0)
 
 
 def build(tmp_path: Path, pip_wheel: str) -> subprocess.Popen:

@@ -1,0 +1,69 @@
+"""``eclip-mm page``: search an index in the browser, see why, and save what is wrong."""
+
+import argparse
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+EXAMPLE = """examples:
+  eclip-mm page my/index --model CHECKPOINT
+  eclip-mm page my/index --model my_model --catalogue my/catalogue.parquet --port 8000"""
+
+
+def main(arguments: list[str], name: str) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        name, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('index', help='folder of the index')
+    parser.add_argument(
+        '--model', required=True, help='checkpoint, or folder of an exported model'
+    )
+    parser.add_argument(
+        '--catalogue',
+        nargs='+',
+        default=(),
+        metavar='FILE',
+        help='catalogue with titles and pictures; default: the one that was embedded',
+    )
+    parser.add_argument(
+        '--judged',
+        type=Path,
+        metavar='FILE',
+        help='JSON Lines that wrong results are saved to; default: INDEX_judged/searches.jsonl',
+    )
+    parser.add_argument('-k', type=int, default=12, help='number of results')
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='0.0.0.0 for other machines; there is no password'
+    )
+    parser.add_argument('--port', type=int, default=7860)
+    args = parser.parse_args(arguments)
+    if _gradio() < 6:
+        print(f"{name} needs Gradio 6: pip install -e '.[app]'", file=sys.stderr)
+        return 1
+    try:
+        _serve(args)
+    except (ValueError, OSError) as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _gradio() -> int:
+    """The major version of Gradio; 0 if there is none."""
+    try:
+        return int(version('gradio').partition('.')[0])
+    except PackageNotFoundError:
+        return 0
+
+
+def _serve(args) -> None:
+    from eclip_mm.index import VectorIndex
+    from eclip_mm.page import ShownProducts, open_search
+    from eclip_mm.page.blocks import build_blocks, launch
+
+    index = VectorIndex(args.index)
+    search = open_search(index, args.model, ShownProducts.of_index(index, args.catalogue))
+    folder = index.folder
+    judged = args.judged or folder.with_name(f'{folder.name}_judged') / 'searches.jsonl'
+    launch(build_blocks(search, judged, args.k), args.host, args.port)
