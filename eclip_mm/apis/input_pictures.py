@@ -179,8 +179,8 @@ def _stored(picture: Image.Image) -> bytes:
             warnings.simplefilter('ignore')  # those of Pillow name no file
             picture.load()
             rgb = to_rgb(picture)
+            exif[ORIENTATION] = read_orientation(picture)
     except Exception as error:  # decoders raise errors of any type
         raise InputError(f'the PIL picture cannot be read: {error}') from error
-    exif[ORIENTATION] = read_orientation(picture)
     rgb.save(file, 'PNG', compress_level=0, exif=exif)
     return file.getvalue()
