@@ -100,7 +100,7 @@ def open_pictures(dataset_cfg: dict) -> tuple[Dataset, CachedPictures]:
     dataset_cfg = dict(dataset_cfg)
     wrapped = next(t for t in dataset_cfg.pop('pipeline') if t['type'] == 'CachedPictures')
     if 'Stream' in dataset_cfg['type']:  # the same rows, which a stream gives in its own order
-        kept = ('catalogue', 'sources', 'exclude_sources')
+        kept = ('catalogue', 'sources', 'exclude_sources', 'where')
         dataset_cfg = {key: dataset_cfg[key] for key in kept if key in dataset_cfg}
         dataset_cfg['type'] = 'ProductDataset'
     transform = TRANSFORMS.build(dict(wrapped))

@@ -1,10 +1,11 @@
 """Conditions on the columns of an index, such as ``price<20``."""
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from eclip_mm.utils.conditions import Condition, Conditions, parse_conditions
 
 _COMPARE = {
     '=': pc.equal,
@@ -14,30 +15,9 @@ _COMPARE = {
     '>': pc.greater,
     '>=': pc.greater_equal,
 }
-#: column, comparison, value; the value of ``in`` and ``not in`` is a list
-Condition = tuple[str, str, object]
 
 
-def parse_condition(text: str) -> Condition:
-    """Read ``COLUMN OP VALUE``; ``category=shoes,boots`` asks for one of several values.
-
-    Raises:
-        ValueError: it has no comparison.
-    """
-    match = re.fullmatch(r'\s*([^=!<>]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*', text)
-    if not match:
-        raise ValueError(
-            f'condition {text!r}: write COLUMN=VALUE, or one of {", ".join(_COMPARE)}'
-        )
-    column, op, value = match.groups()
-    if op in ('=', '!=') and ',' in value:
-        return column, 'in' if op == '=' else 'not in', value.split(',')
-    return column, op, value
-
-
-def typed_conditions(
-    where: Sequence[Condition | str] | str | None, schema: pa.Schema
-) -> list[Condition]:
+def typed_conditions(where: Conditions | None, schema: pa.Schema) -> list[Condition]:
     """Check conditions and give their values the types of the columns.
 
     Args:
@@ -47,14 +27,10 @@ def typed_conditions(
     Raises:
         ValueError: a column or comparison is unknown, or a value is not of the column's type.
     """
-    where = [where] if isinstance(where, str) else where or []
     typed = []
-    for condition in where:
-        column, op, value = parse_condition(condition) if isinstance(condition, str) else condition
+    for column, op, value in parse_conditions(where):
         if column not in schema.names:
             raise ValueError(f'column {column!r} is unknown; there are {", ".join(schema.names)}')
-        if op not in (*_COMPARE, 'in', 'not in'):
-            raise ValueError(f'comparison {op!r} is unknown; there are {", ".join(_COMPARE)}')
         kind = schema.field(column).type
         try:
             many = [_typed(v, kind) for v in (value if op in ('in', 'not in') else [value])]

@@ -9,7 +9,7 @@ import pytest
 
 from eclip_mm.index import FeatureFolder, VectorIndex, encoded_queries, write_bulk
 from eclip_mm.index import vector_index as module
-from eclip_mm.index.conditions import parse_condition
+from eclip_mm.utils.conditions import parse_condition
 from helpers.feature_folders import DIMS, write_features
 
 PRODUCTS = [f'p{i}' for i in range(60)]
