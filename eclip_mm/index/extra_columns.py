@@ -63,7 +63,10 @@ def _read(path: str | Path) -> pa.Table:
         '.csv': partial(pa.csv.read_csv, convert_options=ids_as_text),
         '.jsonl': pa.json.read_json,
     }
-    table = readers.get(Path(path).suffix, pq.read_table)(path)
+    try:
+        table = readers.get(Path(path).suffix, pq.read_table)(path)
+    except pa.ArrowException as error:  # names no file
+        raise ValueError(f'{path}: cannot be read ({error})') from error
     twice = [name for name, count in Counter(table.column_names).items() if count > 1]
     if twice:
         raise ValueError(f'{path}: column {twice[0]!r} is there twice; rename one')

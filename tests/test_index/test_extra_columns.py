@@ -50,6 +50,12 @@ def test_columns_that_do_not_fit(tmp_path, text, words):
         read_columns([other, csv(tmp_path, text)])
 
 
+@pytest.mark.parametrize('name', ['a.parquet', 'a.csv', 'a.jsonl', 'a.xlsx'])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    with pytest.raises(ValueError, match=f'{name}: cannot be read .'):
+        read_columns([csv(tmp_path, '"\x00{', name)])
+
+
 def test_ids_keep_their_zeros_and_the_index_of_pandas_is_left_out(tmp_path):
     (table,) = read_columns([csv(tmp_path, ',product_id,price\n0,00123,5\n1,124,6\n')])
     assert table.to_pydict() == dict(product_id=['00123', '124'], price=[5, 6])

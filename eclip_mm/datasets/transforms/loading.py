@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from eclip_mm.datasets.transforms.file_kinds import HEAD_BYTES, describe_file
 from eclip_mm.datasets.transforms.greys import is_deep_grey, to_eight_bits
@@ -194,9 +194,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """A picture of any mode in RGB, as stored, on white where it is transparent."""
     if is_deep_grey(image):
         return to_eight_bits(image).convert('RGB')
-    if image.mode == 'LAB':  # `convert` does not know it
-        lab, srgb = ImageCms.createProfile('LAB'), ImageCms.createProfile('sRGB')
-        return ImageCms.profileToProfile(image, lab, srgb, outputMode='RGB')
     if image.mode in _MULTIPLIED:
         image = image.convert(_MULTIPLIED[image.mode])
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
