@@ -22,7 +22,7 @@ def _act(args) -> None:
 
     if args.action == 'build':
         index = VectorIndex.build(
-            args.index, args.features, args.feature, args.columns, args.dtype
+            args.index, args.features, args.feature, args.columns, args.dtype, args.attributes
         )
         _say(f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers')
         _say_recall(index.manifest['recall'])
@@ -67,6 +67,13 @@ def _parser(name: str) -> argparse.ArgumentParser:
             help='Parquet, CSV or JSON Lines with product_id and columns to filter by',
         )
     build.add_argument('--feature', choices=['image', 'instance', 'text'], default='image')
+    build.add_argument(
+        '--attributes',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='attributes of the catalogue to filter by, such as brand and price',
+    )
     build.add_argument('--dtype', choices=['float32', 'float16'], default='float32')
     action('remove', 'remove products').add_argument('product_id', nargs='+')
     action('info', 'print what the index is made of')

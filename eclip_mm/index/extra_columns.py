@@ -1,7 +1,7 @@
 """Columns of a user's own files that are joined to the rows of an index."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,26 +35,37 @@ def read_columns(paths: Sequence[str | Path]) -> list[pa.Table]:
         paths: files of Parquet, CSV or JSON Lines.
 
     Raises:
-        ValueError: a file has no ``product_id`` or one twice, or a column has a name that is
-            taken.
+        ValueError: a file cannot be read, has no ``product_id`` or one twice, or has two columns
+            of one name.
     """
-    tables, taken = [], {}
-    for path in paths:
-        table = _read(path)
+    return [_read(path) for path in paths]
+
+
+def check_names(tables: Mapping[str | Path, pa.Table]) -> None:
+    """Check that each column of joined tables has a name of its own.
+
+    Args:
+        tables: tables by where they come from.
+
+    Raises:
+        ValueError: a name is taken; the message says where.
+    """
+    taken: dict[str, str | Path] = {}
+    for origin, table in tables.items():
         for name in table.column_names:
             if name == 'product_id':
                 continue
             for place, names in _RESERVED.items():
                 if name in names:
                     raise ValueError(
-                        f'{path}: column {name!r} has a name that {place} have for something '
+                        f'{origin}: column {name!r} has a name that {place} have for something '
                         'else; rename it, or leave it out'
                     )
             if name in taken:
-                raise ValueError(f'column {name!r} is in {taken[name]} and in {path}; rename one')
-            taken[name] = path
-        tables.append(table)
-    return tables
+                raise ValueError(
+                    f'column {name!r} is in {taken[name]} and in {origin}; rename one'
+                )
+            taken[name] = origin
 
 
 def _read(path: str | Path) -> pa.Table:

@@ -1,7 +1,7 @@
 """Reads the folder that ``tools/embed_catalog.py`` writes, as rows and vectors."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eclip_mm.embedding.job import MANIFEST, SUMMARY
-from eclip_mm.index.extra_columns import read_columns
+from eclip_mm.index.attribute_columns import read_attribute_columns
+from eclip_mm.index.extra_columns import check_names, read_columns
 
 #: products that are read at a time
 _BATCH = 4096
@@ -23,12 +24,14 @@ class FeatureFolder:
         path: the folder.
         feature: ``image``, ``instance`` or ``text``.
         columns: files whose columns become columns of the rows, see :func:`read_columns`.
+        attributes: attributes of products that become columns, see
+            :func:`read_attribute_columns`.
 
     Attributes:
         checkpoint_sha256: hash of the weights that made the features.
         per: ``picture`` if the folder has features of pictures, otherwise ``product``.
         schema: columns of the rows: those of the shards without vectors, then ``picture`` and
-            ``source`` (null for products), then those of ``columns``.
+            ``source`` (null for products), then those of ``columns`` and ``attributes``.
         dims: width D of the vectors.
 
     Raises:
@@ -37,7 +40,11 @@ class FeatureFolder:
     """
 
     def __init__(
-        self, path: str | Path, feature: str = 'image', columns: Sequence[str | Path] = ()
+        self,
+        path: str | Path,
+        feature: str = 'image',
+        columns: Sequence[str | Path] = (),
+        attributes: Sequence[str] | Mapping[str, pa.DataType] = (),
     ) -> None:
         self.path, self.feature = Path(path), feature
         for name in (MANIFEST, SUMMARY):
@@ -55,7 +62,11 @@ class FeatureFolder:
                 f'{self.path} has {len(self._shards)} of {count} shards; repeat the command of '
                 'tools/embed_catalog.py'
             )
-        self._columns = read_columns(columns)
+        tables = dict(zip(columns, read_columns(columns), strict=True))
+        if attributes:
+            tables['--attributes'] = read_attribute_columns(self._shards, attributes)
+        check_names(tables)
+        self._columns = list(tables.values())
         stored = pq.read_schema(self._shards[0])
         pictures = stored.field('pictures').type.value_type if 'pictures' in stored.names else ()
         name = f'{feature}_feat'

