@@ -8,7 +8,7 @@ import pytest
 
 from eclip_mm.cli import main
 from eclip_mm.index import VectorIndex
-from eclip_mm.index.extra_columns import read_columns
+from eclip_mm.index.extra_columns import check_names, read_columns
 from helpers.feature_folders import write_features
 
 TAKEN = (
@@ -46,8 +46,9 @@ def test_a_name_that_is_taken_is_one_line_before_anything_is_written(tmp_path, c
 )
 def test_columns_that_do_not_fit(tmp_path, text, words):
     other = csv(tmp_path, 'product_id,b\np0,1\n', 'b.csv')
+    paths = [other, csv(tmp_path, text)]
     with pytest.raises(ValueError, match=words):
-        read_columns([other, csv(tmp_path, text)])
+        check_names(dict(zip(paths, read_columns(paths), strict=True)))
 
 
 @pytest.mark.parametrize('name', ['a.parquet', 'a.csv', 'a.jsonl', 'a.xlsx'])

@@ -29,9 +29,7 @@ LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py
 RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
-PGVECTOR_PARTS = tuple(
-    f'eclip_mm/index/{name}.py' for name in ('database', 'postgres', 'sql_columns')
-)
+PGVECTOR_PARTS = tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns'))
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
