@@ -34,6 +34,7 @@ def write_features(
         x = rng.normal(size=DIMS)
         return (x / np.linalg.norm(x)).astype(np.float32)
 
+    stored = [json.dumps(found) for found in attributes] or [None]
     rows, all_pictures = [], []
     for number, product in enumerate(products):
         pictures = [
@@ -47,9 +48,7 @@ def write_features(
                 row=number + 1,
                 product_id=product,
                 category=('shoes', 'boots', None)[number % 3],
-                attributes=json.dumps(attributes[number % len(attributes)])
-                if attributes
-                else None,
+                attributes=stored[number % len(stored)],
                 text_feat=vector(),
                 image_feat=vector(),
                 pictures=pictures,

@@ -86,6 +86,17 @@ def test_elements_of_google_count_first_and_encodings_are_those_declared(tmp_pat
         assert [row.place for row in table.rows] == [f'{path}, line 4', f'{path}, line 5']
 
 
+def test_html_in_a_description_is_text_and_parts_of_a_field_stay_apart(tmp_path):
+    item = (
+        '<item><g:id>1</g:id><description>Soft <b>shirt</b><p>with <i>a</i> neck</p></description>'
+        '<g:shipping><g:country>DE</g:country><g:price>4.90 EUR</g:price></g:shipping></item>'
+    )
+    (tmp_path / 'f.xml').write_text(RSS.replace('{items}', item).replace('{encoding}', 'UTF-8'))
+    (row,) = read_table(tmp_path / 'f.xml').rows
+    assert row.values.pop('description').split() == 'Soft shirt with a neck'.split()
+    assert row.values == dict(id='1', shipping=dict(country='DE', price='4.90 EUR'))
+
+
 LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha">' + ''.join(
     f'<!ENTITY {n} "{f"&{m};" * 10}">' for m, n in zip('abcdefghi', 'bcdefghij', strict=True)
 )

@@ -8,7 +8,7 @@ import time
 
 
 class Deadline:
-    """The time that one picture may take, from the name of its host to its last byte.
+    """The time that a try may take, from the name of the host to the last byte.
 
     Args:
         timeout: longest single wait, in seconds.

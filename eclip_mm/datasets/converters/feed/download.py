@@ -35,7 +35,7 @@ class FetchOptions:
         per_host: requests at a time to one host.
         delay: pause after each request, in seconds, for each of the requests to a host.
         timeout: longest wait for an answer, and for each further part of it, in seconds.
-        max_seconds: longest time for a picture, from the name of its host to its last byte.
+        max_seconds: longest time for a try, from the name of the host to the last byte.
         max_bytes: largest picture.
         tries: tries of a picture that fails for a reason that may pass.
         max_wait: longest pause before a further try, also where the server asks for more.

@@ -124,11 +124,14 @@ class _Element:
     def add(self, child: '_Element') -> None:
         fields = self._google if child.is_google else self._plain
         fields.setdefault(child.name, []).append(child.value())
+        self.text += [' ', *child.text, ' ']
 
     def values(self) -> dict:
         fields = {**self._plain, **self._google}
         return {name: found if len(found) > 1 else found[0] for name, found in fields.items()}
 
     def value(self) -> str | dict | None:
-        text = ''.join(self.text)
-        return self.values() or text or self.attributes.get('href')  # links of Atom
+        if self._google:  # such as the country and price of shipping
+            return self.values()
+        # elements of a description are HTML; a link of Atom is an attribute
+        return ''.join(self.text).strip() or self.attributes.get('href')
