@@ -123,8 +123,10 @@ class _Element:
 
     def add(self, child: '_Element') -> None:
         fields = self._google if child.is_google else self._plain
-        fields.setdefault(child.name, []).append(child.value())
-        self.text += [' ', *child.text, ' ']
+        value = child.value()
+        fields.setdefault(child.name, []).append(value)
+        if isinstance(value, str):
+            self.text += [' ', value, ' ']
 
     def values(self) -> dict:
         fields = {**self._plain, **self._google}
