@@ -79,15 +79,17 @@ def check_size(job, max_gib: float) -> int:
     return views
 
 
-def fill(part: int, args, done, broken, parent: int | None = None, job=None) -> None:
+def fill(part: int, args, done, broken, lost, parent: int | None = None, job=None) -> None:
     """Fill the part of a process, and count; it ends when its parent, if it has one, is gone."""
     from eclip_mm.embedding.feature_caching import fill_cache
 
     job = job or open_job(args)
-    for stored, failed in fill_cache(job, part, args.jobs, args.batch_size, args.num_workers):
+    parts = (part, args.jobs, args.batch_size, args.num_workers)
+    for stored, failed, left_out in fill_cache(job, *parts):
         with done.get_lock():
             done.value += stored + failed
             broken.value += failed
+            lost.value += left_out
         if parent is not None and os.getppid() != parent:  # nobody counts any more
             raise SystemExit('the process that started this one has ended')
 
@@ -107,7 +109,7 @@ def main():
     job = open_job(args)
     views = check_size(job, args.max_gib)
     context = multiprocessing.get_context('spawn')
-    done, broken = context.Value('q', 0), context.Value('q', 0)
+    done, broken, lost = (context.Value('q', 0) for _ in range(3))
     start = time.time()
     with tqdm(total=views, unit='view', smoothing=0) as bar:
         if args.jobs == 1:  # the model is here already
@@ -115,18 +117,20 @@ def main():
             shown = threading.Thread(target=show, args=(bar, done, over.wait), daemon=True)
             shown.start()
             try:
-                fill(0, args, done, broken, job=job)
+                fill(0, args, done, broken, lost, job=job)
             finally:
                 over.set()
                 shown.join()
         else:
-            arguments = (args, done, broken, os.getpid())
+            arguments = (args, done, broken, lost, os.getpid())
             parts = multiprocessing.spawn(fill, arguments, nprocs=args.jobs, join=False)
             show(bar, done, lambda seconds: parts.join(timeout=seconds))
     rate = done.value / max(time.time() - start, 1e-9)
     print(
         f'{done.value:,} views computed ({rate:.0f} a second), {views - done.value:,} were there '
         f'or repeat others; {broken.value} cannot be decoded'
+        + f', {lost.value} items are in row groups that cannot be read'
+        * bool(lost.value)
     )
 
 

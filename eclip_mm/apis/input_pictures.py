@@ -1,6 +1,7 @@
 """Pictures and texts as users have them: paths, bytes, PIL pictures, arrays, strings."""
 
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.datasets.transforms.loading import ImageDecodeError, to_rgb
+from eclip_mm.datasets.transforms.orientation import ORIENTATION, read_orientation
 from eclip_mm.registry import TRANSFORMS
 
 #: a string that ends like this is the path of a picture, any other one is a text
 SUFFIXES = tuple(
     '.jpg .jpeg .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .ppm .mpo .jfif'.split()
 )
-#: modes that PNG has; TIFF has most of the others
-_PNG_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16')
 
 
 class InputError(ValueError):
@@ -168,12 +168,19 @@ def _record(picture) -> dict:
             f'{type(picture).__name__} is no picture: give a path, bytes, a PIL picture or an '
             'array'
         )
-    file = io.BytesIO()
+    return dict(bytes=_stored(picture))
+
+
+def _stored(picture: Image.Image) -> bytes:
+    """A PIL picture as a file that gives the same pixels as its own."""
+    file, exif = io.BytesIO(), Image.Exif()
     try:
-        if picture.mode in _PNG_MODES:
-            picture.save(file, 'PNG', compress_level=0, exif=picture.getexif())
-        else:
-            picture.save(file, 'TIFF', exif=picture.getexif())
-    except (OSError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # those of Pillow name no file
+            picture.load()
+            rgb = to_rgb(picture)
+            exif[ORIENTATION] = read_orientation(picture)
+    except Exception as error:  # decoders raise errors of any type
         raise InputError(f'the PIL picture cannot be read: {error}') from error
-    return dict(bytes=file.getvalue())
+    rgb.save(file, 'PNG', compress_level=0, exif=exif)
+    return file.getvalue()

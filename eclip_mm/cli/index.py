@@ -5,6 +5,8 @@ import json
 import os
 import sys
 
+from eclip_mm.utils.command import CommandParser, run_action
+
 BUILD = """example:
   eclip-mm index build my/index my/features --columns my/prices.csv --dtype float16"""
 
@@ -12,41 +14,38 @@ BUILD = """example:
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     args = _parser(name).parse_args(arguments)
+    return run_action(lambda: _act(args), name)
+
+
+def _act(args) -> None:
     from eclip_mm.index import VectorIndex, write_bulk  # after --help: it imports torch
 
-    try:
-        if args.action == 'build':
-            index = VectorIndex.build(
-                args.index, args.features, args.feature, args.columns, args.dtype
-            )
-            _say(
-                f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers'
-            )
-            _say_recall(index.manifest['recall'])
-            return 0
-        index = VectorIndex(args.index)
-        if args.action == 'add':
-            _say(f'{index.add(args.features, args.columns)} rows added')
-        elif args.action == 'remove':
-            _say(f'{index.remove(args.product_id)} rows removed')
-        elif args.action == 'info':
-            print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
-        elif args.action == 'opensearch':
-            _say(f'{write_bulk(index, args.file, args.name)} documents written')
-        else:
-            from eclip_mm.index.postgres import PostgresIndex
+    if args.action == 'build':
+        index = VectorIndex.build(
+            args.index, args.features, args.feature, args.columns, args.dtype, args.attributes
+        )
+        _say(f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers')
+        _say_recall(index.manifest['recall'])
+        return
+    index = VectorIndex(args.index)
+    if args.action == 'add':
+        _say(f'{index.add(args.features, args.columns)} rows added')
+    elif args.action == 'remove':
+        _say(f'{index.remove(args.product_id)} rows removed')
+    elif args.action == 'info':
+        print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
+    elif args.action == 'opensearch':
+        _say(f'{write_bulk(index, args.file, args.name)} documents written')
+    else:
+        from eclip_mm.index.postgres import PostgresIndex
 
-            table = PostgresIndex.build(args.dsn, args.table, index)
-            _say_recall(table.manifest['recall'])
-            table.close()
-    except (ValueError, OSError, ImportError) as error:
-        print(f'{name}: {error}', file=sys.stderr)
-        return 1
-    return 0
+        table = PostgresIndex.build(args.dsn, args.table, index)
+        _say_recall(table.manifest['recall'])
+        table.close()
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         name, description=__doc__, epilog=BUILD, formatter_class=argparse.RawTextHelpFormatter
     )
     actions = parser.add_subparsers(dest='action', required=True)
@@ -68,6 +67,13 @@ def _parser(name: str) -> argparse.ArgumentParser:
             help='Parquet, CSV or JSON Lines with product_id and columns to filter by',
         )
     build.add_argument('--feature', choices=['image', 'instance', 'text'], default='image')
+    build.add_argument(
+        '--attributes',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='attributes of the catalogue to filter by, such as brand and price',
+    )
     build.add_argument('--dtype', choices=['float32', 'float16'], default='float32')
     action('remove', 'remove products').add_argument('product_id', nargs='+')
     action('info', 'print what the index is made of')

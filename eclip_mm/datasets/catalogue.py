@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eclip_mm.datasets.storage.attributes import read_attributes
+from eclip_mm.datasets.storage.attributes import Attribute, read_attributes
 from eclip_mm.datasets.storage.jsonl import JsonLinesFile
 from eclip_mm.datasets.storage.parquet_file import ParquetCatalogueFile
 from eclip_mm.datasets.storage.report import CatalogueReport
@@ -228,6 +228,10 @@ class Catalogue(Sequence):
     def categories(self) -> Iterator[str | None]:
         """Categories of all usable rows, in order; no picture is read."""
         return self._column('category')
+
+    def attributes(self) -> Iterator[dict[str, Attribute]]:
+        """Attributes of all usable rows, in order; no picture is read."""
+        return map(read_attributes, self._column('attributes'))
 
     def _column(self, name: str) -> Iterator:
         for file_index, opened in enumerate(self._files):

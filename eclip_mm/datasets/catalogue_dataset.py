@@ -12,9 +12,11 @@ from torch.utils.data import Dataset
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
 from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.picture_choice import check_sources
+from eclip_mm.datasets.product_filter import ProductFilter
 from eclip_mm.datasets.samples import Attempts, SampleBuilder
 from eclip_mm.datasets.storage.schema import BrokenGroupError, CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
+from eclip_mm.utils.conditions import Conditions
 
 
 class CatalogueDataset(Dataset):
@@ -40,8 +42,10 @@ class CatalogueDataset(Dataset):
         strict: bool,
         sources: Sequence[str] | None,
         exclude_sources: Sequence[str] | None,
+        where: Conditions | None,
     ) -> None:
         check_sources(type(self).__name__, sources, exclude_sources)
+        self.filter = ProductFilter(type(self).__name__, where)
         self.catalogue_path = catalogue
         self.builder = builder
         self.seed = seed
@@ -84,7 +88,7 @@ class CatalogueDataset(Dataset):
             catalogue = read_catalogue(catalogue, strict=self.strict)
         if catalogue.report:
             self._warn(str(catalogue.report))
-        used = self._used_images(catalogue)
+        used = self._used_images(catalogue) & self._kept_images(catalogue)
         self._catalogue = catalogue
         self._index_items(catalogue, used)
         # One bit for each picture, in memory that workers share: each bad picture is logged once,
@@ -104,6 +108,23 @@ class CatalogueDataset(Dataset):
             )
         codes = [catalogue.source_names.index(name) for name in names]
         return np.isin(catalogue.image_source_codes, codes, invert=self.sources is None)
+
+    def _kept_images(self, catalogue: Catalogue) -> np.ndarray | bool:
+        """Bool array over all pictures of the catalogue: does ``where`` keep their product."""
+        if not self.filter:
+            return True
+        rows = zip(catalogue.categories(), catalogue.attributes(), strict=True)
+        kept = np.array([self.filter.keeps(*row) for row in rows])
+        if not kept.any():
+            raise CatalogueError(
+                f"{self._name()}: no product meets 'where' ({self.filter})"
+                + (f': {reason}' if (reason := self.filter.unseen()) else '')
+            )
+        print_log(
+            f'{self._name()}: {kept.sum()} of {len(kept)} products meet {self.filter}',
+            logger='current',
+        )
+        return np.repeat(kept, np.diff(catalogue.image_starts))
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
         raise NotImplementedError

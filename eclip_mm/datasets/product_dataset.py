@@ -17,6 +17,7 @@ from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
 from eclip_mm.registry import DATASETS
+from eclip_mm.utils.conditions import Conditions
 
 
 @DATASETS.register_module()
@@ -42,6 +43,9 @@ class ProductDataset(CatalogueDataset):
             ``source`` all sources are equally likely, with ``picture`` all pictures. If products
             have one merchant picture and thirty photos, ``source`` spends half of the training on
             the merchant's.
+        where: use only products whose category and attributes meet these conditions, such as
+            ``['price<20', 'brand=Acme,Nord']``; see
+            :class:`~eclip_mm.datasets.product_filter.ProductFilter`.
     """
 
     def __init__(
@@ -54,11 +58,12 @@ class ProductDataset(CatalogueDataset):
         sources: Sequence[str] | None = None,
         exclude_sources: Sequence[str] | None = None,
         first_picture: str = 'source',
+        where: Conditions | None = None,
     ) -> None:
         check_choice('ProductDataset', num_images, first_picture)
         choose = partial(choose_pictures, num_images=num_images, first_picture=first_picture)
         builder = SampleBuilder(pipeline, choose)
-        super().__init__(catalogue, builder, seed, strict, sources, exclude_sources)
+        super().__init__(catalogue, builder, seed, strict, sources, exclude_sources, where)
         self.num_images = num_images
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
@@ -69,6 +74,8 @@ class ProductDataset(CatalogueDataset):
             raise CatalogueError(
                 f'{self._name()}: no product has a picture of the sources asked '
                 'for; check `sources` and `exclude_sources`'
+                + f' (and where: {self.filter})'
+                * bool(self.filter)
             )
         self._num_single_image = int((counts == 1).sum())
 
@@ -136,6 +143,7 @@ class ProductImageDataset(CatalogueDataset):
         prompt_text: one text for all samples, such as 'a product', instead of each product's own.
             An instance feature that is prompted by a product's own title also says what the title
             says; one that is prompted by the same text for all says what the picture shows.
+        where: as for :class:`ProductDataset`.
     """
 
     def __init__(
@@ -151,6 +159,7 @@ class ProductImageDataset(CatalogueDataset):
         prompt_catalogue: str | Path | Sequence[str | Path] | Catalogue | None = None,
         one_product: bool = True,
         prompt_text: str | None = None,
+        where: Conditions | None = None,
     ) -> None:
         if prompt_text is not None and not (isinstance(prompt_text, str) and prompt_text.strip()):
             raise ValueError(
@@ -167,7 +176,7 @@ class ProductImageDataset(CatalogueDataset):
             self._prompts = ImagePrompts(prompt_sources, prompt_catalogue)
         choose = choose_all if self._prompts is None else choose_with_prompt
         builder = SampleBuilder(pipeline, choose, split)
-        super().__init__(catalogue, builder, seed, strict, sources, None)
+        super().__init__(catalogue, builder, seed, strict, sources, None, where)
         self.split = split
         self.one_product = one_product and prompt_text is None
         if max_images_per_product is not None and max_images_per_product < 1:

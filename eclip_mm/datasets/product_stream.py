@@ -17,7 +17,9 @@ from eclip_mm.datasets.picture_choice import (
     choose_pictures,
     wanted_pictures,
 )
+from eclip_mm.datasets.product_filter import ProductFilter
 from eclip_mm.datasets.samples import Attempts, SampleBuilder, load_stored
+from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.row_groups import RowGroupReader
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.stored_files import find_files
@@ -26,6 +28,7 @@ from eclip_mm.datasets.stream_order import StreamOrder
 from eclip_mm.datasets.stream_window import StreamWindow, load_window
 from eclip_mm.datasets.transforms.loading import ImageDecodeError
 from eclip_mm.registry import DATASETS
+from eclip_mm.utils.conditions import Conditions
 
 
 @DATASETS.register_module()
@@ -40,8 +43,8 @@ class ProductStream(IterableDataset):
 
     A product without a fault becomes the sample that ``ProductDataset`` makes of it. Every step
     needs its batch, so another product, if possible one that is in memory, replaces a row that
-    cannot be used or has no picture of the sources asked for. Faults are counted, and the first
-    ones of each epoch logged. That ids are unique is not checked.
+    cannot be used, has no picture of the sources asked for, or does not meet ``where``. Faults are
+    counted, and the first ones of each epoch logged. That ids are unique is not checked.
 
     Args:
         catalogue: A ``.parquet`` file, a folder of them, a pattern with ``*``, or several of
@@ -53,6 +56,7 @@ class ProductStream(IterableDataset):
         sources: use only pictures of these sources. Products without any are not left out but
             replaced: where many have none, write a catalogue without them.
         exclude_sources: use no picture of these.
+        where: as for ``ProductDataset``; other products are replaced like those above.
         first_picture: as for ``ProductDataset``.
         shuffle: shuffle row groups, and rows in memory.
         shuffle_rows: products that the virtual workers of a shard hold together, and twice as many
@@ -82,6 +86,7 @@ class ProductStream(IterableDataset):
         sources: Sequence[str] | None = None,
         exclude_sources: Sequence[str] | None = None,
         first_picture: str = 'source',
+        where: Conditions | None = None,
         shuffle: bool = True,
         shuffle_rows: int = 2048,
         num_virtual_workers: int = 8,
@@ -112,6 +117,7 @@ class ProductStream(IterableDataset):
         self.sources = sources
         self.exclude_sources = exclude_sources
         self.first_picture = first_picture
+        self.filter = ProductFilter('ProductStream', where)
         self.faults = StreamFaults(num_virtual_workers, f'ProductStream({catalogue})', strict)
         choose = partial(choose_pictures, num_images=num_images, first_picture=first_picture)
         self._builder = SampleBuilder(pipeline, choose)
@@ -190,6 +196,7 @@ class ProductStream(IterableDataset):
             sources=self.sources and sorted(self.sources),
             exclude_sources=self.exclude_sources and sorted(self.exclude_sources),
             first_picture=self.first_picture,
+            where=str(self.filter),
             num_shards=self.num_shards,
             num_virtual_workers=self.num_virtual_workers,
             shuffle_rows=self.shuffle_rows,
@@ -273,7 +280,7 @@ class ProductStream(IterableDataset):
             window, ahead = ahead.result(), None
             # one worker of one rank does so, once an epoch
             if (shard, virtual_worker, number) == (0, 0, at):
-                self._warn_of_unseen_sources(window)
+                self._warn_of_unseen_names(window)
             for place in range(first, sizes[number]):
                 # Half way, so as not to hold two whole windows for long.
                 if ahead is None and 2 * place + 2 >= sizes[number] and number + 1 < len(windows):
@@ -282,10 +289,16 @@ class ProductStream(IterableDataset):
             first = 0
 
     def _wanted(self, row: dict) -> list[int]:
+        if self.filter:
+            attributes = read_attributes(row.get('attributes'))
+            if not self.filter.keeps(row.get('category'), attributes):
+                return []
         return wanted_pictures(row, self.sources, self.exclude_sources)
 
-    def _warn_of_unseen_sources(self, window: StreamWindow) -> None:
-        """A misspelt source would exclude nothing, or everything."""
+    def _warn_of_unseen_names(self, window: StreamWindow) -> None:
+        """A misspelt source would exclude nothing, or everything; a misspelt attribute all."""
+        if unseen := self.filter.unseen():
+            self.faults.warn(f'of the first {len(window.rows)} products {unseen}')
         unseen = sorted(set(self.sources or self.exclude_sources or ()) - window.sources)
         if unseen:
             self.faults.warn(
@@ -322,5 +335,6 @@ class ProductStream(IterableDataset):
         raise CatalogueError(
             f'{self.faults.name}: no row of {where} can be used, nor any of the row groups that '
             'follow; see the faults reported before'
-            f' (sources: {self.sources}, exclude_sources: {self.exclude_sources})'
+            f' (sources: {self.sources}, exclude_sources: {self.exclude_sources}, where: '
+            f'{self.filter or None})'
         )

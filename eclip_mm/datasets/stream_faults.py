@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 
 KINDS = ('row groups', 'rows', 'pictures')
 
-#: Counted, but no faults: products without a picture of the sources asked for; samples of a
-#: product that replaced another one.
+#: Counted, but no faults: products that ``sources`` and ``where`` leave out; samples of a product
+#: that replaced another one.
 OTHERS = ('unwanted', 'stand-ins')
 
 
@@ -79,7 +79,7 @@ class StreamFaults:
             return
         text = ', '.join(f'{n} {kind}' for n, kind in zip(faults, KINDS, strict=True))
         if unwanted:
-            text += f', {unwanted} products without a picture of the sources asked for'
+            text += f', {unwanted} products that are not asked for (by sources or where)'
         self.warn(
             f'{part}: {text} could not be used; in {stand_ins} samples another product stands in'
         )

@@ -1,11 +1,13 @@
 """Filling a feature cache: the pictures of all data sets of a config through the frozen layers."""
 
 import copy
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from eclip_mm.apis.prediction import load_model
 from eclip_mm.config.feature_cache import cache_pictures
 from eclip_mm.datasets.feature_cache import CacheError, CacheReader, CacheWriter
+from eclip_mm.datasets.storage.schema import BrokenGroupError
 from eclip_mm.datasets.transforms.cached_pictures import CachedPictures
 from eclip_mm.embedding.picture_views import (
     PictureViews,
@@ -77,8 +80,8 @@ class CacheJob:
 
     def views(
         self, known: CacheReader | None, part: int, num_parts: int, num_workers: int
-    ) -> Iterator[list[View]]:
-        """The views of one picture after the other, those left out that are stored already.
+    ) -> Iterator[list[View] | BrokenGroupError]:
+        """As :class:`PictureViews` of all data sets.
 
         Args:
             known: the cache as it is.
@@ -106,7 +109,7 @@ class CacheJob:
 
 def fill_cache(
     job: CacheJob, part: int = 0, num_parts: int = 1, batch_size: int = 8, num_workers: int = 0
-) -> Iterator[tuple[int, int]]:
+) -> Iterator[tuple[int, int, int]]:
     """Compute and store what is missing in a cache.
 
     Several processes may fill a folder at once, each with a ``part`` of its own, and a run that
@@ -119,13 +122,21 @@ def fill_cache(
         num_workers: processes that decode pictures.
 
     Yields:
-        Number of views that are stored, and of those that cannot be decoded, after each batch.
+        Number of views that are stored, of those that cannot be decoded, and of items of data sets
+        whose row group cannot be read, after each batch. Each of these row groups is logged once.
     """
     with CacheWriter(job.folder, job.card) as writer:
         known = CacheReader(job.folder)
         waiting: list[View] = []
         here: set[str] = set()
+        reported: set[str] = set()
         for picture in job.views(known, part, num_parts, num_workers):
+            if isinstance(picture, BrokenGroupError):
+                if str(picture) not in reported:
+                    reported.add(str(picture))
+                    print_log(str(picture), 'current', logging.WARNING)
+                yield 0, 0, 1
+                continue
             num_broken = num_stored = 0
             for view in picture:
                 if view.key in here:  # the same picture of another product
@@ -139,9 +150,9 @@ def fill_cache(
             while len(waiting) >= batch_size:
                 num_stored += _store(job, writer, waiting[:batch_size])
                 waiting = waiting[batch_size:]
-            yield num_stored, num_broken
+            yield num_stored, num_broken, 0
         if waiting:
-            yield _store(job, writer, waiting), 0
+            yield _store(job, writer, waiting), 0, 0
 
 
 def _store(job: CacheJob, writer: CacheWriter, views: list[View]) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from eclip_mm.datasets.feature_cache import CacheError, CacheReader
+from eclip_mm.datasets.storage.schema import BrokenGroupError
 from eclip_mm.datasets.transforms.cached_pictures import (
     CachedPictures,
     fields_to_store,
@@ -36,6 +37,9 @@ class View:
 class PictureViews(IterableDataset):
     """The missing views of one picture after the other, shared among the workers of a loader.
 
+    For an item whose row group cannot be read it gives the error; training replaces such an item
+    by another.
+
     Args:
         dataset: whose pictures.
         transform: what makes the views.
@@ -52,16 +56,19 @@ class PictureViews(IterableDataset):
     ) -> None:
         self.dataset, self.transform, self.known, self.items = dataset, transform, known, items
 
-    def __iter__(self) -> Iterator[list[View]]:
+    def __iter__(self) -> Iterator[list[View] | BrokenGroupError]:
         info = get_worker_info()
         first, step = (info.id, info.num_workers) if info else (0, 1)
         for item in self.items[first::step]:
             broken = set()
-            for picture, record in self.dataset.records(item, broken):
-                views, is_broken = self._views(record)
-                if is_broken:
-                    broken.add(picture)
-                yield views
+            try:
+                for picture, record in self.dataset.records(item, broken):
+                    views, is_broken = self._views(record)
+                    if is_broken:
+                        broken.add(picture)
+                    yield views
+            except BrokenGroupError as error:
+                yield error
 
     def _views(self, record: dict) -> tuple[list[View], bool]:
         """Those that are missing, and whether the picture cannot be decoded."""
@@ -93,7 +100,7 @@ def open_pictures(dataset_cfg: dict) -> tuple[Dataset, CachedPictures]:
     dataset_cfg = dict(dataset_cfg)
     wrapped = next(t for t in dataset_cfg.pop('pipeline') if t['type'] == 'CachedPictures')
     if 'Stream' in dataset_cfg['type']:  # the same rows, which a stream gives in its own order
-        kept = ('catalogue', 'sources', 'exclude_sources')
+        kept = ('catalogue', 'sources', 'exclude_sources', 'where')
         dataset_cfg = {key: dataset_cfg[key] for key in kept if key in dataset_cfg}
         dataset_cfg['type'] = 'ProductDataset'
     transform = TRANSFORMS.build(dict(wrapped))
@@ -102,11 +109,15 @@ def open_pictures(dataset_cfg: dict) -> tuple[Dataset, CachedPictures]:
 
 def first_picture(dataset: Dataset, transform: CachedPictures) -> Tensor:
     """The first picture that can be decoded, (3, H, W)."""
-    pictures = PictureViews(dataset, transform, None, range(len(dataset)))
-    try:
-        return next(view.image for views in pictures for view in views if view.image is not None)
-    except StopIteration:
-        raise CacheError(f'{dataset}: no picture can be decoded') from None
+    reason = ''
+    for views in PictureViews(dataset, transform, None, range(len(dataset))):
+        if isinstance(views, BrokenGroupError):
+            reason = reason or f': {views}'
+            continue
+        for view in views:
+            if view.image is not None:
+                return view.image
+    raise CacheError(f'{dataset}: no picture can be decoded{reason}')
 
 
 def count_views(

@@ -1,10 +1,15 @@
-"""Conditions on the columns of an index, such as ``price<20``."""
+"""Conditions on the columns of an index, such as ``price<20``.
 
-import re
+A list meets a condition if an element does, and ``!=`` and ``not in`` if all elements do.
+"""
+
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from eclip_mm.utils.conditions import Condition, Conditions, parse_conditions
 
 _COMPARE = {
     '=': pc.equal,
@@ -14,30 +19,11 @@ _COMPARE = {
     '>': pc.greater,
     '>=': pc.greater_equal,
 }
-#: column, comparison, value; the value of ``in`` and ``not in`` is a list
-Condition = tuple[str, str, object]
+#: comparisons that all elements of a list have to meet -> what none of them may meet then
+OPPOSITES = {'!=': '=', 'not in': 'in'}
 
 
-def parse_condition(text: str) -> Condition:
-    """Read ``COLUMN OP VALUE``; ``category=shoes,boots`` asks for one of several values.
-
-    Raises:
-        ValueError: it has no comparison.
-    """
-    match = re.fullmatch(r'\s*([^=!<>]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*', text)
-    if not match:
-        raise ValueError(
-            f'condition {text!r}: write COLUMN=VALUE, or one of {", ".join(_COMPARE)}'
-        )
-    column, op, value = match.groups()
-    if op in ('=', '!=') and ',' in value:
-        return column, 'in' if op == '=' else 'not in', value.split(',')
-    return column, op, value
-
-
-def typed_conditions(
-    where: Sequence[Condition | str] | str | None, schema: pa.Schema
-) -> list[Condition]:
+def typed_conditions(where: Conditions | None, schema: pa.Schema) -> list[Condition]:
     """Check conditions and give their values the types of the columns.
 
     Args:
@@ -47,15 +33,12 @@ def typed_conditions(
     Raises:
         ValueError: a column or comparison is unknown, or a value is not of the column's type.
     """
-    where = [where] if isinstance(where, str) else where or []
     typed = []
-    for condition in where:
-        column, op, value = parse_condition(condition) if isinstance(condition, str) else condition
+    for column, op, value in parse_conditions(where):
         if column not in schema.names:
             raise ValueError(f'column {column!r} is unknown; there are {", ".join(schema.names)}')
-        if op not in (*_COMPARE, 'in', 'not in'):
-            raise ValueError(f'comparison {op!r} is unknown; there are {", ".join(_COMPARE)}')
         kind = schema.field(column).type
+        kind = kind.value_type if pa.types.is_list(kind) else kind
         try:
             many = [_typed(v, kind) for v in (value if op in ('in', 'not in') else [value])]
         except (pa.ArrowException, TypeError) as error:
@@ -68,15 +51,29 @@ def rows_that_meet(conditions: Sequence[Condition], rows: pa.Table) -> pa.Chunke
     """A mask of rows; None without conditions. As in SQL, null meets no comparison."""
     mask = None
     for column, op, value in conditions:
-        values = rows[column]
-        if op in _COMPARE:
-            met = _COMPARE[op](values, pa.scalar(value, values.type))
-        else:
-            met = pc.is_in(values, pa.array(value, values.type))
-            met = pc.and_(pc.invert(met) if op == 'not in' else met, pc.is_valid(values))
-        met = pc.fill_null(met, False)
+        is_list = pa.types.is_list(rows[column].type)
+        met = (_lists_that_meet if is_list else _values_that_meet)(rows[column], op, value)
         mask = met if mask is None else pc.and_(mask, met)
     return mask
+
+
+def _values_that_meet(values, op: str, wanted):
+    if op in _COMPARE:
+        met = _COMPARE[op](values, pa.scalar(wanted, values.type))
+    else:
+        met = pc.is_in(values, pa.array(wanted, values.type))
+        met = pc.and_(pc.invert(met) if op == 'not in' else met, pc.is_valid(values))
+    return pc.fill_null(met, False)
+
+
+def _lists_that_meet(column: pa.ChunkedArray, op: str, wanted) -> pa.ChunkedArray:
+    lists = column.combine_chunks()
+    met = _values_that_meet(lists.flatten(), OPPOSITES.get(op, op), wanted)
+    some = np.zeros(len(lists), dtype=bool)
+    some[pc.list_parent_indices(lists).filter(met).to_numpy()] = True
+    if op in OPPOSITES:
+        some = ~some & (pc.fill_null(pc.list_value_length(lists), 0).to_numpy() > 0)
+    return pa.chunked_array([some])
 
 
 def _typed(value, kind: pa.DataType):

@@ -1,18 +1,17 @@
 """Reads the folder that ``tools/embed_catalog.py`` writes, as rows and vectors."""
 
 import json
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from eclip_mm.embedding.job import MANIFEST, SUMMARY
+from eclip_mm.index.attribute_columns import read_attribute_columns
+from eclip_mm.index.extra_columns import check_names, read_columns
 
 #: products that are read at a time
 _BATCH = 4096
@@ -24,14 +23,15 @@ class FeatureFolder:
     Args:
         path: the folder.
         feature: ``image``, ``instance`` or ``text``.
-        columns: files of Parquet, CSV or JSON Lines with a column ``product_id``; their other
-            flat columns become columns of the rows.
+        columns: files whose columns become columns of the rows, see :func:`read_columns`.
+        attributes: attributes of products that become columns, see
+            :func:`read_attribute_columns`.
 
     Attributes:
         checkpoint_sha256: hash of the weights that made the features.
         per: ``picture`` if the folder has features of pictures, otherwise ``product``.
         schema: columns of the rows: those of the shards without vectors, then ``picture`` and
-            ``source`` (null for products), then those of ``columns``.
+            ``source`` (null for products), then those of ``columns`` and ``attributes``.
         dims: width D of the vectors.
 
     Raises:
@@ -40,7 +40,11 @@ class FeatureFolder:
     """
 
     def __init__(
-        self, path: str | Path, feature: str = 'image', columns: Sequence[str | Path] = ()
+        self,
+        path: str | Path,
+        feature: str = 'image',
+        columns: Sequence[str | Path] = (),
+        attributes: Sequence[str] | Mapping[str, pa.DataType] = (),
     ) -> None:
         self.path, self.feature = Path(path), feature
         for name in (MANIFEST, SUMMARY):
@@ -58,7 +62,11 @@ class FeatureFolder:
                 f'{self.path} has {len(self._shards)} of {count} shards; repeat the command of '
                 'tools/embed_catalog.py'
             )
-        self._columns = [_read_columns(file) for file in columns]
+        tables = dict(zip(columns, read_columns(columns), strict=True))
+        if attributes:
+            tables['--attributes'] = read_attribute_columns(self._shards, attributes)
+        check_names(tables)
+        self._columns = list(tables.values())
         stored = pq.read_schema(self._shards[0])
         pictures = stored.field('pictures').type.value_type if 'pictures' in stored.names else ()
         name = f'{feature}_feat'
@@ -103,7 +111,7 @@ class FeatureFolder:
         for columns in self._columns:
             place = pc.index_in(rows['product_id'], columns['product_id'])
             for column in columns.column_names:
-                if column not in rows.column_names:
+                if column != 'product_id':
                     rows = rows.append_column(column, columns[column].take(place))
         values = vectors.flatten().to_numpy(zero_copy_only=False)
         return rows, values.reshape(-1, vectors.type.list_size)
@@ -125,21 +133,3 @@ def unit_vectors(vectors, origin: str | Path) -> np.ndarray:
 
 def _names(struct: pa.StructType) -> list[str]:
     return [field.name for field in struct]
-
-
-def _read_columns(path: str | Path) -> pa.Table:
-    ids_as_text = pa.csv.ConvertOptions(column_types={'product_id': pa.string()})  # 007 is not 7
-    readers = {
-        '.csv': partial(pa.csv.read_csv, convert_options=ids_as_text),
-        '.jsonl': pa.json.read_json,
-    }
-    table = readers.get(Path(path).suffix, pq.read_table)(path)
-    if 'product_id' not in table.column_names:
-        raise ValueError(f'{path}: the column product_id is missing, by which rows are joined')
-    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    table = table.select(flat).combine_chunks()
-    ids = table['product_id'].cast(pa.string())
-    twice = pc.value_counts(ids).filter(pc.greater(pc.value_counts(ids).field('counts'), 1))
-    if len(twice):
-        raise ValueError(f'{path}: product_id {twice[0]["values"].as_py()!r} is there twice')
-    return table.set_column(table.column_names.index('product_id'), 'product_id', ids)

@@ -1,22 +1,33 @@
 """An index as a table of PostgreSQL, searched through pgvector."""
 
-import json
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eclip_mm.index.conditions import Condition, typed_conditions
+from eclip_mm.index.database import (
+    check_name,
+    connect,
+    dict_rows,
+    find_table,
+    in_query,
+    one_line,
+    quoted,
+    store_manifest,
+)
 from eclip_mm.index.feature_folder import unit_vectors
 from eclip_mm.index.ranking import nearest_rows, recall_of
+from eclip_mm.index.sql_columns import ARROW_TYPES, sql_conditions, sql_type
 from eclip_mm.index.vector_index import RECALL_FILTER, RECALL_QUERIES, VectorIndex
-from eclip_mm.utils.env_check import check_pgvector
 from eclip_mm.utils.spread import spread_indices
 
 #: the largest value of hnsw.ef_search; more rows are found exactly
 _MAX_SCAN = 1000
-_TYPES = ((pa.types.is_boolean, 'boolean'), (pa.types.is_integer, 'bigint'))
-_TYPES += ((pa.types.is_floating, 'double precision'), (pa.types.is_string, 'text'))
+#: a B-tree takes values of up to 2,704 bytes
+_MAX_SORTED_BYTES = 2_000
 
 
 class PostgresIndex:
@@ -32,39 +43,56 @@ class PostgresIndex:
 
     Attributes:
         manifest: that of the exact index, with the ``recall`` of this one.
+
+    Raises:
+        ValueError: the database has no such index.
+        OSError: the database does not answer, or refuses something.
     """
 
+    @one_line
     def __init__(self, dsn: str, table: str) -> None:
-        self.connection, self.table = _connect(dsn), table
-        found = self.connection.execute(
-            'SELECT obj_description(to_regclass(%s))', [_quoted(table).as_string(None)]
-        ).fetchone()
-        if not found[0]:
+        check_name('table', table)
+        self.connection, self.table = connect(dsn), table
+        _, self.manifest = find_table(self.connection, table)
+        if self.manifest is None:
             self.close()
             raise ValueError(f'the database has no index {table!r}; build it first')
-        self.manifest = json.loads(found[0])
         self.schema = pa.schema(
-            [pa.field(name, getattr(pa, kind)()) for name, kind in self.manifest['columns']]
+            [pa.field(name, ARROW_TYPES[kind]) for name, kind in self.manifest['columns']]
         )
 
     @classmethod
+    @one_line
     def build(cls, dsn: str, table: str, index: VectorIndex) -> 'PostgresIndex':
         """Copy an index to a table; an older table is replaced when the new one is complete.
 
         The recall in ``manifest['recall']`` is measured against the exact index.
+
+        Raises:
+            ValueError: a name, a type or a value does not fit, or the table is no index.
+            OSError: the database does not answer, or refuses something.
         """
         from psycopg import sql
 
         names = index.schema.names
-        kinds = [_sql_type(index.schema.field(name)) for name in names]
+        check_name('table', table)
+        for name in names:
+            check_name('column', name)
+        kinds = [sql_type(index.schema.field(name)) for name in names]
         columns = [
-            sql.SQL('{} {}').format(_quoted(n), sql.SQL(k))
+            sql.SQL('{} {}').format(quoted(n), sql.SQL(k))
             for n, k in zip(names, kinds, strict=True)
         ]
-        dims, new = index.manifest['dims'], _quoted(f'{table}_new')
-        connection = _connect(dsn)
+        # not its name and something more: that may be too long, or the name of another table
+        new = quoted(f'new_{sha256(table.encode()).hexdigest():.16}')
+        dims = index.manifest['dims']
+        connection = connect(dsn)
         # one transaction: readers see the old table until the new one is complete
         with connection, connection.transaction():
+            if find_table(connection, table) == (True, None):
+                raise ValueError(
+                    f'the database has a table {table!r} that is no index; name another one'
+                )
             run = connection.execute
             run("SET LOCAL maintenance_work_mem = '1GB'")
             run(sql.SQL('DROP TABLE IF EXISTS {}').format(new))
@@ -73,32 +101,25 @@ class PostgresIndex:
                     'CREATE TABLE {} (id bigint PRIMARY KEY, {}, embedding vector({}))'
                 ).format(new, sql.SQL(', ').join(columns), sql.Literal(dims))
             )
-            copy = sql.SQL('COPY {} FROM STDIN WITH (FORMAT BINARY)').format(new)
-            with connection.cursor().copy(copy) as rows:
-                kinds = [{'double precision': 'float8', 'bigint': 'int8'}.get(k, k) for k in kinds]
-                rows.set_types(['int8', *kinds, 'vector'])
-                number = 0
-                for block, vectors in index.blocks():
-                    for row, vector in zip(block.to_pylist(), vectors, strict=True):
-                        rows.write_row([number, *row.values(), vector])
-                        number += 1
+            _copy_rows(connection, new, kinds, index)
             run(
                 sql.SQL(
                     'CREATE INDEX ON {} USING hnsw ((embedding::halfvec({})) halfvec_ip_ops)'
                 ).format(new, sql.Literal(dims))
             )
-            run(sql.SQL('CREATE INDEX ON {} (product_id)').format(new))
-            run(sql.SQL('CREATE INDEX ON {} (category)').format(new))
-            run(sql.SQL('DROP TABLE IF EXISTS {}').format(_quoted(table)))
-            run(sql.SQL('ALTER TABLE {} RENAME TO {}').format(new, _quoted(table)))
-            types = [(n, _arrow_type(index.schema.field(n).type)) for n in names]
-            manifest = dict(index.manifest, columns=types)
-            _comment(connection, table, manifest)
-        connection = _connect(dsn)
-        connection.execute(sql.SQL('ANALYZE {}').format(_quoted(table)))
+            for name in ('product_id', 'category'):
+                method = 'hash' if _longest(index, name) > _MAX_SORTED_BYTES else 'btree'
+                create = sql.SQL(f'CREATE INDEX ON {{}} USING {method} ({name})')
+                run(create.format(new))
+            run(sql.SQL('DROP TABLE IF EXISTS {}').format(quoted(table)))
+            run(sql.SQL('ALTER TABLE {} RENAME TO {}').format(new, quoted(table)))
+            manifest = dict(index.manifest, columns=list(zip(names, kinds, strict=True)))
+            store_manifest(connection, table, manifest)
+        connection = connect(dsn)
+        connection.execute(sql.SQL('ANALYZE {}').format(quoted(table)))
         built = cls(dsn, table)
         built.manifest['recall'] = built._measure(index)
-        _comment(connection, table, built.manifest)
+        store_manifest(connection, table, built.manifest)
         connection.close()
         return built
 
@@ -106,6 +127,7 @@ class PostgresIndex:
         """Close the connection."""
         self.connection.close()
 
+    @one_line
     def search(
         self,
         vectors,
@@ -121,7 +143,7 @@ class PostgresIndex:
                 f'{self.table} was built with the weights {own[:12]}, and the query is of '
                 f'{checkpoint_sha256[:12]}; use that model'
             )
-        condition, values = _sql_conditions(typed_conditions(where, self.schema))
+        condition, values = sql_conditions(typed_conditions(where, self.schema), self.schema)
         hits = []
         for query in unit_vectors(np.atleast_2d(vectors), 'queries'):
             take = k
@@ -146,15 +168,18 @@ class PostgresIndex:
             'WHERE {where} ORDER BY embedding::halfvec({dims}) <#> %s::vector::halfvec({dims}) '
             'LIMIT {scan}) AS near ORDER BY embedding <#> %s, id LIMIT {take}'
         ).format(
-            columns=sql.SQL(', ').join(map(_quoted, self.schema.names)),
-            table=_quoted(self.table),
+            columns=sql.SQL(', ').join(map(in_query, self.schema.names)),
+            table=in_query(self.table),
             where=condition,
             dims=dims,
             scan=sql.Literal(scan),
             take=sql.Literal(take),
         )
         arguments = [query, *values, query, query]
-        with self.connection.transaction(), self.connection.cursor(row_factory=_dicts()) as cursor:
+        with (
+            self.connection.transaction(),
+            self.connection.cursor(row_factory=dict_rows()) as cursor,
+        ):
             if scan <= _MAX_SCAN:
                 cursor.execute(f'SET LOCAL hnsw.ef_search = {max(scan, 100)}')
                 cursor.execute('SET LOCAL hnsw.iterative_scan = strict_order')
@@ -181,66 +206,31 @@ class PostgresIndex:
         return result
 
 
-def _connect(dsn: str):
-    check_pgvector()
-    import psycopg
-    from pgvector.psycopg import register_vector
+def _copy_rows(connection, table, kinds: list[str], index: VectorIndex) -> None:
+    from psycopg import DataError, sql
 
-    if not dsn:
-        raise ValueError('the address of the database is missing: --dsn, or ECLIP_MM_DSN')
-    try:
-        connection = psycopg.connect(dsn, autocommit=True)
-    except psycopg.OperationalError as error:
-        raise ConnectionError(f'the database does not answer: {str(error).strip()}') from error
-    connection.execute('CREATE EXTENSION IF NOT EXISTS vector')
-    register_vector(connection)
-    return connection
+    statement = sql.SQL('COPY {} FROM STDIN WITH (FORMAT BINARY)').format(table)
+    kinds = [{'double precision': 'float8', 'bigint': 'int8'}.get(kind, kind) for kind in kinds]
+    with connection.cursor().copy(statement) as copy:
+        copy.set_types(['int8', *kinds, 'vector'])
+        number = 0
+        for block, vectors in index.blocks():
+            for row, vector in zip(block.to_pylist(), vectors, strict=True):
+                try:
+                    copy.write_row([number, *row.values(), vector])
+                except (DataError, OverflowError) as error:
+                    raise ValueError(
+                        f'product_id {row["product_id"]!r} has a value that PostgreSQL cannot '
+                        f'store: {error}'
+                    ) from error
+                number += 1
 
 
 def _without_id(row: dict) -> dict:
     return {key: value for key, value in row.items() if key != 'id'}
 
 
-def _dicts():
-    from psycopg.rows import dict_row
-
-    return dict_row
-
-
-def _quoted(name: str):
-    from psycopg import sql
-
-    return sql.Identifier(name)
-
-
-def _comment(connection, table: str, manifest: dict) -> None:
-    from psycopg import sql
-
-    text = json.dumps(manifest)
-    connection.execute(sql.SQL('COMMENT ON TABLE {} IS {}').format(_quoted(table), text))
-
-
-def _arrow_type(kind: pa.DataType) -> str:
-    names = {'boolean': 'bool_', 'bigint': 'int64', 'double precision': 'float64'}
-    return names.get(_sql_type(pa.field('', kind)), 'string')
-
-
-def _sql_type(field: pa.Field) -> str:
-    for is_kind, name in _TYPES:
-        if is_kind(field.type):
-            return name
-    raise ValueError(
-        f'column {field.name!r} is {field.type}, which is not copied to PostgreSQL; leave it out '
-        'of --columns'
-    )
-
-
-def _sql_conditions(conditions: Sequence[Condition]):
-    from psycopg import sql
-
-    parts, values = [sql.SQL('true')], []
-    for column, op, value in conditions:
-        form = {'in': '{} = ANY(%s)', 'not in': '{} <> ALL(%s)'}.get(op, f'{{}} {op} %s')
-        parts.append(sql.SQL(form).format(_quoted(column)))
-        values.append(value)
-    return sql.SQL(' AND ').join(parts), values
+def _longest(index: VectorIndex, column: str) -> int:
+    """Bytes of the longest text of a column."""
+    lengths = (pc.max(pc.binary_length(rows[column])).as_py() for rows, _ in index.blocks())
+    return max((length or 0 for length in lengths), default=0)

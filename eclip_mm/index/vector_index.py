@@ -59,6 +59,7 @@ class VectorIndex:
         feature: str = 'image',
         columns: Sequence[str | Path] = (),
         dtype: str = 'float32',
+        attributes: Sequence[str] = (),
     ) -> 'VectorIndex':
         """Build an index, or replace the one in the folder when the new one is complete.
 
@@ -67,7 +68,7 @@ class VectorIndex:
 
         Args:
             folder: folder of the index.
-            features, feature, columns: see :class:`FeatureFolder`.
+            features, feature, columns, attributes: see :class:`FeatureFolder`.
             dtype: ``float16`` takes half the space; its rounding moves scores by about 0.0003.
 
         Raises:
@@ -75,7 +76,8 @@ class VectorIndex:
         """
         if dtype not in DTYPES:
             raise ValueError(f'dtype is one of {", ".join(DTYPES)}, got {dtype!r}')
-        source, files = FeatureFolder(features, feature, columns), IndexFiles(folder)
+        source = FeatureFolder(features, feature, columns, attributes)
+        files = IndexFiles(folder)
         with files.writing():
             try:
                 generation = files.manifest()['generation'] + 1
@@ -89,6 +91,7 @@ class VectorIndex:
                 per=source.per,
                 dims=source.dims,
                 dtype=dtype,
+                attributes=list(attributes),
                 num_rows=0,
                 vectors=f'vectors-{generation:06d}.bin',
                 rows=[],
@@ -116,7 +119,10 @@ class VectorIndex:
         Raises:
             ValueError: the features are of other weights or another kind, or have other columns.
         """
-        source = FeatureFolder(features, self.manifest['feature'], columns)
+        # the types that their columns have here; an index of an older version has none
+        attributes = self.manifest.get('attributes', ())
+        attributes = {name: self.schema.field(name).type for name in attributes}
+        source = FeatureFolder(features, self.manifest['feature'], columns, attributes)
         with self._files.writing():
             self._open()
             for key in ('checkpoint_sha256', 'per', 'dims'):

@@ -64,6 +64,27 @@ def run_command(main: Callable[[], None], interrupted: str = 'interrupted') -> N
         sys.exit(f'error: {describe_error(error)}{hint}')
 
 
+def run_action(action: Callable[[], None], name: str) -> int:
+    """As :func:`run_command`, for a part of a program; returns the exit code.
+
+    Args:
+        action: what to do.
+        name: stands before the message of an error.
+
+    Raises:
+        Exception: an error, where ``--traceback`` is given.
+    """
+    try:
+        action()
+    except Exception as error:
+        if CommandParser.wants_traceback:
+            raise
+        hint = '' if isinstance(error, _SAYS_WHAT) else '\n(--traceback shows where it was raised)'
+        print(f'{name}: {describe_error(error)}{hint}', file=sys.stderr)
+        return 1
+    return 0
+
+
 def describe_error(error: Exception) -> str:
     """The message of an error, with its type where the message alone says too little."""
     # the text of a KeyError is the repr of its message

@@ -1,6 +1,7 @@
 """Folders of features as tools/embed_catalog.py writes them, without a model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,17 @@ DIMS = 16
 
 
 def write_features(
-    folder: Path, products: list[str], seed: int = 0, weights: str = 'a' * 64, shards: int = 2
+    folder: Path,
+    products: list[str],
+    seed: int = 0,
+    weights: str = 'a' * 64,
+    shards: int = 2,
+    attributes: Sequence[dict] = (),
 ) -> np.ndarray:
     """Features of products with 1, 2 or 3 pictures each; returns the image features in order.
 
     Categories go round shoes, boots, null; sources are merchant for the first picture, comment
-    for others.
+    for others. Attributes go round as well.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -28,6 +34,7 @@ def write_features(
         x = rng.normal(size=DIMS)
         return (x / np.linalg.norm(x)).astype(np.float32)
 
+    stored = [json.dumps(found) for found in attributes] or [None]
     rows, all_pictures = [], []
     for number, product in enumerate(products):
         pictures = [
@@ -41,6 +48,7 @@ def write_features(
                 row=number + 1,
                 product_id=product,
                 category=('shoes', 'boots', None)[number % 3],
+                attributes=stored[number % len(stored)],
                 text_feat=vector(),
                 image_feat=vector(),
                 pictures=pictures,

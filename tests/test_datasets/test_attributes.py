@@ -26,6 +26,7 @@ from eclip_mm.embedding.row_ranges import plan_row_ranges
 from eclip_mm.embedding.shards import block_table, shard_schema
 from helpers.catalogues import make_rows, write_rows
 
+MAP_STYLE = (ProductDataset, ProductImageDataset)
 ATTRIBUTES = dict(brand='Käse & Co', price=9.5, sale=False, colours=['red', 'blue'], stock=3)
 
 
@@ -140,3 +141,83 @@ def test_numbers_of_other_libraries_are_floats(number, tmp_path):
     assert type(read_attributes(dict(a=number))['a']) in (float, np.float64)
     path = write_rows([{**make_rows(1)[0], 'attributes': dict(a=number)}], tmp_path / 'a.jsonl')
     assert read_catalogue(path)[0]['attributes'] == dict(a=0.5)
+
+
+SHOP = [
+    dict(brand='Acme', price=5.0, colours=['red', 'blue'], sale=True),
+    dict(brand='Nord', price=25.0, colours=['green'], sale=False),
+    dict(brand='Acme', price=30, size='20'),
+    dict(price='on request'),
+    {},
+]
+FILTERS = [
+    ('price<20', [0]),
+    ([('price', '>=', 25)], [1, 2]),
+    (['price>=5', 'price<=25'], [0, 1]),
+    ('brand=Acme', [0, 2]),
+    ('brand=Acme,Nord', [0, 1, 2]),
+    ([('brand', 'not in', ['Acme'])], [1]),
+    ('colours=red,black', [0]),
+    ('colours!=red', [1]),
+    ('sale=true', [0]),
+    ([('sale', '=', False)], [1]),
+    ('size>=10', [2]),  # a text: '20' stands behind '10'
+    ([('size', '=', 20)], []),
+    ('price!=5', [1, 2, 3]),  # a price of words is another one
+    ('category=odd', [1, 3]),
+    (['category=even', 'brand!=Acme'], []),
+    (None, [0, 1, 2, 3, 4]),
+]
+
+
+@pytest.fixture(scope='module')
+def shop(tmp_path_factory):
+    """The same five products as JSON Lines, as our Parquet, and with a struct of attributes."""
+    folder = tmp_path_factory.mktemp('shop')
+    rows = [{**row, 'attributes': found} for row, found in zip(make_rows(5), SHOP, strict=True)]
+    paths = [write_rows(rows, folder / name) for name in ('a.jsonl', 'a.parquet')]
+    table = pq.read_table(paths[1])
+    # a struct has numbers or texts in a field
+    structs = pa.array([{k: v for k, v in found.items() if v != 'on request'} for found in SHOP])
+    place = table.column_names.index('attributes')
+    pq.write_table(table.set_column(place, 'attributes', structs), folder / 'b.parquet')
+    return [*paths, folder / 'b.parquet']
+
+
+@pytest.mark.parametrize(('where', 'kept'), FILTERS)
+def test_data_sets_filter_by_attributes(shop, where, kept):
+    for path in shop:
+        if path.name == 'b.parquet' and where == 'price!=5':
+            kept = [1, 2]
+        datasets = [kind(path, pipeline(), where=where) for kind in MAP_STYLE]
+        if path.suffix == '.parquet':
+            datasets.append(ProductStream(path, pipeline(), where=where, batch_size=5))
+        for dataset in datasets:
+            if not kept:
+                with pytest.raises(CatalogueError, match="'where'|no row of"):
+                    ids_of(dataset)
+                continue
+            found = ids_of(dataset)
+            assert set(found) == {f'p{i}' for i in kept}
+            each = {ProductDataset: 1, ProductImageDataset: 2}.get(type(dataset))
+            assert each is None or len(found) == each * len(kept)
+
+
+def ids_of(dataset):
+    is_stream = isinstance(dataset, ProductStream)
+    samples = dataset if is_stream else (dataset[i] for i in range(len(dataset)))
+    return [sample['data_samples'].product_id for sample in samples]
+
+
+def test_filters_that_are_wrong(shop, log):
+    for path in shop[:2]:
+        with pytest.raises(CatalogueError, match="the attribute 'prize'; there are brand, cat"):
+            len(ProductDataset(path, pipeline(), where='prize<3'))
+    for where in ('cheap', [('price', '~', 3)], [3]):
+        with pytest.raises(ValueError, match="ProductDataset: 'where': "):
+            ProductDataset(shop[0], pipeline(), where=where)
+    stream = ProductStream(shop[1], pipeline(), where='prize!=3', batch_size=5)
+    with pytest.raises(CatalogueError, match='where: prize != 3'):
+        next(iter(stream))
+    assert "of the first 5 products no product has the attribute 'prize'" in log()
+    assert stream.layout['where'] == 'prize != 3'

@@ -187,7 +187,7 @@ def test_sources_that_are_rare_or_misspelt(tmp_path, log):
     assert dataset.faults.counts()['unwanted'] == dataset.faults.counts()['stand-ins'] == 6
     assert 'misspelt' not in log()
     dataset.on_epoch_end(0)
-    assert '6 products without a picture of the sources asked for could not be used' in log()
+    assert '6 products that are not asked for (by sources or where) could not be used' in log()
     stream(path, exclude_sources=['vidoe'])
     assert "has a picture of the source 'vidoe' (they have comment, merchant, video)" in log()
     with pytest.raises(CatalogueError, match=r"sources: \['vidoe'\]"):

@@ -12,12 +12,13 @@ from eclip_mm.apis import load_config_and_model, predict_items
 from eclip_mm.config.feature_cache import cache_pictures, plain_pipeline, use_feature_cache
 from eclip_mm.datasets.collate import collate_products, first_pictures
 from eclip_mm.datasets.feature_cache import CacheError, CacheReader
+from eclip_mm.embedding import feature_caching
 from eclip_mm.embedding.feature_caching import CacheJob, fill_cache
 from eclip_mm.engine import FeatureCacheHook
 from eclip_mm.models.feature_card import take_features
 from eclip_mm.registry import DATASETS, MODELS
 from eclip_mm.testing import tiny_model_config
-from helpers.catalogues import encode, make_rows, write_rows
+from helpers.catalogues import damage_pictures, encode, make_rows, write_rows
 
 WORDS = dict(type='CatalogueWordPiece', vocab_size=60)
 
@@ -70,8 +71,8 @@ def test_training_from_the_cache_is_training_from_the_same_views(cfg):
     job = open_job(cfg)
     assert job.count() == (12, 12 * 3 + 12)  # of one catalogue; validation and test are one
     counts = list(fill_cache(job, batch_size=5))
-    assert (sum(n for n, _ in counts), sum(n for _, n in counts)) == (11 * 4, 4)
-    assert list(fill_cache(job)) == [(0, 0)] * 24  # nothing is left to do
+    assert tuple(map(sum, zip(*counts, strict=True))) == (11 * 4, 4, 0)
+    assert list(fill_cache(job)) == [(0, 0, 0)] * 24  # nothing is left to do
 
     plain, cached = copy.deepcopy(cfg), copy.deepcopy(cfg)
     cache_pictures(plain, folder=None)
@@ -318,7 +319,31 @@ def test_the_same_picture_of_two_products_is_stored_once(cfg, tmp_path):
         cfg.pop(name)
     job = open_job(cfg)
     assert job.count() == (6, 18)
-    assert sum(stored for stored, _ in fill_cache(job)) == 12
+    assert sum(stored for stored, *_ in fill_cache(job)) == 12
+
+
+def test_a_row_group_that_cannot_be_read_costs_its_products(cfg, monkeypatch):
+    catalogue = Path(cfg.train_dataloader.dataset.catalogue)
+    write_rows(make_rows(6), catalogue)
+    damage_pictures(catalogue, 1)
+    logged = []
+    monkeypatch.setattr(feature_caching, 'print_log', lambda text, *_: logged.append(text))
+    counts = list(fill_cache(open_job(cfg)))
+    # of 6 products with 3 views and one of evaluation each, and 2 pictures a product
+    assert tuple(map(sum, zip(*counts, strict=True))) == (6 * 4, 0, 3 + 6)
+    assert len(logged) == 1 and 'row group 1, rows 4 to 6, cannot be read' in logged[0]
+    use_feature_cache(cfg)
+    batch = batch_of(cfg, 'train_dataloader', range(6))
+    found = {sample.product_id for sample in batch['data_samples']}
+    assert found <= {'p0', 'p1', 'p2'} and len(batch['data_samples']) == 6
+
+
+def test_a_catalogue_of_broken_row_groups_is_named(cfg):
+    catalogue = Path(cfg.train_dataloader.dataset.catalogue)
+    for group in (0, 1):
+        damage_pictures(catalogue, group)
+    with pytest.raises(CacheError, match='no picture can be decoded.*row group 0, rows 1 to 3'):
+        open_job(cfg)
 
 
 def test_evaluation_from_the_cache_shows_the_pictures(cfg):

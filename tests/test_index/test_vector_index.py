@@ -9,8 +9,7 @@ import pytest
 
 from eclip_mm.index import FeatureFolder, VectorIndex, encoded_queries, write_bulk
 from eclip_mm.index import vector_index as module
-from eclip_mm.index.conditions import parse_condition
-from eclip_mm.index.feature_folder import _read_columns
+from eclip_mm.utils.conditions import parse_condition
 from helpers.feature_folders import DIMS, write_features
 
 PRODUCTS = [f'p{i}' for i in range(60)]
@@ -236,9 +235,3 @@ def test_bulk_lines_of_opensearch(index, tmp_path, features):
     )
     mapping = json.loads((tmp_path / 'bulk.mapping.json').read_text())
     assert mapping['mappings']['properties']['vector']['dimension'] == DIMS
-
-
-def test_ids_of_a_csv_keep_their_zeros(tmp_path):
-    path = tmp_path / 'prices.csv'
-    path.write_text('product_id,price\n00123,5\n124,6\n')
-    assert _read_columns(path)['product_id'].to_pylist() == ['00123', '124']

@@ -29,7 +29,7 @@ LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py
 RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
-PGVECTOR_PARTS = ('eclip_mm/index/postgres.py',)
+PGVECTOR_PARTS = tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns'))
 APP_PARTS = ('eclip_mm/page/',)
 MODULES = {
     'onedl-mmengine': 'mmengine',

@@ -19,6 +19,7 @@ def main() -> None:
         '--delay', type=float, default=0.0, help='seconds between the requests of one such series'
     )
     parser.add_argument('--timeout', type=float, default=20.0, help='seconds without an answer')
+    parser.add_argument('--max-seconds', type=float, default=60.0, help='longest time of a try')
     parser.add_argument('--max-mib', type=float, default=20.0, help='largest picture')
     parser.add_argument('--tries', type=int, default=3, help='tries of each picture')
     parser.add_argument(
@@ -44,6 +45,7 @@ def main() -> None:
         per_host=args.per_host,
         delay=args.delay,
         timeout=args.timeout,
+        max_seconds=args.max_seconds,
         max_bytes=int(args.max_mib * 2**20),
         tries=args.tries,
         allowed_hosts=args.allow_host,

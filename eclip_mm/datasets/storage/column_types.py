@@ -52,7 +52,7 @@ def _each_chunk(column: pa.ChunkedArray, convert: Convert) -> pa.ChunkedArray:
 
 
 def _text(array: pa.Array) -> pa.Array:
-    array = _plain(array)
+    array = plain_values(array)
     if pa.types.is_null(array.type) or _is_string(array.type):
         return array.cast(pa.large_string())
     if _is_binary(array.type):  # Impala and older Spark do not mark text as such
@@ -62,13 +62,13 @@ def _text(array: pa.Array) -> pa.Array:
 
 
 def _bytes(array: pa.Array) -> pa.Array:
-    array = _plain(array)
+    array = plain_values(array)
     known = pa.types.is_null(array.type) or _is_binary(array.type)
     return array.cast(pa.large_binary()) if known else array
 
 
 def _number(array: pa.Array) -> pa.Array:
-    array = _plain(array)
+    array = plain_values(array)
     kind = array.type
     known = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     return array.cast(pa.float64(), safe=False) if known else array
@@ -157,15 +157,15 @@ def _map_struct(array: pa.Array, fields: Mapping[str, Convert]) -> pa.Array:
     return pa.StructArray.from_arrays(children, names, mask=array.is_null())
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def plain_values(array: pa.Array) -> pa.Array:
     """Values instead of codes of a dictionary or the storage of another type."""
     if pa.types.is_dictionary(array.type):
-        return _plain(array.dictionary_decode())
+        return plain_values(array.dictionary_decode())
     if isinstance(array.type, pa.BaseExtensionType):
         if array.type.extension_name == 'arrow.uuid':  # DuckDB's ids
             values = array.storage.to_pylist()
             return pa.array([v and str(uuid.UUID(bytes=v)) for v in values], pa.string())
-        return _plain(array.storage)
+        return plain_values(array.storage)
     return array
 
 

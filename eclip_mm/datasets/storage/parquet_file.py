@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -151,10 +152,10 @@ class ParquetCatalogueFile:
         groups = self.reader.group_of(rows)
         for group in np.unique(groups).tolist():
             wanted = rows[groups == group] - self.reader.first_row(group)
-            table = self.reader.read_columns(group, lambda leaves: {name}.intersection(leaves))
+            table = self.reader.read_columns(group, partial(_leaves_of, name))
             if name in table.column_names:
                 values = table[name].take(pa.array(wanted)).to_pylist()
-                yield from (tidy_row({name: value})[name] for value in values)
+                yield from (tidy_row({name: value}).get(name) for value in values)
             else:
                 yield from (None for _ in wanted)
 
@@ -203,6 +204,10 @@ class ParquetCatalogueFile:
             reason = error
         problem = ValueError(f'row group {group} of the file cannot be read ({reason})')
         yield first, [problem] * (end - first)
+
+
+def _leaves_of(name: str, leaves: list[str]) -> list[str]:
+    return [leaf for leaf in leaves if leaf.split('.')[0] == name]
 
 
 def _only_bytes(leaves: list[str]) -> list[str]:

@@ -33,6 +33,8 @@ with suppress(AttributeError, OSError):  # libtiff itself prints to standard err
 
 # Formats of which Pillow can decode a reduced picture.
 _DRAFTED = ('JPEG', 'MPO')
+# Modes whose colours are multiplied by their alpha -> those without that.
+_MULTIPLIED = {'La': 'LA', 'RGBa': 'RGBA'}
 
 
 class ImageDecodeError(RuntimeError):
@@ -132,7 +134,7 @@ class LoadProductImages:
                 remaining = read_orientation(image)
                 seen_size = turn_size(image.size, remaining)
                 self._draft(image, seen_size, results)
-                rgb = _to_rgb(image)
+                rgb = to_rgb(image)
         if remaining in TRANSPOSITIONS:
             rgb = rgb.transpose(TRANSPOSITIONS[remaining])
         stored_size = turn_size(seen_size, orientation)
@@ -188,10 +190,13 @@ def _check_strips(image: Image.Image) -> None:
         raise OSError(f'it has too few strips for {width} x {height} pixels; it is damaged')
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode in RGB, as stored, on white where it is transparent."""
     if is_deep_grey(image):
         return to_eight_bits(image).convert('RGB')
-    if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
+    if image.mode in _MULTIPLIED:
+        image = image.convert(_MULTIPLIED[image.mode])
+    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         white = Image.new('RGBA', image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert('RGB')

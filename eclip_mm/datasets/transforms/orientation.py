@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-_TAG = 0x0112
+#: tag of EXIF
+ORIENTATION = 0x0112
 _T = Image.Transpose
 #: orientation -> what turns the stored picture into the one that is seen
 TRANSPOSITIONS = {
@@ -25,7 +26,7 @@ def read_orientation(image: Image.Image) -> int:
     sound picture.
     """
     try:
-        code = image.getexif().get(_TAG)
+        code = image.getexif().get(ORIENTATION)
         return int(code) if code in TRANSPOSITIONS else 1  # as in Pillow's `exif_transpose`
     except Exception:  # Pillow lets through whatever its parsers of EXIF and TIFF stumble over
         return 1

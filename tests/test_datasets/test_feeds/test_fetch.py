@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from eclip_mm.datasets.converters.feed import FetchOptions, fetch_pictures
 from eclip_mm.datasets.converters.feed import addresses as addresses_module
 from eclip_mm.datasets.converters.feed import fetch as fetch_module
 from eclip_mm.datasets.converters.feed.addresses import RefusedAddressError, connect, is_public
+from eclip_mm.datasets.converters.feed.deadlines import Deadline
 from eclip_mm.datasets.converters.feed.fetched import INDEX, FetchedPictures
 from helpers.catalogues import encode, plain_png
 from helpers.web import web_server
@@ -110,9 +112,9 @@ def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch):
         def connect(self, address):
             reached.append(address)
 
-    monkeypatch.setattr(addresses_module.socket, 'getaddrinfo', resolve)
-    monkeypatch.setattr(addresses_module.socket, 'socket', Socket)
-    connect('rebind.example', 80, 1.0)
+    monkeypatch.setattr(socket, 'getaddrinfo', resolve)
+    monkeypatch.setattr(addresses_module, 'LimitedSocket', Socket)
+    connect('rebind.example', 80, Deadline(1, 1))
     assert reached == [('93.184.216.34', 80)] and len(asked) == 1
 
 
@@ -121,9 +123,9 @@ def test_one_private_address_among_several_is_enough(monkeypatch):
         (socket.AF_INET, socket.SOCK_STREAM, 6, '', (address, 80))
         for address in ('93.184.216.34', '10.0.0.1')
     ]
-    monkeypatch.setattr(addresses_module.socket, 'getaddrinfo', lambda *a, **k: found)
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda *a, **k: found)
     with pytest.raises(RefusedAddressError, match='10.0.0.1, which is not public'):
-        connect('mixed.example', 80, 1.0)
+        connect('mixed.example', 80, Deadline(1, 1))
 
 
 def test_only_pictures_within_the_limits_are_kept(server, tmp_path):
@@ -238,3 +240,48 @@ def test_options_are_checked():
 def test_a_malformed_url_is_a_line_of_its_own(tmp_path):
     report = fetch_pictures(['http://[::1/a.jpg'], tmp_path, options())
     assert report.problems and 'http://[::1/a.jpg' in report.problems[0]
+
+
+def test_what_a_slow_server_does_ends_at_the_deadline(tmp_path):
+    """A server may send one byte at a time, in any part of its answer, and never time out."""
+    head = b'HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n'
+    answers = dict(
+        nothing=(b'', b''),
+        status=(b'HTTP/1.1 ', b'2'),
+        headers=(head, b'X'),
+        body=(head + b'\r\n', b'x'),
+        redirect=(b'HTTP/1.1 302 Found\r\nLocation: /redirect\r\nX: ', b'x'),
+        text=(b'HTTP/1.1 302 Found\r\nLocation: /nothing\r\n\r\n', b'x'),
+    )
+    stop = threading.Event()
+
+    def answer(client):
+        with client, suppress(OSError):
+            asked = client.recv(4096).removeprefix(b'GET /').split(b' ')[0]
+            first, rest = answers.get(asked.decode(errors='replace'), (b'', b''))
+            client.sendall(first)
+            while not stop.wait(0.02):
+                client.sendall(rest)
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=[listener.accept()[0]], daemon=True).start()
+
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        place = f'127.0.0.1:{listener.getsockname()[1]}'
+        urls = [f'http://{place}/{name}' for name in answers] + [f'https://{place}/handshake']
+        limits = options(timeout=5.0, max_seconds=0.4, per_host=16)
+        report = fetch_pictures(urls, tmp_path, limits)
+        stop.set()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert report.reasons == dict(slow=len(urls)), str(report)
+
+
+def test_a_name_server_that_does_not_answer(tmp_path, monkeypatch):
+    stop = threading.Event()
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda *args, **kwargs: stop.wait(20))
+    report = fetch_pictures(['http://shop.example/a.png'], tmp_path, options(max_seconds=0.2))
+    stop.set()
+    assert report.reasons == dict(slow=1)

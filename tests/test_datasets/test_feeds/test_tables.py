@@ -91,7 +91,7 @@ def test_a_column_that_is_named_twice_is_a_list(tmp_path):
     [
         ('a.csv', '\n\n', 'a.csv: the file is empty'),
         ('a.csv', HEADER, 'a.csv: has no row with a value'),
-        ('a.xls', 'x', "the suffix '.xls' is not one of a table"),
+        ('a.dbf', 'x', "the suffix '.dbf' is not one of a table"),
         ('a.json', '[{"sku": 1},\n {"sku": }]', r'a.json, line 2: is not JSON'),
         ('a.json', '[1, 2]', 'has no row with a value; the first problem: .*item 1: is int'),
         ('a.xlsx', 'PK', 'a.xlsx: is not an Excel file'),

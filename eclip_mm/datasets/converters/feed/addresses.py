@@ -7,10 +7,17 @@ that neither a redirect nor a second answer of the name server leads elsewhere.
 
 import http.client
 import ipaddress
-import socket
 import ssl
 import urllib.request
 from collections.abc import Collection
+from functools import lru_cache
+
+from eclip_mm.datasets.converters.feed.deadlines import (
+    Deadline,
+    LimitedSocket,
+    LimitedSSLSocket,
+    resolve,
+)
 
 _NAT64 = ipaddress.ip_network('64:ff9b::/96')
 
@@ -35,21 +42,21 @@ def is_public(address: str) -> bool:
 
 
 def connect(
-    host: str, port: int, timeout: float, allowed_hosts: Collection[str] = ()
-) -> socket.socket:
+    host: str, port: int, deadline: Deadline, allowed_hosts: Collection[str] = ()
+) -> LimitedSocket:
     """Connect to a host whose addresses are all public.
 
     Args:
         host: name or address.
         port: port.
-        timeout: in seconds, for connecting and for each read.
+        deadline: for resolving, connecting and each read.
         allowed_hosts: names that may have other addresses.
 
     Raises:
         RefusedAddressError: an address is not public.
         OSError: the name cannot be resolved, or no address answers.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = resolve(host, port, deadline)
     if host not in allowed_hosts:
         private = [address[0] for *_, address in found if not is_public(address[0])]
         if private:
@@ -59,9 +66,10 @@ def connect(
             )
     error: OSError | None = None
     for family, kind, protocol, _, address in found:
-        opened = socket.socket(family, kind, protocol)
+        opened = LimitedSocket(family, kind, protocol)
+        opened.deadline = deadline
         try:
-            opened.settimeout(timeout)
+            opened.settimeout(deadline.wait())
             opened.connect(address)
             return opened
         except OSError as failed:
@@ -70,24 +78,36 @@ def connect(
     raise error or OSError(f'{host} has no address')
 
 
-def make_opener(allowed_hosts: Collection[str] = ()) -> urllib.request.OpenerDirector:
+@lru_cache(maxsize=1)
+def _context() -> ssl.SSLContext:
+    """Reading the certificates of the system takes longer than a request."""
+    context = ssl.create_default_context()
+    context.sslsocket_class = LimitedSSLSocket
+    return context
+
+
+def make_opener(
+    deadline: Deadline, allowed_hosts: Collection[str] = ()
+) -> urllib.request.OpenerDirector:
     """An opener of HTTP and HTTPS URLs, without proxies, cookies and other schemes.
 
     A redirect is followed under the same rules, ten times at most.
 
     Args:
+        deadline: for all that it opens, redirects included.
         allowed_hosts: names that may have addresses that are not public.
     """
-    context = ssl.create_default_context()
 
     class Http(http.client.HTTPConnection):
         def connect(self) -> None:
-            self.sock = connect(self.host, self.port, self.timeout, allowed_hosts)
+            self.sock = connect(self.host, self.port, deadline, allowed_hosts)
 
     class Https(http.client.HTTPSConnection):
         def connect(self) -> None:
-            opened = connect(self.host, self.port, self.timeout, allowed_hosts)
-            self.sock = context.wrap_socket(opened, server_hostname=self.host)
+            opened = connect(self.host, self.port, deadline, allowed_hosts)
+            opened.settimeout(deadline.wait())
+            self.sock = _context().wrap_socket(opened, server_hostname=self.host)
+            self.sock.deadline = deadline
 
     class HttpHandler(urllib.request.HTTPHandler):
         def http_open(self, request):
@@ -97,11 +117,17 @@ def make_opener(allowed_hosts: Collection[str] = ()) -> urllib.request.OpenerDir
         def https_open(self, request):
             return self.do_open(Https, request)
 
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, request, answer, *args):
+            new = super().redirect_request(request, answer, *args)
+            answer.close()  # its text, which may have no end, would be read
+            return new
+
     opener = urllib.request.OpenerDirector()
     for handler in (
         HttpHandler(),
         HttpsHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        Redirects(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),

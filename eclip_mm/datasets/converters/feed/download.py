@@ -3,7 +3,6 @@
 import io
 import socket
 import ssl
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Collection
@@ -13,7 +12,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from eclip_mm.datasets.converters.feed.addresses import RefusedAddressError
+from eclip_mm.datasets.converters.feed.addresses import RefusedAddressError, make_opener
+from eclip_mm.datasets.converters.feed.deadlines import Deadline
 from eclip_mm.datasets.storage.schema import CatalogueError
 
 ENDINGS = {
@@ -35,7 +35,7 @@ class FetchOptions:
         per_host: requests at a time to one host.
         delay: pause after each request, in seconds, for each of the requests to a host.
         timeout: longest wait for an answer, and for each further part of it, in seconds.
-        max_seconds: longest time for a picture.
+        max_seconds: longest time for a try, from the name of the host to the last byte.
         max_bytes: largest picture.
         tries: tries of a picture that fails for a reason that may pass.
         max_wait: longest pause before a further try, also where the server asks for more.
@@ -72,15 +72,19 @@ class FetchError(Exception):
         self.kind, self.passing, self.wait = kind, passing, wait
 
 
-def download(url: str, options: FetchOptions, opener) -> tuple[bytes, str]:
-    """A picture and the ending of its file."""
-    deadline = time.monotonic() + options.max_seconds
+def download(url: str, options: FetchOptions) -> tuple[bytes, str]:
+    """A picture and the ending of its file.
+
+    Raises:
+        FetchError: it cannot be fetched.
+    """
+    deadline = Deadline(options.timeout, options.max_seconds)
     full = f'https:{url}' if url.startswith('//') else url
     headers = {'User-Agent': _USER_AGENT, 'Accept': 'image/*', 'Accept-Encoding': 'identity'}
     # blanks and letters beyond ASCII as browsers send them; what is encoded stays as it is
     request = urllib.request.Request(quote(full, safe="%/:=&?~#+!$,;'@()*[]"), headers=headers)
     try:
-        with opener.open(request, timeout=options.timeout) as answer:
+        with make_opener(deadline, options.allowed_hosts).open(request) as answer:
             if answer.status != 200:
                 raise FetchError('no picture', f'the server answers {answer.status}')
             length = answer.headers.get('Content-Length', '')
@@ -94,10 +98,6 @@ def download(url: str, options: FetchOptions, opener) -> tuple[bytes, str]:
             while chunk := answer.read1(_CHUNK):
                 data.write(chunk)
                 _check_size(data.tell(), options)
-                if time.monotonic() > deadline:
-                    raise FetchError(
-                        'slow', f'it takes longer than {options.max_seconds:g} s', passing=True
-                    )
             if length.isdecimal() and data.tell() < int(length):
                 raise FetchError(
                     'cut short', f'{data.tell()} of {length} bytes arrived', passing=True
@@ -110,10 +110,12 @@ def download(url: str, options: FetchOptions, opener) -> tuple[bytes, str]:
         raise FetchError(
             f'HTTP {error.code}', f'the server answers {error.code} {error.reason}', passing, wait
         ) from error
-    except urllib.error.URLError as error:
-        raise _as_fetch_error(error.reason) from error
     except (OSError, HTTPException) as error:
-        raise _as_fetch_error(error) from error
+        if deadline.is_over:
+            reason = f'it takes longer than {options.max_seconds:g} s'
+            raise FetchError('slow', reason, passing=True) from error
+        is_wrapped = isinstance(error, urllib.error.URLError)
+        raise _as_fetch_error(error.reason if is_wrapped else error) from error
     return data.getvalue(), _ending(data)
 
 

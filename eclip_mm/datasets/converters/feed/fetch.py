@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from eclip_mm.datasets.converters.feed.addresses import make_opener
 from eclip_mm.datasets.converters.feed.download import FetchError, FetchOptions, download
 from eclip_mm.datasets.converters.feed.fetched import INDEX, FetchedPictures, url_stem
 from eclip_mm.datasets.storage.report import list_problems
@@ -110,7 +109,6 @@ def _fetch_all(urls: Sequence[str], folder: Path, options: FetchOptions) -> Iter
     for url in urls:
         hosts.setdefault(_host(url), deque()).append(url)
     results: queue.SimpleQueue[dict | Exception] = queue.SimpleQueue()
-    opener = make_opener(options.allowed_hosts)
     stop = threading.Event()
 
     def serve(waiting: deque[str]) -> None:
@@ -120,7 +118,7 @@ def _fetch_all(urls: Sequence[str], folder: Path, options: FetchOptions) -> Iter
             except IndexError:  # another thread was faster
                 return
             try:
-                results.put(_fetch(url, folder, options, opener, stop))
+                results.put(_fetch(url, folder, options, stop))
             except Exception as error:  # a full disk is no fault of a URL: it ends the run
                 results.put(error)
                 return
@@ -148,11 +146,11 @@ def _host(url: str) -> str:
         return ''
 
 
-def _fetch(url: str, folder: Path, options: FetchOptions, opener, stop: threading.Event) -> dict:
+def _fetch(url: str, folder: Path, options: FetchOptions, stop: threading.Event) -> dict:
     """The line of the index for a URL."""
     for number in range(1, options.tries + 1):
         try:
-            data, ending = download(url, options, opener)
+            data, ending = download(url, options)
         except FetchError as error:
             failed = error
         except Exception as error:  # one URL must not end the others

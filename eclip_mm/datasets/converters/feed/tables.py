@@ -6,11 +6,14 @@ from eclip_mm.datasets.converters.feed.excel import read_excel
 from eclip_mm.datasets.converters.feed.rows import FeedTable
 from eclip_mm.datasets.converters.feed.stored_tables import read_stored
 from eclip_mm.datasets.converters.feed.text_tables import read_delimited, read_json, read_text
+from eclip_mm.datasets.converters.feed.xml_tables import read_xml
 from eclip_mm.datasets.storage.schema import CatalogueError
 
 DELIMITERS = {'.csv': ',;\t|', '.tsv': '\t', '.tab': '\t', '.txt': '\t,;|'}
 JSON_SUFFIXES = ('.json', '.jsonl', '.ndjson')
 EXCEL_SUFFIXES = ('.xlsx', '.xlsm')
+OTHER_SHEETS = ('.xls', '.xlsb', '.ods', '.numbers')
+XML_SUFFIXES = ('.xml', '.rss', '.atom')
 STORED_SUFFIXES = ('.parquet', '.arrow')
 
 
@@ -20,13 +23,14 @@ def read_table(
     delimiter: str | None = None,
     sheet: str | None = None,
 ) -> FeedTable:
-    """Read a CSV, TSV, Excel, JSON, Parquet or Arrow file, or a folder of Parquet or Arrow files.
+    """Read a CSV, TSV, Excel, JSON, XML, Parquet or Arrow file, or a folder of the last two.
 
-    Text and JSON may be compressed by gzip.
+    Text, JSON and XML may be compressed by gzip.
 
     Args:
         source: the file or folder.
-        encoding: encoding of a text file. Defaults to that of its byte order mark, or else UTF-8.
+        encoding: encoding of a text file. Defaults to that of its byte order mark or, in XML, its
+            declaration, or else UTF-8.
         delimiter: delimiter of a CSV or TSV file. Defaults to the one that divides the header into
             most columns.
         sheet: sheet of an Excel file. Defaults to the first.
@@ -64,9 +68,13 @@ def _open(
         return read_json(read_text(source, encoding), source)
     if suffix in EXCEL_SUFFIXES:
         return read_excel(source, sheet)
+    if suffix in XML_SUFFIXES:
+        return read_xml(source, encoding)
     if suffix in STORED_SUFFIXES:
         return read_stored([source], str(source))
-    known = (*DELIMITERS, *JSON_SUFFIXES, *EXCEL_SUFFIXES, *STORED_SUFFIXES)
+    if suffix in OTHER_SHEETS:
+        raise CatalogueError(f'{source}: {suffix} files are not read; save it as .xlsx or as CSV')
+    known = (*DELIMITERS, *JSON_SUFFIXES, *EXCEL_SUFFIXES, *XML_SUFFIXES, *STORED_SUFFIXES)
     raise CatalogueError(
         f'{source}: the suffix {suffix!r} is not one of a table; export it as one of '
         f'{", ".join(known)}'
