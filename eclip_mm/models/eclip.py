@@ -287,7 +287,7 @@ class ECLIP(StepwiseModel):
             pred_score_map=score_maps,
         )
         if inputs['images'].shape[1] > 1:
-            network = self.network if self.teacher is None else self.teacher.network
+            network = self.network if self.teacher is None else self.teacher
             prompt_feats = network.encode_image_feats(inputs['images'][:, 1])
             found = self.locate(patch_tokens, grid, prompt_feats, modality=IMAGE)
             fields['pred_image_prompt_map'] = found[1]
