@@ -147,7 +147,7 @@ def test_a_cluster_names_its_device(options, monkeypatch):
 
         def __call__(self, options, num_shards, missing):
             assert options.device == 'cuda'
-            return run_here(replace(options, device='cpu'), num_shards, missing)
+            return run_here(replace(options, device='cpu', num_workers=0), num_shards, missing)
 
     embed_catalogue(replace(options, device=None), Cluster())
     manifest = json.loads((Path(options.out) / '_embedding.json').read_text())
@@ -193,7 +193,7 @@ def test_workers_decode_beside_a_gpu(options, monkeypatch, device, wanted):
 
     def run(options, num_shards, missing):
         found.append(options.num_workers)
-        return run_here(replace(options, device='cpu'), num_shards, missing)
+        return run_here(replace(options, device='cpu', num_workers=0), num_shards, missing)
 
     monkeypatch.setattr(job, 'run_here', run)
     monkeypatch.setattr(os, 'cpu_count', lambda: 2)
