@@ -87,6 +87,21 @@ def parts(**options):
     return MODELS.build(cfg).to('meta').train()
 
 
+def text_tower(model_type):
+    cfg = dict(tiny_model_config(embed_dims=16)['text_encoder'], model_type=model_type)
+    sizes = dict(dim=16, n_heads=2, n_layers=1, hidden_dim=32, vocab_size=100)
+    return dict(cfg, config=sizes) if model_type == 'distilbert' else cfg
+
+
+def image_tower(model_type):
+    cfg = dict(tiny_model_config(embed_dims=16)['image_encoder'], model_type=model_type)
+    if model_type == 'dinov2':
+        del cfg['config']['intermediate_size']
+    if model_type == 'convnext':
+        cfg['config'] = dict(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2)
+    return cfg
+
+
 QUEUE = dict(type='MomentumQueue', size=16)
 HEADS = tiny_model_config()['pretext_heads']
 DROPOUT = dict(tiny_model_config(16)['image_encoder'], patch_dropout=0.5)
@@ -99,7 +114,8 @@ CASES = dict(
     distractors=dict(num_distractors=2),
     averages=dict(negative_queries=dict(type='EMANegatives', num_queries=4)),
     ring=dict(negative_queries=dict(type='TextNegatives', size=8)),
-    scale=dict(init_logit_scale=90.0),
+    **{name: dict(text_encoder=text_tower(name)) for name in ('distilbert', 'electra', 'roberta')},
+    **{name: dict(image_encoder=image_tower(name)) for name in ('dinov2', 'convnext')},
 )
 
 
