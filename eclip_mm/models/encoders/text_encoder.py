@@ -217,12 +217,13 @@ class TransformersTextEncoder(TransformersEncoder):
 
         Args:
             tokens: (B, M) ids, or (B, M, C) their word vectors.
-            attention_mask: (B, M).
+            attention_mask: (B, M); None for texts without padding.
         """
         name = 'inputs_embeds' if tokens.is_floating_point() else 'input_ids'
         options = {}
         if self.use_mask:
-            if self._takes_pairs and attention_mask.device.type != 'cpu':
+            on_host = attention_mask is None or attention_mask.device.type == 'cpu'
+            if self._takes_pairs and not on_host:
                 attention_mask = mask_of_pairs(attention_mask)
             options['attention_mask'] = attention_mask
         return self.model(**{name: tokens}, **options).last_hidden_state
