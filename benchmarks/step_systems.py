@@ -1,16 +1,20 @@
 """Systems that train_step.py compares: each makes training steps from one config."""
 
 import tempfile
+from collections.abc import Callable
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
 from eclip_mm.engine import PretrainOptimWrapperConstructor
 from eclip_mm.registry import MODELS
 from eclip_mm.testing import fake_batch
+from eclip_mm.utils.finite import refuse_nonfinite_gradients
 from eclip_mm.utils.options import parse_value
 
 #: longest text of the paper in tokens
@@ -42,6 +46,16 @@ def make_batch(args, image_size: int, text: str) -> dict:
     ids = torch.randint(3, 100, mask.shape, generator=torch.Generator().manual_seed(1))
     batch['inputs'].update(input_ids=ids * mask, attention_mask=mask)
     return batch
+
+
+def count_flops(step: Callable[[], None]) -> int:
+    """Count the arithmetic of a step: matrix products and attention."""
+    # uncompiled and with the plain formula of attention, which the counter can read
+    torch.compiler.set_stance('force_eager')
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        step()
+    torch.compiler.set_stance('default')
+    return counter.get_total_flops()
 
 
 def read_config(args, options: dict):
@@ -80,6 +94,8 @@ class Ours:
 
             compile_parts(self.model)
         self.optim = build_optimizer(cfg, self.model)
+        if hasattr(self.model, 'is_read_later'):  # as the training loop does
+            self.model.is_read_later = refuse_nonfinite_gradients(self.optim, self.model)
 
     def step(self, batch: dict) -> None:
         self.model.train_step(batch, self.optim)

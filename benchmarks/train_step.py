@@ -33,10 +33,8 @@ import time
 
 import torch
 from memory import peak
-from step_systems import build_system, make_batch, text_lengths
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from step_systems import build_system, count_flops, make_batch, text_lengths
 from torch.profiler import profile
-from torch.utils.flop_counter import FlopCounterMode
 
 TEXTS = ('full', 'titles', 'titles55')
 
@@ -102,11 +100,7 @@ def work(args) -> None:
         return 2 * side**3 / min(seconds(lambda: x @ x) for _ in range(10))
 
     def count(text: str) -> int:
-        # uncompiled and with the plain formula of attention, which the counter can read
-        torch.compiler.set_stance('force_eager')
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            system.step(batches[text])
-        return counter.get_total_flops()
+        return count_flops(lambda: system.step(batches[text]))
 
     def memory(text: str) -> int:
         return torch.cuda.max_memory_allocated() if on_gpu else peak()

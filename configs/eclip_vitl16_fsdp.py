@@ -7,5 +7,5 @@ runner_type = 'ShardedRunner'
 # every further group would gather the weights again
 model = dict(
     image_encoder=dict(gradient_checkpointing=True),
-    text_encoder=dict(gradient_checkpointing=True, length_groups=1),
+    text_encoder=dict(gradient_checkpointing=True),
 )

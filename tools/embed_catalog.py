@@ -46,11 +46,24 @@ def parse_args():
     )
     parser.add_argument('--rows-per-shard', type=int, default=4096, help='default: 4096')
     parser.add_argument('--batch-size', type=int, default=64, help='default: 64')
-    parser.add_argument('--num-workers', type=int, default=0, help='decoding processes per model')
+    parser.add_argument(
+        '--num-workers',
+        type=int,
+        help='decoding processes per model; default: up to 8 beside a GPU, else 0',
+    )
     parser.add_argument(
         '--device', help='device of the model, such as cuda or cpu; default: a GPU if there is one'
     )
-    parser.add_argument('--amp', action='store_true', help='compute in bf16 (autocast)')
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument('--amp', action='store_true', help='compute in bf16 (autocast)')
+    precision.add_argument(
+        '--amp-if-faster',
+        dest='amp',
+        action='store_const',
+        const=None,
+        default=False,
+        help='compute in bf16 if the device is faster with it, and say so',
+    )
     parser.add_argument(
         '--storage-options',
         type=json_object,

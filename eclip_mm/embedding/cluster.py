@@ -54,7 +54,7 @@ class RayRun:
                 RayShardEmbedder,
                 fn_constructor_kwargs=dict(options=options, num_shards=num_shards),
                 compute=ray.data.ActorPoolStrategy(size=min(self.num_models, len(missing))),
-                num_cpus=max(1, options.num_workers),
+                num_cpus=max(1, options.num_workers or 0),
                 num_gpus=1 if on_gpu else None,
             )
             yield from made.iter_rows()

@@ -1,11 +1,14 @@
 """Embedding a catalogue, in this process or on a cluster through Ray Data."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader
 
 from eclip_mm.apis import load_config_and_model
@@ -19,6 +22,7 @@ from eclip_mm.embedding.features import ProductEmbedder
 from eclip_mm.embedding.products import ProductBlocks
 from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
 from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
+from eclip_mm.models.precision import bf16_is_faster
 from eclip_mm.utils.files import sha256_of, write_whole_json
 
 # Programs that read a folder of Parquet files skip names that begin with an underscore.
@@ -39,10 +43,11 @@ class EmbedOptions:
         rows_per_shard: rows of the catalogue that make a shard.
         batch_size: pictures at a time.
         num_workers: processes that decode pictures, per model; 0 decodes in the process of the
-            model.
+            model. None is 0, but up to 8 beside a GPU of this machine.
         device: device of the model; None for a GPU where there is one. All features of a folder
             are made on one kind, such as ``cuda``.
-        amp: bf16 autocast.
+        amp: bf16 autocast; None where the device is faster with it, see :func:`bf16_is_faster`.
+            The machine that starts the run decides for all.
         storage_options: passed to the file system of the catalogue; they may hold credentials and
             are not stored.
     """
@@ -56,9 +61,9 @@ class EmbedOptions:
     sources: list[str] | None = None
     rows_per_shard: int = 4096
     batch_size: int = 64
-    num_workers: int = 0
+    num_workers: int | None = None
     device: str | None = None
-    amp: bool = False
+    amp: bool | None = False
     storage_options: dict | None = None
 
     def identity(self) -> dict:
@@ -97,7 +102,11 @@ class ShardEmbedder:
         self.schema = shard_schema(options.features, options.per, model.network.embed_dims)
 
     def __call__(self, rows: RowRange) -> dict:
-        """Write one shard; returns its counts, see :meth:`ShardWriter.finish`.
+        """Write one shard; returns its counts, see :meth:`ShardWriter.finish`."""
+        return self.fill(rows).finish()
+
+    def fill(self, rows: RowRange) -> ShardWriter:
+        """Embed one row range; the features are in the writer, which is to write them.
 
         Raises:
             RuntimeError: the file has other rows than when the run was planned.
@@ -112,7 +121,7 @@ class ShardEmbedder:
         blocks = DataLoader(
             products,
             batch_size=None,  # an item is a block already
-            num_workers=options.num_workers,
+            num_workers=options.num_workers or 0,
         )
         for block in blocks:
             writer.add(block, self.embed)
@@ -122,7 +131,7 @@ class ShardEmbedder:
                 f'{rows.stop}, and there were {rows.num_rows} when the run was planned; the file '
                 'was changed since, or this machine has another one under its name'
             )
-        return writer.finish()
+        return writer
 
 
 def embed_catalogue(
@@ -156,6 +165,15 @@ def embed_catalogue(
     )
     if options.device is None:  # decided once, not by each machine of a cluster
         options = replace(options, device=getattr(run, 'device', local_device)())
+    if options.amp is None:
+        options = replace(options, amp=bf16_is_faster(options.device))
+        chosen = (
+            'bf16, which is faster' if options.amp else 'float32: bf16 is not known to be faster'
+        )
+        print_log(f'{options.device}: the features are computed in {chosen}')
+    if options.num_workers is None:
+        beside_gpu = run is None and options.device.startswith('cuda')
+        options = replace(options, num_workers=min(8, os.cpu_count()) if beside_gpu else 0)
     _check_manifest(out, options, files)
     paths = [out / shard_name(part.shard, len(ranges)) for part in ranges]
     missing = [part for part, path in zip(ranges, paths, strict=True) if not read_counts(path)]
@@ -188,8 +206,17 @@ def texts_of(options: EmbedOptions) -> Iterator[str]:
 
 
 def run_here(options: EmbedOptions, num_shards: int, missing: list[RowRange]) -> Iterator[dict]:
-    """Embed row ranges in this process."""
-    yield from map(ShardEmbedder(options, num_shards), missing)
+    """Embed row ranges in this process; a shard is written while the next one is computed."""
+    embedder = ShardEmbedder(options, num_shards)
+    written: Future | None = None
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for rows in missing:
+            writer = embedder.fill(rows)
+            if written is not None:
+                yield written.result()
+            written = pool.submit(writer.finish)
+        if written is not None:
+            yield written.result()
 
 
 def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None:

@@ -53,6 +53,9 @@ class ShardedRunner(BriefRunner):
         """Shard the model; ``model_wrapper_cfg`` is for DDP and is ignored."""
         if not self.distributed:
             return super().wrap_model(None, model)
+        for module in model.modules():
+            if getattr(module, 'length_groups', 1) is None:
+                module.length_groups = 1
         if any(getattr(module, 'length_groups', 1) > 1 for module in model.modules()):
             raise ValueError(
                 'ShardedRunner: each rank would gather the text encoder as often as its own texts '

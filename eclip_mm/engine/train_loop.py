@@ -75,7 +75,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             ValueError: no hook finishes the steps of the model.
         """
         self._check_steps_are_finished()
-        refuse_nonfinite_gradients(self.runner.optim_wrapper)
+        model = unwrap_model(self.runner.model)
+        model = model if isinstance(model, StepwiseModel) else None
+        is_read = refuse_nonfinite_gradients(self.runner.optim_wrapper, model)
+        if model is not None:
+            model.is_read_later = is_read
         try:
             return super().run()
         # caught here and not in `run_epoch`, since workers may die during validation as well
@@ -173,9 +177,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             if isinstance(error, NonFiniteGradientError):
                 ids = [s.product_id for s in data_batch['data_samples']]
                 error = NonFiniteLossError(f'{error}; product_ids: {ids}')
-                model = unwrap_model(self.runner.model)
-                if isinstance(model, StepwiseModel):
-                    model.discard_step()
+            model = unwrap_model(self.runner.model)
+            if isinstance(model, StepwiseModel):
+                model.discard_step()
             name = f'nonfinite_iter_{self._iter}.pth'
             self._save(name)
             if get_dist_info()[1] > 1:

@@ -35,10 +35,10 @@ def in_chunks(
         return function(*inputs)
     parts = []
     for rows in zip(*(x.split(chunk_size) for x in inputs), strict=True):
-        # Each chunk gets its own bf16 copy of the weights. With one copy for all, autograd would
-        # sum the gradients of the chunks in bf16, which has 8 bits.
-        torch.clear_autocast_cache()
         if torch.is_grad_enabled():
+            # Each chunk gets its own bf16 copy of the weights. With one copy for all, autograd
+            # would sum the gradients of the chunks in bf16, which has 8 bits.
+            torch.clear_autocast_cache()
             parts.append(checkpoint(function, *rows, use_reentrant=False))
         else:
             parts.append(function(*rows))

@@ -21,8 +21,8 @@ from eclip_mm.models.slot_health import slot_health
 from eclip_mm.models.stepwise import StepwiseModel
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
-from eclip_mm.utils.dist import gather, local_rows
-from eclip_mm.utils.finite import check_finite
+from eclip_mm.utils.dist import gather, gather_on_host, local_rows
+from eclip_mm.utils.finite import LossCheck
 
 
 @MODELS.register_module()
@@ -162,8 +162,7 @@ class ECLIP(StepwiseModel):
         if self.compiled:
             outputs.derive()
         terms = self.heads(outputs)
-        check_finite(terms, data_samples)
-        self.leave_step_open(self.effects_of(outputs))
+        self.leave_step_open(self.effects_of(outputs), LossCheck(terms, data_samples))
         terms['logit_scale'] = outputs.logit_scale.detach()
         if outputs.assign_maps is not None:
             terms.update(slot_health(outputs.assign_maps[-1], outputs.positive_index))
@@ -172,7 +171,8 @@ class ECLIP(StepwiseModel):
     def extract(self, inputs: dict, data_samples: list[ProductDataSample]) -> PretrainOutputs:
         """Encoders and decoder on one training batch."""
         images, text = inputs['images'], (inputs['input_ids'], inputs['attention_mask'])
-        id_hash = hash_product_ids([s.product_id for s in data_samples], images.device)
+        host_ids = hash_product_ids([s.product_id for s in data_samples])
+        id_hash = host_ids.to(images.device, non_blocking=True)
         if not self.with_decoder:
             return PretrainOutputs(
                 text_feats=self.in_chunks(self.network.encode_text, *text),
@@ -180,10 +180,11 @@ class ECLIP(StepwiseModel):
                 id_hash=id_hash,
                 logit_scale=self.logit_scale.exp(),
             )
-        # Before the encoders: prompts are drawn on the CPU, where the gathered identities would
-        # have to wait for everything that a GPU was given before.
-        all_id_hash = gather(id_hash)
-        plan = self.prompts(all_id_hash, local_rows(len(images)), self.num_steps)
+        # identities stay on the host, where prompts are drawn: a GPU's would have to wait for
+        # everything that it was given before
+        host_ids = gather_on_host(host_ids)
+        all_id_hash = host_ids.to(images.device, non_blocking=True)
+        plan = self.prompts(host_ids, local_rows(len(images)), self.num_steps, images.device)
 
         text_feats = self.in_chunks(self.network.encode_text, *text)
         all_text_feats = gather(text_feats)
@@ -287,7 +288,7 @@ class ECLIP(StepwiseModel):
             pred_score_map=score_maps,
         )
         if inputs['images'].shape[1] > 1:
-            network = self.network if self.teacher is None else self.teacher.network
+            network = self.network if self.teacher is None else self.teacher
             prompt_feats = network.encode_image_feats(inputs['images'][:, 1])
             found = self.locate(patch_tokens, grid, prompt_feats, modality=IMAGE)
             fields['pred_image_prompt_map'] = found[1]

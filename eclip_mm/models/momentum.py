@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -51,7 +53,8 @@ class MomentumTeacher(nn.Module):
     @torch.no_grad()
     def encode_image_feats(self, images: Tensor, chunk_size: int | None = None) -> Tensor:
         """(B, D) L2-normalised g_I(v_cls) of (B, 3, H, W) pictures."""
-        return in_chunks(self.network.encode_image_feats, chunk_size, images)
+        with cast_once(self.network, images.device):
+            return in_chunks(self.network.encode_image_feats, chunk_size, images)
 
     @torch.no_grad()
     def encode_instances(
@@ -76,14 +79,15 @@ class MomentumTeacher(nn.Module):
             L2-normalised g_I(v_cls) of x' (B, D); h_xi (B, D) of Eq. 8,
             L2-normalised.
         """
-        text_feats = gather(in_chunks(self.network.encode_text, chunk_size, *text))
-        return in_chunks(
-            partial(self._encode_and_decode, text_feats),
-            chunk_size,
-            images,
-            plan.sources,
-            plan.positive_index,
-        )
+        with cast_once(self.network, images.device):
+            text_feats = gather(in_chunks(self.network.encode_text, chunk_size, *text))
+            return in_chunks(
+                partial(self._encode_and_decode, text_feats),
+                chunk_size,
+                images,
+                plan.sources,
+                plan.positive_index,
+            )
 
     def _encode_and_decode(
         self, text_feats: Tensor, images: Tensor, sources: Tensor, positive_index: Tensor
@@ -116,6 +120,35 @@ class MomentumTeacher(nn.Module):
         torch._foreach_lerp_([mine for mine, _ in pairs], [other for _, other in pairs], weight)
         for mine, other in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(other)
+
+
+@contextmanager
+def cast_once(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Inside, autocast casts each weight of a network once, whatever number of calls use it.
+
+    autocast keeps the casts of weights that require a gradient, and casts the others at each use:
+    once for each group of texts and each chunk. Inside, all weights say that they require one. The
+    caller has switched gradients off, so none is computed.
+
+    Sharded weights (FSDP2) are left as they are: each use has gathered them into new memory.
+
+    Args:
+        network: whose weights have no gradient.
+        device: of its inputs.
+    """
+    frozen = []
+    if torch.is_autocast_enabled(device.type):
+        weights = (p for p in network.parameters() if not p.requires_grad)
+        frozen = [p for p in weights if local_part(p) is p]
+    for param in frozen:
+        param.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for param in frozen:
+            param.requires_grad_(False)
+        if frozen:  # before the losses need the memory
+            torch.clear_autocast_cache()
 
 
 def find_shared_names(network: nn.Module, other: nn.Module) -> list[str]:

@@ -26,6 +26,17 @@ class MomentumQueue(nn.Module):
         self.register_buffer('feats', torch.zeros(size, embed_dims))
         self.register_buffer('ids', torch.zeros(size, dtype=torch.int64))
         self.register_buffer('num_seen', torch.zeros((), dtype=torch.int64))
+        self._count: int | None = 0
+
+    def count(self) -> int:
+        """``num_seen`` as the host knows it; read from the device after loading alone."""
+        if self._count is None:
+            self._count = int(self.num_seen)
+        return self._count
+
+    def _load_from_state_dict(self, *args):
+        super()._load_from_state_dict(*args)
+        self._count = None
 
     def extend(self, feats: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Append the queue's features and identities to those of the global batch.
@@ -36,7 +47,7 @@ class MomentumQueue(nn.Module):
         Returns:
             (G + K', D) and (G + K',), where K' <= K is what the queue holds.
         """
-        filled = min(int(self.num_seen), len(self.ids))
+        filled = min(self.count(), len(self.ids))
         # copies: the next step overwrites rows that this one's backward pass may read
         return (
             torch.cat([feats, self.feats[:filled].to(feats.dtype)]),
@@ -47,7 +58,10 @@ class MomentumQueue(nn.Module):
         """Empty the queue."""
         for buffer in self.buffers():
             buffer.zero_()
+        self._count = 0
 
     def push(self, feats: Tensor, ids: Tensor) -> None:
         """Write the (G, D) features and (G,) identities of a step over the oldest ones."""
+        count = self.count()
         write_ring(self.feats, self.ids, self.num_seen, feats, ids)
+        self._count = count + min(len(ids), len(self.ids))

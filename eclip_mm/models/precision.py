@@ -12,6 +12,22 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def bf16_is_faster(device: str | torch.device) -> bool:
+    """Whether a device multiplies matrices faster in bf16 than in float32.
+
+    A CPU does with AVX512-BF16 or AMX; others would emulate it.
+    """
+    kind = torch.device(device).type
+    if kind == 'cuda':
+        # of a cluster's GPU this machine may know nothing
+        return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
+    if kind == 'cpu':
+        # new in torch 2.9; without it, a CPU is taken for one that has neither
+        found = getattr(torch.cpu, 'get_capabilities', dict)()
+        return found.get('avx512_bf16', False) or found.get('amx_bf16', False)
+    return False
+
+
 @contextmanager
 def convolutions_in_float32() -> Iterator[None]:
     """Switch off TF32 in cuDNN, where it is torch's default, unlike in products of matrices.

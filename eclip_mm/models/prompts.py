@@ -133,18 +133,20 @@ class PromptSampler:
             left, tried = left[~done], 2 * tried
         return negatives
 
-    def __call__(self, ids: Tensor, rows: slice, step: int) -> PromptPlan:
+    def __call__(
+        self, ids: Tensor, rows: slice, step: int, device: torch.device | str = 'cpu'
+    ) -> PromptPlan:
         """Choose the prompts of a step.
 
         Args:
-            ids: (G,) int64 identity of each product of the global batch.
+            ids: (G,) int64 identity of each product of the global batch, on the CPU.
             rows: this rank's rows.
             step: number of the training step.
+            device: of the plan.
 
         Raises:
             ValueError: the global batch has too few different products.
         """
-        device, ids = ids.device, ids.cpu()
         generator = torch.Generator().manual_seed(derive_seed(self.seed, step))
         num_rows, num_queries = len(ids), self.num_queries
         if self.positive_index == 'random':

@@ -1,5 +1,7 @@
 """Distributed training: gathering with and without gradient, local parts of sharded tensors."""
 
+from functools import lru_cache
+
 import torch
 import torch.distributed as dist
 from mmengine.dist import get_dist_info
@@ -27,9 +29,9 @@ class _GatherWithGrad(torch.autograd.Function):
         return grad[ctx.rows]
 
 
-def _all_gather(x: Tensor) -> Tensor:
+def _all_gather(x: Tensor, group=None) -> Tensor:
     out = [torch.empty_like(x) for _ in range(get_dist_info()[1])]
-    dist.all_gather(out, x.contiguous())
+    dist.all_gather(out, x.contiguous(), group=group)
     return torch.stack(out, dim=1).flatten(0, 1)
 
 
@@ -52,6 +54,19 @@ def gather(x: Tensor) -> Tensor:
     if x.requires_grad and torch.is_grad_enabled():
         return _GatherWithGrad.apply(x)
     return _all_gather(x)
+
+
+def gather_on_host(x: Tensor) -> Tensor:
+    """:func:`gather` for tensors on the CPU, without gradient; no rank waits for its GPU."""
+    if get_dist_info()[1] == 1:
+        return x
+    return _all_gather(x, _host_group(dist.group.WORLD))
+
+
+@lru_cache(maxsize=1)
+def _host_group(world):
+    """The group of all ranks for tensors on the CPU, which NCCL does not transfer."""
+    return world if dist.get_backend(world) == 'gloo' else dist.new_group(backend='gloo')
 
 
 def local_part(x: Tensor) -> Tensor:

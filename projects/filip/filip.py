@@ -95,7 +95,7 @@ class FILIP(ECLIP):
         return FILIPOutputs(
             image_feats,
             mean_token(text_tokens, text_mask),
-            id_hash=hash_product_ids([s.product_id for s in data_samples], image_feats.device),
+            id_hash=hash_product_ids([s.product_id for s in data_samples]).to(image_feats.device),
             logit_scale=self.logit_scale.exp(),
             patch_tokens=patch_tokens,
             text_tokens=text_tokens,

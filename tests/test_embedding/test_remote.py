@@ -62,22 +62,24 @@ def test_storage_options_reach_the_file_system_and_are_not_stored(options, place
 @pytest.mark.parametrize('suffix', ['.jsonl', '.parquet'])
 def test_a_file_system_that_does_not_answer_ends_the_run(options, tmp_path, remote, suffix):
     """Rows and pictures must not be reported as broken for it, and the run can be continued."""
-    path = write_rows(make_rows(7), tmp_path / f'c{suffix}')
+    path = write_rows(make_rows(11), tmp_path / f'c{suffix}')
     there = replace(options, catalogue=[f'remote://{path}'], features=('text', 'image'))
     seen = []
 
-    def fail_at_the_second_shard(counts, total, done):
+    def fail_at_the_third_shard(counts, total, done):
+        # the first count comes when the second shard has its features
         for count in counts:
             seen.append((total, done))
             remote.failures = 100
             yield count
 
     with pytest.raises((ValueError, OSError), match='does not answer'):
-        embed_catalogue(there, progress=fail_at_the_second_shard)
-    assert seen == [(2, 0)]
+        embed_catalogue(there, progress=fail_at_the_third_shard)
+    assert seen == [(3, 0)]
+    assert len(list(Path(options.out).glob('features-*'))) == 2
     remote.failures = 0
     summary = embed_catalogue(there)
-    assert (summary['written'], summary['skipped']) == (7, 0)
+    assert (summary['written'], summary['skipped']) == (11, 0)
     assert not read_skipped(options.out)
 
 

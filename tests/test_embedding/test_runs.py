@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from eclip_mm.embedding import embed_catalogue, read_counts, run_here, shards
+from eclip_mm.embedding import embed_catalogue, job, read_counts, run_here, shards
+from eclip_mm.embedding.shards import ShardWriter
 from helpers.catalogues import make_rows, write_rows
 
 NAMES = [f'features-{k:06d}-of-000005.parquet' for k in range(5)]
@@ -145,11 +147,58 @@ def test_a_cluster_names_its_device(options, monkeypatch):
 
         def __call__(self, options, num_shards, missing):
             assert options.device == 'cuda'
-            return run_here(replace(options, device='cpu'), num_shards, missing)
+            return run_here(replace(options, device='cpu', num_workers=0), num_shards, missing)
 
     embed_catalogue(replace(options, device=None), Cluster())
     manifest = json.loads((Path(options.out) / '_embedding.json').read_text())
     assert manifest['device'] == 'cuda'
+
+
+@pytest.mark.parametrize('faster', [True, False])
+def test_bf16_where_it_is_faster_and_the_log_says_so(options, monkeypatch, capsys, faster):
+    monkeypatch.setattr(job, 'bf16_is_faster', lambda device: faster)
+    embed_catalogue(replace(options, amp=None))
+    manifest = json.loads((Path(options.out) / '_embedding.json').read_text())
+    assert manifest['amp'] is faster
+    assert ('computed in bf16' if faster else 'computed in float32') in capsys.readouterr().out
+
+
+def test_a_shard_is_written_while_the_next_one_is_computed(options, monkeypatch):
+    """The first shard waits in the writer until the second one has its features."""
+    begun, finish, fill = threading.Event(), ShardWriter.finish, job.ShardEmbedder.fill
+    order = []
+
+    def waiting(self):
+        assert order or begun.wait(60)
+        order.append('written')
+        return finish(self)
+
+    def counted(self, rows):
+        order_before = len(order)
+        writer = fill(self, rows)
+        if rows.shard == 1:
+            assert order_before == 0
+            begun.set()
+        return writer
+
+    monkeypatch.setattr(ShardWriter, 'finish', waiting)
+    monkeypatch.setattr(job.ShardEmbedder, 'fill', counted)
+    counts = embed_catalogue(options)
+    assert counts['rows'] == counts['written'] + counts['skipped'] and len(order) > 2
+
+
+@pytest.mark.parametrize('device, wanted', [('cpu', 0), ('cuda', 2), ('cuda:1', 2)])
+def test_workers_decode_beside_a_gpu(options, monkeypatch, device, wanted):
+    found = []
+
+    def run(options, num_shards, missing):
+        found.append(options.num_workers)
+        return run_here(replace(options, device='cpu', num_workers=0), num_shards, missing)
+
+    monkeypatch.setattr(job, 'run_here', run)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 2)
+    embed_catalogue(replace(options, device=device))
+    assert found == [wanted]
 
 
 @pytest.mark.slow

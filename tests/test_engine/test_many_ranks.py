@@ -169,7 +169,9 @@ def test_texts_in_groups_are_refused():
     class Two(ShardedRunner):
         distributed = True
 
-    model = MODELS.build(tiny_model_config())
+    cfg = tiny_model_config()
+    cfg['text_encoder']['length_groups'] = 2
+    model = MODELS.build(cfg)
     with pytest.raises(ValueError, match=r'text_encoder\.length_groups=1'):
         Two.wrap_model(Two.__new__(Two), None, model)
 

@@ -89,7 +89,7 @@ def test_it_fills_after_the_step_and_travels_with_the_checkpoint():
     other.load_state_dict(model.state_dict())
     assert torch.equal(step(other, 2), step(model, 2))
     other.load_state_dict(model.state_dict())
-    other.heads['inter'].queue.num_seen.zero_()
+    other.heads['inter'].queue.clear()
     assert step(other, 3) < step(model, 3)  # fewer negatives
 
 

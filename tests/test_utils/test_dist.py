@@ -13,7 +13,7 @@ from eclip_mm.utils.dist import gather
 def test_the_gradient_that_comes_in_is_not_changed(monkeypatch):
     """As the second of two ranks; a sum over the ranks is three times this one's share."""
     monkeypatch.setattr(ours, 'get_dist_info', lambda: (1, 2))
-    monkeypatch.setattr(dist, 'all_gather', lambda out, x: [row.copy_(x) for row in out])
+    monkeypatch.setattr(dist, 'all_gather', lambda out, x, group: [row.copy_(x) for row in out])
     monkeypatch.setattr(dist, 'all_reduce', lambda x: x.mul_(3))
     x = torch.rand(2, 3, requires_grad=True)
     incoming = torch.rand(4, 3)

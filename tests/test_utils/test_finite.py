@@ -11,9 +11,10 @@ from eclip_mm.config.launch import prepare_cpu_launch
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.testing import end_rank, tiny_model_config
 from eclip_mm.utils.finite import (
+    LossCheck,
     NonFiniteGradientError,
     NonFiniteLossError,
-    check_finite,
+    clip_if_larger,
     refuse_nonfinite_gradients,
 )
 from helpers.processes import start_ranks
@@ -32,15 +33,49 @@ def sample(product_id):
 
 def test_only_losses_are_checked():
     nan = torch.tensor(float('nan'))
-    check_finite(dict(loss_a=torch.ones(()), acc=nan), [sample('p')])
+    assert not LossCheck(dict(loss_a=torch.ones(()), acc=nan), [sample('p')]).is_bad
     for bad in (nan, torch.tensor(float('inf')), torch.tensor(float('-inf'))):
+        check = LossCheck(dict(loss_a=torch.ones(()), loss_b=bad), [sample('p'), sample('q')])
+        assert check.is_bad
         with pytest.raises(NonFiniteLossError, match=r"loss_b of this rank's batch.*\['p', 'q'\]"):
-            check_finite(dict(loss_a=torch.ones(()), loss_b=bad), [sample('p'), sample('q')])
+            check.refuse()
+
+
+@pytest.mark.parametrize('norm_type', [2.0, float('inf')])
+@pytest.mark.parametrize('max_norm', [0.5, 100.0])
+def test_clipping_is_torchs_without_a_product_by_one(max_norm, norm_type):
+    values = [torch.randn(5, 4), torch.randn(3), torch.randn(())]
+    found, wanted = (
+        [torch.nn.Parameter(torch.zeros_like(value)) for value in values] for _ in range(2)
+    )
+    for params in (found, wanted):
+        for param, value in zip(params, values, strict=True):
+            param.grad = value.clone()
+    norms = []
+
+    def read(norm):
+        norms.append(norm)
+        return float(norm)
+
+    clip_if_larger(found, read, max_norm, norm_type)
+    assert torch.equal(norms[0], torch.nn.utils.clip_grad_norm_(wanted, max_norm, norm_type))
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(found, wanted, strict=True))
+    was_multiplied = found[0].grad._version > 0
+    assert was_multiplied == (max_norm < 1)
 
 
 @pytest.mark.slow
-def test_the_run_stops_with_the_state_before_the_step(tmp_path):
-    runner = make_runner(tmp_path, model=model_with_nan(at=2))
+@pytest.mark.parametrize('clip', [True, False])
+def test_the_run_stops_with_the_state_before_the_step(tmp_path, clip):
+    """Whether the losses are read with the norm of the gradients, or at once."""
+    options = {}
+    if clip:
+        optimizer = dict(type='AdamW', lr=1e-3)
+        clip_grad = dict(max_norm=1.0, error_if_nonfinite=True)
+        options['optim_wrapper'] = dict(
+            constructor='PretrainOptimWrapperConstructor', optimizer=optimizer, clip_grad=clip_grad
+        )
+    runner = make_runner(tmp_path, model=model_with_nan(at=2), **options)
     with pytest.raises(NonFiniteLossError) as error:
         runner.train()
     path = tmp_path / 'nonfinite_iter_2.pth'
@@ -54,7 +89,11 @@ def test_the_run_stops_with_the_state_before_the_step(tmp_path):
         assert torch.equal(value, before['state_dict'][key]), key
     # ... and the run can be resumed from it
     other = make_runner(
-        tmp_path / 'again', model=model_with_nan(at=-1), load_from=str(path), resume=True
+        tmp_path / 'again',
+        model=model_with_nan(at=-1),
+        load_from=str(path),
+        resume=True,
+        **options,
     )
     other.train()
     assert other.iter == 4

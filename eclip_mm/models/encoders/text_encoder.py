@@ -1,5 +1,7 @@
 """Text models of ``transformers``."""
 
+import sys
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ class TransformersTextEncoder(TransformersEncoder):
             as :class:`TransformersImageEncoder`.
         length_groups: :meth:`forward` sorts the texts of a batch by length and
             encodes as many groups of them, each cut to its longest text; 1 for
-            the batch as it is padded. None is 4, and 1 where padding counts.
+            the batch as it is padded. None for what takes least time on the
+            device, see :func:`plan_groups`, and 1 where padding counts.
         pooling: what w_cls is, a key of :data:`TEXT_POOLING`; None for what
             ``pretrained`` says (sentence-transformers), else the family's own.
         padding: ``longest`` takes the batch as it is padded; ``max_length``
@@ -101,11 +104,13 @@ class TransformersTextEncoder(TransformersEncoder):
         self._special_ids = [*others, *eos_ids]
         self._eos_ids = None if rule.max_id_is_eos and eos_ids == [2] else eos_ids
         self._takes_vectors = rule.takes_vectors and self.pooling != 'eos'
+        # of other families, the model may be causal, and would lose what makes it so
+        self._takes_pairs = rule.pooling in ('cls', 'mean') and takes_mask_of_pairs(self.model)
         self._check_pooling(given or rule.pooling is None)
 
-    def _check_length_groups(self, length_groups: int | None) -> int:
+    def _check_length_groups(self, length_groups: int | None) -> int | None:
         if length_groups is None:
-            return 4 if self.padding == 'longest' else 1
+            return None if self.padding == 'longest' else 1
         if length_groups < 1:
             raise ValueError(f'length_groups must be at least 1, got {length_groups}')
         if length_groups > 1 and self.padding == 'max_length':
@@ -178,9 +183,7 @@ class TransformersTextEncoder(TransformersEncoder):
         """:meth:`forward` without a memory."""
         if self.padding == 'max_length':
             input_ids, attention_mask = self._fill(input_ids, attention_mask)
-        words = None
-        if self.length_groups > 1 and self._takes_vectors:
-            words = self.model.get_input_embeddings()
+        words = self.model.get_input_embeddings() if self._takes_vectors else None
         return encode_by_length(
             lambda tokens, mask: pool_text(
                 self.encode_tokens(tokens, mask), mask, self.pooling, tokens, self._eos_ids
@@ -214,8 +217,36 @@ class TransformersTextEncoder(TransformersEncoder):
 
         Args:
             tokens: (B, M) ids, or (B, M, C) their word vectors.
-            attention_mask: (B, M).
+            attention_mask: (B, M); None for texts without padding.
         """
         name = 'inputs_embeds' if tokens.is_floating_point() else 'input_ids'
-        options = dict(attention_mask=attention_mask) if self.use_mask else {}
+        options = {}
+        if self.use_mask:
+            on_host = attention_mask is None or attention_mask.device.type == 'cpu'
+            if self._takes_pairs and not on_host:
+                attention_mask = mask_of_pairs(attention_mask)
+            options['attention_mask'] = attention_mask
         return self.model(**{name: tokens}, **options).last_hidden_state
+
+
+def takes_mask_of_pairs(model: nn.Module) -> bool:
+    """Whether a model of ``transformers`` takes the mask that it would make of a mask of tokens.
+
+    ``create_bidirectional_mask`` returns such a mask as it is.
+    """
+    cfg = model.config
+    return (
+        hasattr(sys.modules[type(model).__module__], 'create_bidirectional_mask')
+        and not getattr(cfg, 'is_decoder', False)
+        and cfg._attn_implementation == 'sdpa'
+    )
+
+
+def mask_of_pairs(attention_mask: Tensor) -> Tensor:
+    """(B, 1, M, M) bool, which token sees which, of a mask (B, M).
+
+    ``transformers`` makes the same, but first reads whether there is any padding, and the host
+    waits until the device can tell.
+    """
+    num_tokens = attention_mask.shape[1]
+    return attention_mask.bool()[:, None, None].expand(-1, 1, num_tokens, -1)
