@@ -5,6 +5,8 @@ import json
 import os
 import sys
 
+from eclip_mm.utils.command import CommandParser
+
 BUILD = """example:
   eclip-mm index build my/index my/features --columns my/prices.csv --dtype float16"""
 
@@ -14,42 +16,38 @@ def main(arguments: list[str], name: str) -> int:
     args = _parser(name).parse_args(arguments)
     from eclip_mm.index import VectorIndex, write_bulk  # after --help: it imports torch
 
-    try:
-        if args.action == 'build':
-            index = VectorIndex.build(
-                args.index, args.features, args.feature, args.columns, args.dtype
-            )
-            _say(
-                f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers'
-            )
-            _say_recall(index.manifest['recall'])
-            return 0
-        index = VectorIndex(args.index)
-        if args.action == 'add':
-            _say(f'{index.add(args.features, args.columns)} rows added')
-        elif args.action == 'remove':
-            _say(f'{index.remove(args.product_id)} rows removed')
-        elif args.action == 'info':
-            print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
-        elif args.action == 'opensearch':
-            _say(f'{write_bulk(index, args.file, args.name)} documents written')
-        else:
-            from eclip_mm.index.postgres import PostgresIndex
+    if args.action == 'build':
+        index = VectorIndex.build(
+            args.index, args.features, args.feature, args.columns, args.dtype
+        )
+        _say(f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers')
+        _say_recall(index.manifest['recall'])
+        return 0
+    index = VectorIndex(args.index)
+    if args.action == 'add':
+        _say(f'{index.add(args.features, args.columns)} rows added')
+    elif args.action == 'remove':
+        _say(f'{index.remove(args.product_id)} rows removed')
+    elif args.action == 'info':
+        print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
+    elif args.action == 'opensearch':
+        _say(f'{write_bulk(index, args.file, args.name)} documents written')
+    else:
+        from eclip_mm.index.postgres import PostgresIndex
 
-            table = PostgresIndex.build(args.dsn, args.table, index)
-            _say_recall(table.manifest['recall'])
-            table.close()
-    except (ValueError, OSError, ImportError) as error:
-        print(f'{name}: {error}', file=sys.stderr)
-        return 1
+        table = PostgresIndex.build(args.dsn, args.table, index)
+        _say_recall(table.manifest['recall'])
+        table.close()
     return 0
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         name, description=__doc__, epilog=BUILD, formatter_class=argparse.RawTextHelpFormatter
     )
-    actions = parser.add_subparsers(dest='action', required=True)
+    actions = parser.add_subparsers(
+        dest='action', required=True, parser_class=argparse.ArgumentParser
+    )
 
     def action(key: str, what: str) -> argparse.ArgumentParser:
         added = actions.add_parser(key, help=what, description=what)

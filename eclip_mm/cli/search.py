@@ -2,7 +2,8 @@
 
 import argparse
 import json
-import sys
+
+from eclip_mm.utils.command import CommandParser
 
 EXAMPLE = """examples:
   eclip-mm search my/index --like PRODUCT_ID -k 5 --where category=shoes 'price<20'
@@ -11,7 +12,7 @@ EXAMPLE = """examples:
 
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         name, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('index', help='folder of the index')
@@ -34,12 +35,7 @@ def main(arguments: list[str], name: str) -> int:
         parser.error('search by words and pictures, by --like, or by --vectors')
     if bool(args.query) != bool(args.model):
         parser.error('words and pictures need --model, and --model needs them')
-    try:
-        _search(args)
-    except (ValueError, OSError, KeyError) as error:
-        text = error.args[0] if isinstance(error, KeyError) else error
-        print(f'{name}: {text}', file=sys.stderr)
-        return 1
+    _search(args)
     return 0
 
 
