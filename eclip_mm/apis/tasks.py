@@ -27,6 +27,8 @@ class ModelTasks:
         tokenize: makes token ids of a text.
     """
 
+    kind = 'a pretrained model'
+
     def __init__(self, model: nn.Module, tokenize: TokenizeText) -> None:
         self.model = model
         self.tokenize = tokenize
