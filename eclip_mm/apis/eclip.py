@@ -9,6 +9,7 @@ import torch
 from eclip_mm.apis.detecting import holds_detector, load_detector
 from eclip_mm.apis.input_pictures import InputError, Item, PictureReader, is_one, parse_item
 from eclip_mm.apis.model_sources import load_source
+from eclip_mm.apis.onnx_model import load_onnx
 from eclip_mm.apis.tasks import ModelTasks, Run
 from eclip_mm.models.precision import convolutions_in_float32
 
@@ -29,6 +30,8 @@ class Eclip:
         source: folder that ``tools/export.py`` wrote, or checkpoint; the checkpoint of a detector
             of mmdet (docs/detection.md) has :meth:`detect` alone.
         device: such as ``cuda:1``; None for a GPU if there is one.
+        backend: ``onnx`` runs the graphs of a folder that was written with ``--onnx``, on the
+            CPU unless a device is given.
         negatives: at least two names, such as those of the catalogue, which are the negative
             queries of all instance vectors: those that are most similar to a picture are taken.
             None for the model's own.
@@ -48,16 +51,24 @@ class Eclip:
         self,
         source: str | Path,
         device: str | torch.device | None = None,
+        backend: str = 'torch',
         negatives: Sequence[str] | None = None,
     ) -> None:
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        if backend not in ('torch', 'onnx'):
+            raise ValueError(f'backend is torch or onnx, got {backend!r}')
+        on_gpu = backend == 'torch' and torch.cuda.is_available()
+        self.device = torch.device(device or ('cuda' if on_gpu else 'cpu'))
         self.embed_dims = None
         if holds_detector(source):
             self._tasks, loaded = load_detector(source, self.device)
             self.model = loaded.model
         else:
-            loaded = load_source(source)
-            self.model = loaded.model.to(self.device)
+            if backend == 'onnx':
+                loaded = load_onnx(source, self.device)
+                self.model = loaded.model
+            else:
+                loaded = load_source(source)
+                self.model = loaded.model.to(self.device)
             self.embed_dims = self.model.network.embed_dims
             self._tasks = ModelTasks(self.model, loaded.tokenize)
         self.checkpoint = loaded.checkpoint

@@ -33,6 +33,10 @@ RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
 PGVECTOR_PARTS = ('eclip_mm/index/postgres.py',)
+# Where onnxruntime and what writes graphs may be imported: inside a function.
+ONNX_PARTS = ('eclip_mm/apis/onnx_model.py', 'eclip_mm/apis/onnx_export.py')
+# Where lancedb may be imported: inside a function.
+LANCEDB_PARTS = ('eclip_mm/index/lance.py',)
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -92,6 +96,8 @@ def test_imports_are_declared():
     ray = modules_of(config['options.extras_require']['ray'])
     feeds = modules_of(config['options.extras_require']['feeds'])
     pgvector = modules_of(config['options.extras_require']['pgvector'])
+    onnx = modules_of(config['options.extras_require']['onnx'])
+    lancedb = modules_of(config['options.extras_require']['lancedb'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -111,6 +117,10 @@ def test_imports_are_declared():
                 allowed |= feeds
             if name.startswith(PGVECTOR_PARTS):
                 allowed |= pgvector
+            if name.startswith(ONNX_PARTS):
+                allowed |= onnx
+            if name.startswith(LANCEDB_PARTS):
+                allowed |= lancedb
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -148,7 +158,7 @@ print(count)
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
     blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
-    blocked |= {'psycopg', 'pgvector'}
+    blocked |= {'psycopg', 'pgvector', 'lancedb', 'onnx', 'onnxruntime', 'onnxscript'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -162,7 +172,8 @@ def test_works_without_mmcv_and_mmdet():
 
 
 @pytest.mark.parametrize(
-    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'tests', 'dev']
+    'extra',
+    ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'onnx', 'lancedb', 'tests', 'dev'],
 )
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
