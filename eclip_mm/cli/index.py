@@ -30,6 +30,10 @@ def main(arguments: list[str], name: str) -> int:
         _say(f'{index.remove(args.product_id)} rows removed')
     elif args.action == 'info':
         print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
+    elif args.action == 'lance':
+        from eclip_mm.index.lance import LanceIndex
+
+        _say_recall(LanceIndex.build(args.folder, index).manifest['recall'])
     elif args.action == 'opensearch':
         _say(f'{write_bulk(index, args.file, args.name)} documents written')
     else:
@@ -72,6 +76,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     bulk = action('opensearch', 'write bulk NDJSON for OpenSearch')
     bulk.add_argument('file', help='file to write')
     bulk.add_argument('--name', default='products', help='name of the index in OpenSearch')
+    lance = action('lance', 'write a table of LanceDB with a graph; search takes it as an index')
+    lance.add_argument('folder', help='folder of the table; it is replaced')
     table = action('postgres', 'write a table of PostgreSQL with a pgvector index')
     table.add_argument('table', help='name of the table; it is replaced')
     table.add_argument(

@@ -42,9 +42,9 @@ def main(arguments: list[str], name: str) -> int:
 def _search(args) -> None:
     import numpy as np
 
-    from eclip_mm.index import VectorIndex, encoded_queries
+    from eclip_mm.index import encoded_queries, open_index
 
-    index = VectorIndex(args.index)
+    index = open_index(args.index)
     if args.query:
         from eclip_mm.apis import Eclip
 

@@ -3,15 +3,12 @@
 import json
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
-from eclip_mm.index.conditions import Condition, typed_conditions
-from eclip_mm.index.feature_folder import unit_vectors
-from eclip_mm.index.ranking import nearest_rows, recall_of
-from eclip_mm.index.vector_index import RECALL_FILTER, RECALL_QUERIES, VectorIndex
+from eclip_mm.index.approximate import ApproximateIndex
+from eclip_mm.index.conditions import Condition
+from eclip_mm.index.vector_index import VectorIndex
 from eclip_mm.utils.env_check import check_pgvector
-from eclip_mm.utils.spread import spread_indices
 
 #: the largest value of hnsw.ef_search; more rows are found exactly
 _MAX_SCAN = 1000
@@ -19,7 +16,7 @@ _TYPES = ((pa.types.is_boolean, 'boolean'), (pa.types.is_integer, 'bigint'))
 _TYPES += ((pa.types.is_floating, 'double precision'), (pa.types.is_string, 'text'))
 
 
-class PostgresIndex:
+class PostgresIndex(ApproximateIndex):
     """Searches a table of vectors by its HNSW index, and ranks what that finds exactly.
 
     The graph has half-precision vectors, and finds four times as many rows as are wanted; their
@@ -35,7 +32,7 @@ class PostgresIndex:
     """
 
     def __init__(self, dsn: str, table: str) -> None:
-        self.connection, self.table = _connect(dsn), table
+        self.connection, self.name = _connect(dsn), table
         found = self.connection.execute(
             'SELECT obj_description(to_regclass(%s))', [_quoted(table).as_string(None)]
         ).fetchone()
@@ -97,7 +94,7 @@ class PostgresIndex:
         connection = _connect(dsn)
         connection.execute(sql.SQL('ANALYZE {}').format(_quoted(table)))
         built = cls(dsn, table)
-        built.manifest['recall'] = built._measure(index)
+        built.manifest['recall'] = built.measure(index)
         _comment(connection, table, built.manifest)
         connection.close()
         return built
@@ -106,40 +103,10 @@ class PostgresIndex:
         """Close the connection."""
         self.connection.close()
 
-    def search(
-        self,
-        vectors,
-        k: int = 10,
-        where: Sequence[Condition | str] | str | None = None,
-        per: str = 'product',
-        checkpoint_sha256: str | None = None,
-    ) -> list[list[dict]]:
-        """As :meth:`VectorIndex.search`; the neighbours are approximate, their order is exact."""
-        own = self.manifest['checkpoint_sha256']
-        if checkpoint_sha256 not in (None, own):
-            raise ValueError(
-                f'{self.table} was built with the weights {own[:12]}, and the query is of '
-                f'{checkpoint_sha256[:12]}; use that model'
-            )
-        condition, values = _sql_conditions(typed_conditions(where, self.schema))
-        hits = []
-        for query in unit_vectors(np.atleast_2d(vectors), 'queries'):
-            take = k
-            while True:
-                rows = self._nearest(query, take, condition, values)
-                kept: dict = {}
-                for row in rows:
-                    kept.setdefault(row['product_id'] if per == 'product' else row['id'], row)
-                if len(kept) >= k or len(rows) < take:
-                    break
-                take *= 4
-            hits.append([_without_id(row) for row in list(kept.values())[:k]])
-        return hits
-
-    def _nearest(self, query, take: int, condition, values: list) -> list[dict]:
-        """The nearest ``take`` rows, best first; fewer only if fewer meet the condition."""
+    def nearest(self, query, take: int, condition) -> list[dict]:
         from psycopg import sql
 
+        condition, values = condition
         scan, dims = 4 * take, sql.Literal(self.manifest['dims'])
         statement = sql.SQL(
             'SELECT id, {columns}, -(embedding <#> %s) AS score FROM (SELECT * FROM {table} '
@@ -147,7 +114,7 @@ class PostgresIndex:
             'LIMIT {scan}) AS near ORDER BY embedding <#> %s, id LIMIT {take}'
         ).format(
             columns=sql.SQL(', ').join(map(_quoted, self.schema.names)),
-            table=_quoted(self.table),
+            table=_quoted(self.name),
             where=condition,
             dims=dims,
             scan=sql.Literal(scan),
@@ -164,21 +131,20 @@ class PostgresIndex:
             cursor.execute('SET LOCAL enable_indexscan = off')  # compares all rows
             return cursor.execute(statement, arguments).fetchall()
 
-    def _measure(self, index: VectorIndex) -> dict:
+    def condition(self, conditions: Sequence[Condition]):
         from psycopg import sql
 
-        vectors = np.concatenate([block for _, block in index.blocks()])
-        own = np.array(spread_indices(len(vectors), RECALL_QUERIES), dtype=np.int64)
-        result = dict(k=10, queries=len(own))
-        for key, every in (('all', 1), ('filtered', RECALL_FILTER)):
-            truth = nearest_rows(vectors[own], vectors, 11, np.arange(0, len(vectors), every))[1]
-            condition = sql.SQL('id %% {} = 0').format(sql.Literal(every))
-            rows = [self._nearest(query, 11, condition, []) for query in vectors[own]]
-            found = np.full((len(own), 11), -1)
-            for place, hits in zip(found, rows, strict=True):
-                place[: len(hits)] = [hit['id'] for hit in hits]
-            result[key] = round(recall_of(found, truth, own), 4)
-        return result
+        parts, values = [sql.SQL('true')], []
+        for column, op, value in conditions:
+            form = {'in': '{} = ANY(%s)', 'not in': '{} <> ALL(%s)'}.get(op, f'{{}} {op} %s')
+            parts.append(sql.SQL(form).format(_quoted(column)))
+            values.append(value)
+        return sql.SQL(' AND ').join(parts), values
+
+    def every(self, number: int):
+        from psycopg import sql
+
+        return sql.SQL('id %% {} = 0').format(sql.Literal(number)), []
 
 
 def _connect(dsn: str):
@@ -195,10 +161,6 @@ def _connect(dsn: str):
     connection.execute('CREATE EXTENSION IF NOT EXISTS vector')
     register_vector(connection)
     return connection
-
-
-def _without_id(row: dict) -> dict:
-    return {key: value for key, value in row.items() if key != 'id'}
 
 
 def _dicts():
@@ -233,14 +195,3 @@ def _sql_type(field: pa.Field) -> str:
         f'column {field.name!r} is {field.type}, which is not copied to PostgreSQL; leave it out '
         'of --columns'
     )
-
-
-def _sql_conditions(conditions: Sequence[Condition]):
-    from psycopg import sql
-
-    parts, values = [sql.SQL('true')], []
-    for column, op, value in conditions:
-        form = {'in': '{} = ANY(%s)', 'not in': '{} <> ALL(%s)'}.get(op, f'{{}} {op} %s')
-        parts.append(sql.SQL(form).format(_quoted(column)))
-        values.append(value)
-    return sql.SQL(' AND ').join(parts), values
