@@ -21,7 +21,7 @@ def parse_args():
     parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of the training, or one of configs/evaluation')
+    parser.add_argument('config', help='config of the training, or embed.py')
     parser.add_argument('checkpoint')
     parser.add_argument(
         'catalogue',
