@@ -26,6 +26,8 @@ def main() -> None:
     """Time all systems in turns."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--inputs', type=int, default=64, help='pictures, and texts; default: 64')
+    kinds = ['pictures', 'texts']
+    parser.add_argument('--kinds', nargs='+', choices=kinds, default=kinds, help='default: both')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--peers', required=True, help='Python of the environment of the peers')
@@ -49,7 +51,9 @@ def run(args: argparse.Namespace, folder: Path) -> None:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         systems[name] = lambda inputs, process=processes[name]: ask(process, inputs)
-    for what, inputs in make_inputs(args.inputs, folder).items():
+    made = make_inputs(args.inputs, folder)
+    for what in args.kinds:
+        inputs = made[what]
         for encode in systems.values():  # not counted: caches, files in memory
             encode(inputs[:2])
         seconds: dict[str, list] = {name: [] for name in systems}
