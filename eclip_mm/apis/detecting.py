@@ -48,10 +48,17 @@ class DetectorTasks:
         detector: gives name, score and box of each object in a picture.
     """
 
-    kind = 'a detector'
+    kind, embed_dims = 'a detector', None
 
     def __init__(self, detector) -> None:
         self.detector = detector
+
+    def use_negatives(self, names: Sequence[str]) -> None:
+        """
+        Raises:
+            ValueError: a detector has no queries.
+        """
+        raise ValueError('a detector has no negative queries: leave negatives out')
 
     def detect(
         self,

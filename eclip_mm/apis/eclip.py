@@ -6,11 +6,9 @@ from pathlib import Path
 
 import torch
 
-from eclip_mm.apis.detecting import holds_detector, load_detector
+from eclip_mm.apis.backends import choose_device, load_tasks
 from eclip_mm.apis.input_pictures import InputError, Item, PictureReader, is_one, parse_item
-from eclip_mm.apis.model_sources import load_source
-from eclip_mm.apis.onnx_model import load_onnx
-from eclip_mm.apis.tasks import ModelTasks, Run
+from eclip_mm.apis.tasks import Run
 from eclip_mm.models.precision import convolutions_in_float32
 
 #: task -> what an input is, see `parse_item`
@@ -44,7 +42,8 @@ class Eclip:
 
     Raises:
         FileNotFoundError: there is no such folder or file.
-        ValueError: it is damaged, or no ECLIP.
+        ValueError: it is damaged, or neither an ECLIP nor a detector; the backend is unknown, or
+            does not go with it.
     """
 
     def __init__(
@@ -54,24 +53,10 @@ class Eclip:
         backend: str = 'torch',
         negatives: Sequence[str] | None = None,
     ) -> None:
-        if backend not in ('torch', 'onnx'):
-            raise ValueError(f'backend is torch or onnx, got {backend!r}')
-        on_gpu = backend == 'torch' and torch.cuda.is_available()
-        self.device = torch.device(device or ('cuda' if on_gpu else 'cpu'))
-        self.embed_dims = None
-        if holds_detector(source):
-            self._tasks, loaded = load_detector(source, self.device)
-            self.model = loaded.model
-        else:
-            if backend == 'onnx':
-                loaded = load_onnx(source, self.device)
-                self.model = loaded.model
-            else:
-                loaded = load_source(source)
-                self.model = loaded.model.to(self.device)
-            self.embed_dims = self.model.network.embed_dims
-            self._tasks = ModelTasks(self.model, loaded.tokenize)
-        self.checkpoint = loaded.checkpoint
+        self.device = choose_device(device, backend)
+        self._tasks, loaded = load_tasks(source, self.device, backend)
+        self.model, self.checkpoint = loaded.model, loaded.checkpoint
+        self.embed_dims = self._tasks.embed_dims
         self._read = PictureReader(loaded.pictures)
         if negatives is not None:
             with torch.no_grad():

@@ -32,6 +32,7 @@ class ModelTasks:
     def __init__(self, model: nn.Module, tokenize: TokenizeText) -> None:
         self.model = model
         self.tokenize = tokenize
+        self.embed_dims = model.network.embed_dims
 
     def use_negatives(self, names: Sequence[str]) -> None:
         """Take names as the negative queries from now on; a model without decoder has none."""

@@ -5,7 +5,7 @@ import runpy
 import sys
 from importlib import import_module
 
-from eclip_mm.utils.command import CommandParser, describe_error
+from eclip_mm.utils.command import INTERRUPTED, CommandParser, describe_error
 from eclip_mm.utils.shipped import find_program
 
 #: command -> (program in tools/, what it does)
@@ -75,7 +75,7 @@ def run_module(module: str, arguments: list[str], name: str) -> int:
         return 0
     except KeyboardInterrupt:
         print(f'{name}: interrupted', file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if CommandParser.wants_traceback:
             raise

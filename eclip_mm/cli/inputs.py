@@ -34,6 +34,12 @@ def model_parser(name: str, about: str, example: str, inputs: str) -> CommandPar
     )
     parser.add_argument('--batch-size', type=_positive, default=32, help='default: 32')
     parser.add_argument('--device', help='such as cuda:1; default: a GPU if there is one')
+    parser.add_argument(
+        '--backend',
+        choices=['torch', 'onnx'],
+        default='torch',
+        help='onnx runs the graphs of a folder that export --onnx has written',
+    )
     parser.add_argument('--quiet', action='store_true', help='show no progress bar')
     return parser
 
@@ -75,7 +81,7 @@ def run(parser: CommandParser, args: argparse.Namespace, task: str, **options) -
 
     from eclip_mm.apis import Eclip
 
-    eclip = Eclip(args.model, device=args.device)
+    eclip = Eclip(args.model, args.device, args.backend)
     ids: list = []
 
     def values() -> Iterator:
@@ -91,7 +97,7 @@ def run(parser: CommandParser, args: argparse.Namespace, task: str, **options) -
         failed += 'error' in result
         print(json.dumps(dict(id=ids.pop(0), **result), ensure_ascii=False))
     if failed:
-        print(f'{parser.prog}: {failed} inputs gave no result, see "error"', file=sys.stderr)
+        print(f'{parser.prog}: inputs without a result: {failed}, see "error"', file=sys.stderr)
     return 3 if failed else 0
 
 

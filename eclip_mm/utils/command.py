@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Callable
 
+#: exit code after Ctrl-C, as shells have it
+INTERRUPTED = 130
 # Errors by which the package, Python and libraries say what is wrong with an input.
 _SAYS_WHAT = (ValueError, KeyError, OSError, ImportError)
 # mmengine puts the classes that it was building before a message; the last one is enough.
@@ -56,7 +58,8 @@ def run_command(main: Callable[[], None], interrupted: str = 'interrupted') -> N
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(interrupted)
+        print(interrupted, file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if CommandParser.wants_traceback:
             raise

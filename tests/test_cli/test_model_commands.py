@@ -77,7 +77,7 @@ def test_an_input_that_fails_has_its_line_and_the_exit_code_says_so(run):
         ['id', 'error'],
         ['id', 'kind', 'vector'],
     ]
-    assert 'broken.jpg' in lines[1]['error'] and '1 inputs gave no result' in err
+    assert 'broken.jpg' in lines[1]['error'] and 'inputs without a result: 1' in err
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,7 @@ def test_an_input_that_fails_has_its_line_and_the_exit_code_says_so(run):
         (['encode', '{}', 'a', '--jsonl', '-'], 2, 'and not both'),
         (['encode', '{}', 'a', '--batch-size', '0'], 2, 'at least 1'),
         (['locate', '{}', 'a.jpg'], 2, '--names'),
+        (['encode', '{}', 'a', '--backend', 'onnx'], 1, 'has no ONNX graphs: write it with'),
         (['encode', 'gone', 'a'], 1, 'gone is neither a checkpoint nor a folder'),
         (['encode', '{}', '--jsonl', 'bad.jsonl'], 1, 'bad.jsonl, line 2 is not JSON'),
         (['encode', '{}', '--jsonl', 'key.jsonl'], 1, "line 1: unknown key 'titel'; known: id"),
@@ -114,3 +115,30 @@ def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, '--help'])
     assert stopped.value.code == 0 and f'\n  eclip-mm {command} ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'shown'),
+    [
+        (BrokenPipeError(), 0, ''),
+        (KeyboardInterrupt(), 130, 'eclip-mm encode: interrupted\n'),
+        (KeyError("'x' is unknown"), 1, "eclip-mm encode: 'x' is unknown\n"),
+    ],
+)
+def test_how_a_command_ends(tmp_path, capsys, monkeypatch, error, code, shown):
+    """A reader that has enough, such as head, is no error."""
+
+    def fail(arguments, name):
+        raise error
+
+    monkeypatch.setattr('eclip_mm.cli.encode.main', fail)
+    with open(tmp_path / 'pipe', 'w') as file:
+        monkeypatch.setattr(sys, 'stdout', file)
+        assert main(['encode']) == code
+    assert capsys.readouterr().err == shown
+
+
+def test_the_traceback_is_shown_if_asked_for(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(FileNotFoundError):
+        main(['encode', 'gone', 'a', '--traceback'])

@@ -73,11 +73,20 @@ def test_what_is_asked_for_and_no_more(eclip):
     assert found[2]['objects'] == every and 'error' in found[1], 'nor on the batch'
 
 
-def test_other_tasks_and_classes_are_refused(eclip, with_tokenizer):
+def test_what_a_detector_lacks_is_refused(eclip, detector, tmp_path):
     with pytest.raises(ValueError, match='is a detector, which cannot encode; it has detect'):
         eclip.encode('red mug')
     with pytest.raises(ValueError, match="no class 'sofa'; it has red enamel mug"):
         eclip.detect(PICTURE, names=['sofa'])
+    with pytest.raises(ValueError, match='has the backend torch alone'):
+        Eclip(detector[0], backend='onnx')
+    with pytest.raises(ValueError, match='leave negatives out'):
+        Eclip(detector[0], negatives=['a', 'b'])
+    content = torch.load(detector[0])
+    del content['meta']['dataset_meta']
+    torch.save(content, tmp_path / 'nameless.pth')
+    with pytest.raises(ValueError, match='nameless.pth is a detector without class names'):
+        Eclip(tmp_path / 'nameless.pth')
 
 
 def test_import_paths_in_a_checkpoint_are_refused(detector, tmp_path):

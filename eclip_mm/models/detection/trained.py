@@ -43,7 +43,10 @@ class TrainedDetector:
         saved = parse_config_text(meta.get('cfg') or '', f'{checkpoint}: its config')
         self.names = list((meta.get('dataset_meta') or {}).get('classes') or ())
         if not saved.get('model') or not self.names:
-            raise ValueError(f'{checkpoint} has no config or no class names in it')
+            raise ValueError(
+                f'{checkpoint} is a detector without class names in it (meta.dataset_meta): use '
+                'it through mmdet with its config, docs/detection.md'
+            )
         pipeline = saved_pipeline(saved, 'pipeline', str(checkpoint))
         for part in (saved['model'], pipeline):
             _refuse_other_scopes(part, f'{checkpoint}: its config')
