@@ -116,24 +116,31 @@ def _export(module: nn.Module, path: Path, inputs: dict, outputs, dims) -> None:
     shapes = {
         name: {k: torch.export.Dim.DYNAMIC for k in range(len(dims[name]))} for name in inputs
     }
-    level = logging.getLogger('torch.onnx').level
-    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            module.eval(),
+            (),
+            path,
+            kwargs=inputs,
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of what a graph could have as well; the gate finds what matters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            torch.onnx.export(
-                module.eval(),
-                (),
-                path,
-                kwargs=inputs,
-                output_names=list(outputs),
-                dynamic_shapes=shapes,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+            yield
     finally:
-        logging.getLogger('torch.onnx').setLevel(level)
+        logging.disable(before)
 
 
 @contextmanager
@@ -161,14 +168,15 @@ def _convert(path: Path, precision: str) -> None:
     whole = path.with_suffix('.whole')
     path.rename(whole)
     # without VNNI, products of 8-bit numbers saturate unless their range is reduced
-    quantize_dynamic(
-        whole,
-        path,
-        op_types_to_quantize=['MatMul', 'Gemm'],
-        per_channel=True,
-        reduce_range=True,
-        weight_type=QuantType.QInt8,
-    )
+    with _quiet():
+        quantize_dynamic(
+            whole,
+            path,
+            op_types_to_quantize=['MatMul', 'Gemm'],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+        )
     whole.unlink()
 
 

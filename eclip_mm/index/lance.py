@@ -67,7 +67,9 @@ class LanceIndex(ApproximateIndex):
         schema = pa.schema([pa.field('id', pa.int64()), *index.schema, vector])
         reader = pa.RecordBatchReader.from_batches(schema, _batches(index, schema))
         database = _database(folder)
-        table = database.create_table(manifest['table'], reader, mode='overwrite')
+        # what a killed build has left has the name of the next table
+        mode = 'overwrite' if (folder / f'{manifest["table"]}.lance').exists() else 'create'
+        table = database.create_table(manifest['table'], reader, mode=mode)
         if len(index) >= LEAST_GRAPH:
             config = HnswSq(distance_type='dot')
             table.create_index('vector', config=config, wait_timeout=timedelta(days=1))
