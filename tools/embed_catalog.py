@@ -22,7 +22,7 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config of the training, or embed.py')
-    parser.add_argument('checkpoint')
+    parser.add_argument('checkpoint', help='checkpoint, or folder of tools/export.py')
     parser.add_argument(
         'catalogue',
         nargs='+',

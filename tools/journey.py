@@ -45,7 +45,7 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> list[list[str]]:
     model, features, index = (str(folder / name) for name in ('model', 'features', 'index'))
     return [
         ['export', checkpoint, model],
-        ['embed', 'embed.py', checkpoint, catalogue, features, '--per', 'picture'],
+        ['embed', 'embed.py', model, catalogue, features, '--per', 'picture'],
         ['index', 'build', index, features],
         ['search', index, product['text'], '--model', model, '-k', '3'],
         ['search', index, str(photo), '--model', model, '-k', '3'],

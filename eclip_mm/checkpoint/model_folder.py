@@ -105,6 +105,16 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
     return ModelFolder(tokenizer=tokenizer, weights=weights, **config)
 
 
+def checkpoint_of(folder: str | Path) -> dict:
+    """``name`` and ``sha256`` of the checkpoint that a folder was made from.
+
+    Raises:
+        ModelFolderError: the config is missing or damaged.
+    """
+    check_sums(Path(folder), [CONFIG])
+    return json.loads((Path(folder) / CONFIG).read_text(encoding='utf-8'))['checkpoint']
+
+
 def add_sums(folder: Path, names: Sequence[str]) -> None:
     """Add further files of a folder to its sums."""
     with open(folder / SUMS, 'a', encoding='utf-8') as file:

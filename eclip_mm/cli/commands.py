@@ -30,7 +30,7 @@ EXAMPLE = """examples:
   eclip-mm train demo/eclip_tiny_synthetic.py
   eclip-mm export CHECKPOINT my_model
   eclip-mm locate my_model shelf.jpg --names 'red mug' 'blue bowl'
-  eclip-mm embed embed.py CHECKPOINT my/catalogue.parquet my/features --per picture
+  eclip-mm embed embed.py my_model my/catalogue.parquet my/features --per picture
   eclip-mm index build my/index my/features
   eclip-mm search my/index 'red mug' --model my_model -k 5 --where category=mugs
 
