@@ -36,12 +36,14 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> list[list[str]]:
     """
     from eclip_mm.datasets import read_catalogue
 
-    product = read_catalogue(catalogue)[0]
+    products = read_catalogue(catalogue)
+    product = products[0]
     picture = product['images'][0]
     content = picture.get('bytes') or Path(picture['path']).read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
     photo = folder / 'photo.jpg'  # a decoder looks at the content alone
     photo.write_bytes(content)
+    names = list(dict.fromkeys(products.texts()))[:20]  # they compete for the photo
     model, features, index = (str(folder / name) for name in ('model', 'features', 'index'))
     return [
         ['export', checkpoint, model],
@@ -49,7 +51,7 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> list[list[str]]:
         ['index', 'build', index, features],
         ['search', index, product['text'], '--model', model, '-k', '3'],
         ['search', index, str(photo), '--model', model, '-k', '3'],
-        ['locate', model, str(photo), '--names', product['text']],
+        ['locate', model, str(photo), '--names', *names],
     ]
 
 

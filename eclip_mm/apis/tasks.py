@@ -144,7 +144,7 @@ class ModelTasks:
         if self.model.with_decoder and lacks_names(self.model.negative_queries):
             raise ValueError(
                 'the negative queries of this model are names of a catalogue: give them, '
-                'Eclip(..., negatives=[...])'
+                'Eclip(..., negatives=[...]) or --negatives FILE'
             )
 
     def _name_feats(self, names: Sequence[str], what: str) -> tuple[Tensor, list[int]]:

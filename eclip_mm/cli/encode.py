@@ -1,6 +1,6 @@
 """``eclip-mm encode``: vectors of pictures, texts, and products that a text names in a picture."""
 
-from eclip_mm.cli.inputs import model_parser, run
+from eclip_mm.cli.inputs import add_negatives, model_parser, run
 
 EXAMPLE = """examples:
   eclip-mm encode my_model 'red mug' photo.jpg
@@ -13,4 +13,5 @@ def main(arguments: list[str], name: str) -> int:
     parser = model_parser(
         name, __doc__, EXAMPLE, 'a path that ends like a picture (.jpg), or any other text'
     )
+    add_negatives(parser)
     return run(parser, parser.parse_args(arguments), 'encode')

@@ -51,18 +51,35 @@ def add_names(parser: argparse.ArgumentParser, what: str) -> None:
     group.add_argument('--names-file', metavar='FILE', help='file with a name on each line')
 
 
+def add_negatives(parser: argparse.ArgumentParser) -> None:
+    """Add ``--negatives``."""
+    parser.add_argument(
+        '--negatives',
+        metavar='FILE',
+        help='file with a name on each line, such as those of the catalogue: the negative\n'
+        'queries, which a model that was trained with CatalogueNegatives needs',
+    )
+
+
 def read_names(args: argparse.Namespace) -> list[str]:
     """The names of :func:`add_names`.
 
     Raises:
         ValueError: the file has none.
     """
-    if args.names:
-        return args.names
-    lines = Path(args.names_file).read_text(encoding='utf-8-sig').splitlines()
+    return args.names or names_in(args.names_file)
+
+
+def names_in(path: str) -> list[str]:
+    """The names in a file, one on each line.
+
+    Raises:
+        ValueError: there are none.
+    """
+    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise ValueError(f'{args.names_file} has no name')
+        raise ValueError(f'{path} has no name')
     return names
 
 
@@ -81,7 +98,9 @@ def run(parser: CommandParser, args: argparse.Namespace, task: str, **options) -
 
     from eclip_mm.apis import Eclip
 
-    eclip = Eclip(args.model, args.device, args.backend)
+    file = getattr(args, 'negatives', None)
+    negatives = names_in(file) if file else None
+    eclip = Eclip(args.model, args.device, args.backend, negatives)
     ids: list = []
 
     def values() -> Iterator:

@@ -1,6 +1,6 @@
 """``eclip-mm locate``: boxes of named products in pictures, in pixels of the picture."""
 
-from eclip_mm.cli.inputs import add_names, model_parser, read_names, run
+from eclip_mm.cli.inputs import add_names, add_negatives, model_parser, read_names, run
 
 EXAMPLE = """examples:
   eclip-mm locate my_model shelf.jpg --names 'red mug' 'blue bowl'
@@ -19,6 +19,7 @@ def main(arguments: list[str], name: str) -> int:
         default='map',
         help='cut boxes out of the score map (default), or take regions that follow edges',
     )
+    add_negatives(parser)
     args = parser.parse_args(arguments)
     options = dict(top_k=args.top_k, maps=args.maps, boxes_of=args.boxes_of)
     return run(parser, args, 'locate', names=read_names(args), **options)

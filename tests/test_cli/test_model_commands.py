@@ -70,6 +70,15 @@ def test_json_lines_in_give_json_lines_out_in_their_order(run, folder):
     assert [line['id'] for line in found] == ['red mug', 7, dict(text='logo.png')]
 
 
+def test_names_of_a_catalogue_as_negatives(run, folder):
+    names = 'red mug, blue bowl, yellow plate'.split(', ')
+    (folder / 'catalogue.txt').write_text('\n'.join(names))
+    listed = run('locate', '0.png', '--names', 'red mug', '--negatives', 'catalogue.txt')[0]
+    wanted = Eclip('epoch_6.pth', device='cpu', negatives=names).locate('0.png', ['red mug'])
+    assert listed == [dict(id='0.png', **wanted)]
+    assert listed != run('locate', '0.png', '--names', 'red mug')[0]
+
+
 def test_an_input_that_fails_has_its_line_and_the_exit_code_says_so(run):
     lines, err = run('encode', '0.png', 'broken.jpg', 'red mug', expected=3)
     assert [list(line) for line in lines] == [
