@@ -61,14 +61,14 @@ class Parity:
         Raises:
             ParityError: they do; it has the figures.
         """
-        cosines = [self.image_cosine, self.text_cosine, self.instance_cosine]
+        vectors = (self.image_cosine, self.text_cosine, self.instance_cosine)
+        cosines = [cosine for cosine in vectors if cosine is not None]
         if precision == 'fp32':
-            good = all(cosine is None or cosine >= MIN_COSINE for cosine in cosines)
-            good = good and self.same_box == 1
+            good = all(cosine >= MIN_COSINE for cosine in cosines) and self.same_box == 1
             good = good and all(own == other for own, other in (self.i2t, self.t2i))
         else:
             losses = [self.i2t[0] - self.i2t[1], self.t2i[0] - self.t2i[1], 1 - self.similar_box]
-            good = max(losses) <= max_loss
+            good = max(losses) <= max_loss and bool(np.isfinite(cosines).all())
         if not good:
             figures = ', '.join(f'{name} {value}' for name, value in asdict(self).items())
             bound = '' if precision == 'fp32' else f'; --max-loss is {max_loss}'

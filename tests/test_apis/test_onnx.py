@@ -178,7 +178,12 @@ def test_the_gate_sees_each_kind_of_difference():
             replace(good, **change).check('fp32', 1)
     lossy = replace(good, image_cosine=0.99, same_box=0.2, i2t=(0.5, 0.49))
     lossy.check('int8', 0.011)
-    for change in (dict(i2t=(0.5, 0.48)), dict(t2i=(0.5, 0.48)), dict(similar_box=0.98)):
+    for change in (
+        dict(i2t=(0.5, 0.48)),
+        dict(t2i=(0.5, 0.48)),
+        dict(similar_box=0.98),
+        dict(text_cosine=float('nan')),
+    ):
         with pytest.raises(ParityError):
             replace(lossy, **change).check('int8', 0.011)
 

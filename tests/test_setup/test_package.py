@@ -201,7 +201,6 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_a_wheel_has_configs_and_tools_and_works_from_any_folder(wheel, tmp_path):
     mim = wheel / 'eclip_mm/.mim'
     for name in ('configs', 'tools', 'projects'):
