@@ -16,7 +16,7 @@ from pathlib import Path
 PEER = """
 import json, sys, time, faiss, numpy as np
 faiss.omp_set_num_threads(int(sys.argv[2]))
-x = np.load(sys.argv[1])
+x = np.load(sys.argv[1], mmap_mode='r')
 index = faiss.IndexFlatIP(x.shape[1])
 index.add(x)
 for line in sys.stdin:

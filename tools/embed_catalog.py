@@ -21,8 +21,8 @@ def parse_args():
     parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of the training, or one of configs/evaluation')
-    parser.add_argument('checkpoint')
+    parser.add_argument('config', help='config of the training, or embed.py')
+    parser.add_argument('checkpoint', help='checkpoint, or folder of tools/export.py')
     parser.add_argument(
         'catalogue',
         nargs='+',
@@ -98,7 +98,9 @@ def json_object(text):
 def main():
     args = vars(parse_args())
     from eclip_mm.embedding import EmbedOptions, embed_catalogue
+    from eclip_mm.utils.memory import reuse_freed_memory
 
+    reuse_freed_memory()
     address, num_models = args.pop('ray'), args.pop('models')
     run = None
     if address is not None:

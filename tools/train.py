@@ -4,12 +4,16 @@
         --cfg-options train_dataloader.dataset.catalogue=my/catalogue.parquet
 """
 
+import argparse
+
 from eclip_mm.utils.arguments import add_launch_arguments
 from eclip_mm.utils.command import CommandParser, run_command
 
 
 def parse_args():
-    parser = CommandParser(description='Train a model')
+    parser = CommandParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',

@@ -2,6 +2,7 @@
 
 from eclip_mm.apis.catalogue_names import prepare_negatives
 from eclip_mm.apis.eclip import Eclip
+from eclip_mm.apis.inferencer import EclipInferencer
 from eclip_mm.apis.input_pictures import InputError
 from eclip_mm.apis.prediction import (
     load_config_and_model,
@@ -16,6 +17,7 @@ from eclip_mm.utils.spread import spread_indices
 
 __all__ = [
     'Eclip',
+    'EclipInferencer',
     'InputError',
     'NothingToFind',
     'draw_retrieval',

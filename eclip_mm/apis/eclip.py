@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
+from eclip_mm.apis.backends import choose_device, load_tasks
 from eclip_mm.apis.input_pictures import InputError, Item, PictureReader, is_one, parse_item
-from eclip_mm.apis.model_sources import load_source
-from eclip_mm.apis.tasks import ModelTasks, Run
+from eclip_mm.apis.tasks import Run
 from eclip_mm.models.precision import convolutions_in_float32
 
 #: task -> what an input is, see `parse_item`
-TASKS = dict(encode='any', embed='both', locate='picture', classify='picture', explain='picture')
+TASKS = dict.fromkeys(('locate', 'classify', 'explain', 'detect'), 'picture')
+TASKS |= dict(encode='any', embed='both')
 
 
 class Eclip:
@@ -25,8 +26,11 @@ class Eclip:
     neither on the batch nor on the other inputs.
 
     Args:
-        source: folder that ``tools/export.py`` wrote, or checkpoint.
+        source: folder that ``tools/export.py`` wrote, or checkpoint; the checkpoint of a detector
+            of mmdet (docs/detection.md) has :meth:`detect` alone.
         device: such as ``cuda:1``; None for a GPU if there is one.
+        backend: ``onnx`` runs the graphs of a folder that was written with ``--onnx``, on the
+            CPU unless a device is given.
         negatives: at least two names, such as those of the catalogue, which are the negative
             queries of all instance vectors: those that are most similar to a picture are taken.
             None for the model's own.
@@ -35,26 +39,26 @@ class Eclip:
         checkpoint: ``name`` and ``sha256`` of the checkpoint; a folder has those of the
             checkpoint that it was made from.
         device: device of the model.
-        embed_dims: width D of all vectors.
+        embed_dims: width D of all vectors; None of a detector.
 
     Raises:
         FileNotFoundError: there is no such folder or file.
-        ValueError: it is damaged, or no ECLIP.
+        ValueError: it is damaged, or neither an ECLIP nor a detector; the backend is unknown, or
+            does not go with it.
     """
 
     def __init__(
         self,
         source: str | Path,
         device: str | torch.device | None = None,
+        backend: str = 'torch',
         negatives: Sequence[str] | None = None,
     ) -> None:
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        loaded = load_source(source)
-        self.model = loaded.model.to(self.device)
-        self.embed_dims = self.model.network.embed_dims
-        self.checkpoint = loaded.checkpoint
+        self.device = choose_device(device, backend)
+        self._tasks, loaded = load_tasks(source, self.device, backend)
+        self.model, self.checkpoint = loaded.model, loaded.checkpoint
+        self.embed_dims = self._tasks.embed_dims
         self._read = PictureReader(loaded.pictures)
-        self._tasks = ModelTasks(self.model, loaded.tokenize)
         if negatives is not None:
             with torch.no_grad():
                 self._tasks.use_negatives(list(negatives))
@@ -175,6 +179,34 @@ class Eclip:
         options = dict(names=names, template=template, top_k=top_k)
         return self._results('classify', images, batch_size, strict, **options)
 
+    def detect(
+        self,
+        images,
+        score_thr: float = 0.3,
+        top_k: int | None = None,
+        names: Sequence[str] | None = None,
+        batch_size: int = 32,
+        strict: bool = False,
+    ):
+        """The objects in a picture, of a detector; :meth:`locate` finds products by name.
+
+        Args:
+            images: one picture, or several.
+            score_thr: least score of an object.
+            top_k: largest number of objects in a result; None for all.
+            names: classes to look for; None for all.
+
+        Returns:
+            ``width`` and ``height`` of the picture as it is seen, and ``objects``, the best
+            first: ``name`` of the class, ``score`` in [0, 1], and ``box``, xyxy in pixels of the
+            picture.
+
+        Raises:
+            ValueError: the model is no detector, or it has no such class.
+        """
+        options = dict(score_thr=score_thr, top_k=top_k, names=names)
+        return self._results('detect', images, batch_size, strict, **options)
+
     def stream(
         self,
         inputs: Iterable,
@@ -188,15 +220,22 @@ class Eclip:
         Args:
             inputs: any number of them, such as a generator; for ``embed`` dicts with ``image``
                 and ``text``.
-            task: ``encode``, ``embed``, ``locate``, ``explain`` or ``classify``.
+            task: ``encode``, ``embed``, ``locate``, ``explain``, ``classify`` or ``detect``.
             batch_size: number of inputs at a time.
             options: further arguments of the method of that name.
 
         Raises:
-            ValueError: an unknown task, or ``batch_size`` is less than 1.
+            ValueError: an unknown task, one that the model does not have, or ``batch_size`` is
+                less than 1.
         """
         if task not in TASKS:
             raise ValueError(f'task is one of {", ".join(TASKS)}, got {task!r}')
+        if not hasattr(self._tasks, task):
+            has = ', '.join(name for name in TASKS if hasattr(self._tasks, name))
+            raise ValueError(
+                f'{self.checkpoint["name"]} is {self._tasks.kind}, which cannot {task}; it has '
+                f'{has}'
+            )
         if batch_size < 1:
             raise ValueError(f'batch_size is at least 1, got {batch_size}')
         with torch.no_grad(), convolutions_in_float32():

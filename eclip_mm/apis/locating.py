@@ -1,6 +1,7 @@
 """Where named products are in a picture: prompts, negative queries, maps and boxes."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -101,19 +102,49 @@ def find_names(
         instance vector, or without a decoder its most similar token.
     """
     for prompts in prompt_feats.split(batch_size):
-        tokens = patch_tokens.expand(len(prompts), -1, -1)
-        if negatives is None:
-            maps = similarity_score_map(tokens, prompts, grid)
-            found = F.normalize(patch_tokens[0].float(), dim=-1) @ prompts.float().T
-            similarity = found.amax(dim=0)
+        found = decode_names(model, patch_tokens, grid, prompts, negatives)
+        if found.feats is None:
+            tokens = F.normalize(patch_tokens[0].float(), dim=-1)
+            similarity = (tokens @ prompts.float().T).amax(dim=0)
         else:
-            others = negatives(patch_tokens, prompts)
-            queries = torch.cat([scale_prompts(prompts)[:, None], others], dim=1)
-            modality = torch.full(queries.shape[:2], TEXT, device=queries.device)
-            feats, assign_maps = model.network.decode(tokens, queries, modality)
-            maps = assignment_score_map(assign_maps, grid, model.score_map_blocks)
-            similarity = (F.normalize(feats[:, 0].float(), dim=-1) * prompts).sum(dim=1)
-        yield from zip(maps.float().cpu().numpy(), similarity.tolist(), strict=True)
+            similarity = (found.feats * prompts).sum(dim=1)
+        yield from zip(found.maps.cpu().numpy(), similarity.tolist(), strict=True)
+
+
+class FoundNames(NamedTuple):
+    """Names in a picture.
+
+    Attributes:
+        maps: (K, h, w) float32 score maps.
+        feats: (K, D) L2-normalised instance vectors; None without a decoder.
+    """
+
+    maps: Tensor
+    feats: Tensor | None
+
+
+def decode_names(
+    model: nn.Module,
+    patch_tokens: Tensor,
+    grid: tuple[int, int],
+    prompts: Tensor,
+    negatives: NegativeNames | None,
+) -> FoundNames:
+    """Look for some names in one picture at once.
+
+    Args:
+        model, patch_tokens, grid, negatives: see :func:`find_names`.
+        prompts: (K, D) text features.
+    """
+    tokens = patch_tokens.expand(len(prompts), -1, -1)
+    if negatives is None:
+        return FoundNames(similarity_score_map(tokens, prompts, grid).float(), None)
+    others = negatives(patch_tokens, prompts)
+    queries = torch.cat([scale_prompts(prompts)[:, None], others], dim=1)
+    modality = torch.full(queries.shape[:2], TEXT, device=queries.device)
+    feats, assign_maps = model.network.decode(tokens, queries, modality)
+    maps = assignment_score_map(assign_maps, grid, model.score_map_blocks)
+    return FoundNames(maps.float(), F.normalize(feats[:, 0].float(), dim=-1))
 
 
 def best_boxes(

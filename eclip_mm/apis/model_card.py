@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from eclip_mm.apis.onnx_model import OnnxDescription
+from eclip_mm.apis.onnx_parity import Parity
 from eclip_mm.checkpoint.model_folder import SUMS, ModelFolder
 from eclip_mm.checkpoint.towers.folder import CARD
 from eclip_mm.checkpoint.towers.known import find_packaged
@@ -19,6 +21,7 @@ def card_text(
     meta: Mapping,
     metrics: Mapping[str, float] | None,
     licence: str | None,
+    graphs: OnnxDescription | None = None,
 ) -> str:
     """
     Args:
@@ -27,6 +30,7 @@ def card_text(
         meta: ``meta`` of the checkpoint.
         metrics: figures of an evaluation.
         licence: SPDX identifier of the licence of the weights.
+        graphs: ONNX graphs in the folder.
     """
     cfg = parse_config_text(meta['cfg'], 'the config in the checkpoint')
     million = sum(weight.numel() for weight in content.weights.values()) / 1e6
@@ -70,8 +74,27 @@ def card_text(
         '',
         *_figures(metrics),
         '',
+        *(_graphs(graphs) if graphs is not None else ()),
     ]
     return '\n'.join(lines)
+
+
+def _graphs(graphs: OnnxDescription) -> Iterator[str]:
+    parity = Parity(**graphs.parity)
+    height, width = graphs.picture
+    yield '## ONNX'
+    yield ''
+    yield (
+        f"`Eclip(folder, backend='onnx')` runs these graphs, in {graphs.precision}, for any batch "
+        f'size and pictures of {height} x {width} pixels (uint8, RGB, not normalised):'
+    )
+    yield ''
+    yield from (f'- `{name}`' for name in graphs.files()[1:])
+    yield ''
+    yield f'They were compared with the weights on {parity.pairs} pictures and their texts:'
+    yield ''
+    yield from parity.lines()
+    yield ''
 
 
 def find_licence(source: str) -> str:

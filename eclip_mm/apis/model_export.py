@@ -1,6 +1,8 @@
 """From a checkpoint of a training to a folder that can be given to others."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,29 @@ from eclip_mm import __version__
 from eclip_mm.apis.input_pictures import Item, PictureReader
 from eclip_mm.apis.model_card import card_text
 from eclip_mm.apis.model_sources import LoadedModel, load_source, used_weights
+from eclip_mm.apis.onnx_export import write_graphs
+from eclip_mm.apis.onnx_model import DESCRIPTION, OnnxDescription, load_onnx
+from eclip_mm.apis.onnx_parity import measure_parity, read_pairs
 from eclip_mm.apis.tasks import ModelTasks
 from eclip_mm.checkpoint.metadata import read_meta
-from eclip_mm.checkpoint.model_folder import SUMS, ModelFolder, write_model_folder
+from eclip_mm.checkpoint.model_folder import SUMS, ModelFolder, add_sums, write_model_folder
 from eclip_mm.checkpoint.towers.folder import CARD, whole_folder
+
+
+@dataclass
+class OnnxOptions:
+    """How ONNX graphs are made and checked.
+
+    Attributes:
+        catalogues: at least 200 pictures with texts, on which graphs and weights are compared.
+        precision: ``fp32``, ``fp16``, or ``int8``.
+        max_loss: how much recall or how many similar boxes ``fp16`` and ``int8`` may lose.
+    """
+
+    catalogues: Sequence[str | Path]
+    precision: str = 'fp32'
+    max_loss: float = 0.02
+
 
 #: largest difference of a component of a vector between checkpoint and folder
 TOLERANCE = 1e-5
@@ -26,6 +47,7 @@ def export_model(
     metrics: str | Path | None = None,
     licence: str | None = None,
     replace: bool = False,
+    onnx: OnnxOptions | None = None,
 ) -> Path:
     """Write a folder that :class:`~eclip_mm.Eclip` reads, whole or not at all.
 
@@ -38,6 +60,7 @@ def export_model(
         metrics: ``metrics.json`` of ``tools/test.py``, for the card.
         licence: SPDX identifier of the licence of the weights, for the card.
         replace: replace an earlier export.
+        onnx: add ONNX graphs, which ``Eclip(folder, backend='onnx')`` uses.
 
     Returns:
         The folder.
@@ -45,6 +68,7 @@ def export_model(
     Raises:
         FileExistsError: something else is there, or ``replace`` is not set.
         FileNotFoundError: there is no such checkpoint or file of metrics.
+        ParityError: the graphs give other results than the weights.
         ValueError: the checkpoint, its tokenizer or the metrics cannot be used.
     """
     checkpoint, folder = Path(checkpoint), Path(folder)
@@ -69,12 +93,30 @@ def export_model(
     )
     with whole_folder(folder, replace=replace) as part:
         write_model_folder(part, content)
-        _check_same(loaded, load_source(part), checkpoint)
+        written = load_source(part)
+        _check_same(loaded, written, checkpoint)
+        graphs = None if onnx is None else _add_graphs(written, part, onnx)
         text = card_text(
-            folder.resolve().name, content, read_meta(str(checkpoint)), figures, licence
+            folder.resolve().name, content, read_meta(str(checkpoint)), figures, licence, graphs
         )
         (part / CARD).write_text(text, encoding='utf-8')
     return folder
+
+
+def _add_graphs(written: LoadedModel, part: Path, options: OnnxOptions) -> OnnxDescription:
+    """Write graphs, and refuse them if they give other results than the weights."""
+    pairs = read_pairs(written.pictures, options.catalogues)
+    about = write_graphs(written, part, options.precision)
+    add_sums(part, about.files())
+    parity = measure_parity(written, load_onnx(part, torch.device('cpu')), *pairs)
+    parity.check(options.precision, options.max_loss)
+    about.parity = asdict(parity)
+    about.write(part)
+    sums = (part / SUMS).read_text(encoding='utf-8').splitlines(keepends=True)
+    kept = [line for line in sums if not line.endswith(f'  {DESCRIPTION}\n')]
+    (part / SUMS).write_text(''.join(kept), encoding='utf-8')
+    add_sums(part, [DESCRIPTION])
+    return about
 
 
 def read_metrics(path: str | Path) -> dict[str, float]:

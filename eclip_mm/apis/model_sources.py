@@ -84,7 +84,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
     if 'image_encoder' not in saved['model']:
         raise ValueError(
             f'{path} is a {saved["model"].get("type")}, not a pretrained ECLIP. A detector is '
-            'used through mmdet with its config: docs/detection.md'
+            'used as it is, by Eclip(CHECKPOINT).detect'
         )
     config = copy.deepcopy(saved['model'])
     if saved.get('data_preprocessor') is not None:  # Runner takes it beside the model as well

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from eclip_mm.apis.catalogue_names import encode_token_ids
-from eclip_mm.apis.input_pictures import Item
+from eclip_mm.apis.input_pictures import Item, ReadPicture
 from eclip_mm.apis.locating import NegativeNames, best_boxes, find_names, lacks_names, unique_names
 from eclip_mm.datasets.transforms.text import TokenizeText
 from eclip_mm.evaluation.proposals import RegionProposer
@@ -28,9 +28,12 @@ class ModelTasks:
         tokenize: makes token ids of a text.
     """
 
+    kind = 'a pretrained model'
+
     def __init__(self, model: nn.Module, tokenize: TokenizeText) -> None:
         self.model = model
         self.tokenize = tokenize
+        self.embed_dims = model.network.embed_dims
 
     def use_negatives(self, names: Sequence[str]) -> None:
         """Take names as the negative queries from now on; a model without decoder has none."""
@@ -92,7 +95,7 @@ class ModelTasks:
             return dict(width=picture.size[0], height=picture.size[1], products=products)
 
         def run(items):
-            _, patch_tokens, grid = self._encode_pictures(items)
+            _, patch_tokens, grid = self.encode_pictures([item.picture for item in items])
             rows = zip(items, patch_tokens.split(1), strict=True)
             return [find(item.picture, tokens, grid) for item, tokens in rows]
 
@@ -136,7 +139,7 @@ class ModelTasks:
             )
 
         def run(items):
-            image_feats = self._encode_pictures(items)[0].float()
+            image_feats = self.encode_pictures([item.picture for item in items])[0].float()
             return [rank(row) for row in (image_feats @ feats.T)[:, numbers]]
 
         return run
@@ -161,7 +164,7 @@ class ModelTasks:
         if self.model.with_decoder and lacks_names(self.model.negative_queries):
             raise ValueError(
                 'the negative queries of this model are names of a catalogue: give them, '
-                'Eclip(..., negatives=[...])'
+                'Eclip(..., negatives=[...]) or --negatives FILE'
             )
 
     def _name_feats(self, names: Sequence[str], what: str) -> tuple[Tensor, list[int]]:
@@ -177,9 +180,11 @@ class ModelTasks:
     def _token_ids(self, text: str) -> list[int]:
         return self.tokenize(dict(text=text))['input_ids']
 
-    def _encode_pictures(self, items: list[Item]) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Image features (B, D), patch tokens (B, N, D) and grid; every item has a picture."""
-        images = torch.stack([item.picture.pixels for item in items])[:, None]
+    def encode_pictures(
+        self, pictures: Sequence[ReadPicture]
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Image features (B, D), patch tokens (B, N, D) and grid."""
+        images = torch.stack([picture.pixels for picture in pictures])[:, None]
         batch = dict(inputs=dict(images=images), data_samples=None)
         images = self.model.data_preprocessor(batch)['inputs']['images']
         return self.model.network.encode_image(images[:, 0])
@@ -196,7 +201,9 @@ class ModelTasks:
         written = [k for k, item in enumerate(items) if item.text is not None]
         both = [k for k in pictured if items[k].text is not None]
         if pictured:
-            image_feats, patch_tokens, grid = self._encode_pictures([items[k] for k in pictured])
+            image_feats, patch_tokens, grid = self.encode_pictures(
+                [items[k].picture for k in pictured]
+            )
             put('image', pictured, image_feats)
         if written:
             ids = [self._token_ids(items[k].text) for k in written]

@@ -5,6 +5,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
         ModelFolderError: a file is missing or damaged, or a newer version wrote the folder.
     """
     folder = Path(folder)
-    _check_sums(folder)
+    check_sums(folder, FILES)
     path = folder / CONFIG
     config = json.loads(path.read_text(encoding='utf-8'))
     if not isinstance(config, dict) or config.pop('library', None) != 'eclip_mm':
@@ -104,7 +105,28 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
     return ModelFolder(tokenizer=tokenizer, weights=weights, **config)
 
 
-def _check_sums(folder: Path) -> None:
+def checkpoint_of(folder: str | Path) -> dict:
+    """``name`` and ``sha256`` of the checkpoint that a folder was made from.
+
+    Raises:
+        ModelFolderError: the config is missing or damaged.
+    """
+    check_sums(Path(folder), [CONFIG])
+    return json.loads((Path(folder) / CONFIG).read_text(encoding='utf-8'))['checkpoint']
+
+
+def add_sums(folder: Path, names: Sequence[str]) -> None:
+    """Add further files of a folder to its sums."""
+    with open(folder / SUMS, 'a', encoding='utf-8') as file:
+        file.writelines(f'{sha256_of(folder / name)}  {name}\n' for name in names)
+
+
+def check_sums(folder: Path, names: Sequence[str]) -> None:
+    """Compare files of a folder with their sums.
+
+    Raises:
+        ModelFolderError: a file is missing or damaged.
+    """
     if not (folder / SUMS).is_file():
         raise ModelFolderError(
             f'{folder} is not a folder of tools/export.py: it has no {SUMS}. Write it with '
@@ -112,7 +134,7 @@ def _check_sums(folder: Path) -> None:
         )
     lines = (folder / SUMS).read_text(encoding='utf-8').splitlines()
     sums = {name: digest for digest, _, name in (line.partition('  ') for line in lines)}
-    for name in FILES:
+    for name in names:
         path = folder / name
         if not path.is_file():
             raise ModelFolderError(f'{path} is missing: copy the whole folder')

@@ -1,9 +1,12 @@
 """The command ``eclip-mm``; it imports what a command needs only when that runs."""
 
+import os
 import runpy
 import sys
 from importlib import import_module
-from pathlib import Path
+
+from eclip_mm.utils.command import INTERRUPTED, SAYS_WHAT, CommandParser, error_text
+from eclip_mm.utils.shipped import find_program
 
 #: command -> (program in tools/, what it does)
 PROGRAMS = {
@@ -17,15 +20,23 @@ PROGRAMS = {
 }
 #: command -> (module with a function main(arguments, name), what it does)
 MODULES = {
+    'encode': ('eclip_mm.cli.encode', 'vectors of pictures and texts; JSON Lines'),
+    'locate': ('eclip_mm.cli.locate', 'boxes of named products in pictures; JSON Lines'),
+    'classify': ('eclip_mm.cli.classify', 'which names pictures fit best; JSON Lines'),
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),
     'page': ('eclip_mm.cli.page', 'search an index in the browser'),
 }
 EXAMPLE = """examples:
-  eclip-mm train configs/demo/eclip_tiny_synthetic.py
-  eclip-mm embed CONFIG CHECKPOINT my/catalogue.parquet my/features --per picture
+  eclip-mm train demo/eclip_tiny_synthetic.py
+  eclip-mm export CHECKPOINT my_model
+  eclip-mm locate my_model shelf.jpg --names 'red mug' 'blue bowl'
+  eclip-mm embed embed.py my_model my/catalogue.parquet my/features --per picture
   eclip-mm index build my/index my/features
-  eclip-mm search my/index --like PRODUCT_ID -k 5 --where category=shoes"""
+  eclip-mm search my/index 'red mug' --model my_model -k 5 --where category=mugs
+
+A config is a file, or the name of one that comes with the package.
+Exit codes: 0 done, 1 error, 2 wrong arguments, 3 some inputs gave no result, 130 interrupted."""
 
 
 def usage() -> str:
@@ -45,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(usage())
         return 0
     if command in MODULES:
-        return import_module(MODULES[command][0]).main(rest, f'eclip-mm {command}')
+        return run_module(MODULES[command][0], rest, f'eclip-mm {command}')
     if command in PROGRAMS:
         return run_program(PROGRAMS[command][0], rest)
     print(usage(), file=sys.stderr)
@@ -53,13 +64,32 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
+def run_module(module: str, arguments: list[str], name: str) -> int:
+    """Run ``main(arguments, name)`` of a module; an error becomes a line and exit code 1."""
+    CommandParser.wants_traceback = False
+    try:
+        code = import_module(module).main(arguments, name)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f'{name}: interrupted', file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if CommandParser.wants_traceback:
+            raise
+        print(f'{name}: {error_text(error, SAYS_WHAT)}', file=sys.stderr)
+        return 1
+
+
 def run_program(name: str, arguments: list[str]) -> int:
-    """Run a program of ``tools/``, of a checkout or of an installed package (``.mim``)."""
-    package = Path(__file__).resolve().parents[1]
-    places = [package / '.mim/tools' / name, package.parent / 'tools' / name]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        print(f'eclip-mm: {name} is in none of {places[0]}, {places[1]}', file=sys.stderr)
+    """Run a program of ``tools/``."""
+    try:
+        path = find_program(name)
+    except FileNotFoundError as error:
+        print(f'eclip-mm: {error}', file=sys.stderr)
         return 1
     before = sys.argv, sys.path[:]
     sys.argv, sys.path[:0] = [str(path), *arguments], [str(path.parent)]

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from eclip_mm.utils.command import CommandParser, run_action
+from eclip_mm.utils.command import CommandParser
 
 BUILD = """example:
   eclip-mm index build my/index my/features --columns my/prices.csv --dtype float16"""
@@ -14,10 +14,6 @@ BUILD = """example:
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     args = _parser(name).parse_args(arguments)
-    return run_action(lambda: _act(args), name)
-
-
-def _act(args) -> None:
     from eclip_mm.index import VectorIndex, write_bulk  # after --help: it imports torch
 
     if args.action == 'build':
@@ -26,7 +22,7 @@ def _act(args) -> None:
         )
         _say(f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers')
         _say_recall(index.manifest['recall'])
-        return
+        return 0
     index = VectorIndex(args.index)
     if args.action == 'add':
         _say(f'{index.add(args.features, args.columns)} rows added')
@@ -34,6 +30,10 @@ def _act(args) -> None:
         _say(f'{index.remove(args.product_id)} rows removed')
     elif args.action == 'info':
         print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
+    elif args.action == 'lance':
+        from eclip_mm.index.lance import LanceIndex
+
+        _say_recall(LanceIndex.build(args.folder, index).manifest['recall'])
     elif args.action == 'opensearch':
         _say(f'{write_bulk(index, args.file, args.name)} documents written')
     else:
@@ -42,13 +42,16 @@ def _act(args) -> None:
         table = PostgresIndex.build(args.dsn, args.table, index)
         _say_recall(table.manifest['recall'])
         table.close()
+    return 0
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = CommandParser(
         name, description=__doc__, epilog=BUILD, formatter_class=argparse.RawTextHelpFormatter
     )
-    actions = parser.add_subparsers(dest='action', required=True)
+    actions = parser.add_subparsers(
+        dest='action', required=True, parser_class=argparse.ArgumentParser
+    )
 
     def action(key: str, what: str) -> argparse.ArgumentParser:
         added = actions.add_parser(key, help=what, description=what)
@@ -80,6 +83,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     bulk = action('opensearch', 'write bulk NDJSON for OpenSearch')
     bulk.add_argument('file', help='file to write')
     bulk.add_argument('--name', default='products', help='name of the index in OpenSearch')
+    lance = action('lance', 'write a table of LanceDB with a graph; search takes it as an index')
+    lance.add_argument('folder', help='folder of the table; it is replaced')
     table = action('postgres', 'write a table of PostgreSQL with a pgvector index')
     table.add_argument('table', help='name of the table; it is replaced')
     table.add_argument(

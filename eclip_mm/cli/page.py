@@ -5,6 +5,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eclip_mm.utils.command import CommandParser
+
 EXAMPLE = """examples:
   eclip-mm page my/index --model CHECKPOINT
   eclip-mm page my/index --model my_model --catalogue my/catalogue.parquet --port 8000"""
@@ -12,7 +14,7 @@ EXAMPLE = """examples:
 
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         name, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('index', help='folder of the index')
@@ -41,11 +43,7 @@ def main(arguments: list[str], name: str) -> int:
     if _gradio() < 6:
         print(f"{name} needs Gradio 6: pip install -e '.[app]'", file=sys.stderr)
         return 1
-    try:
-        _serve(args)
-    except (ValueError, OSError) as error:
-        print(f'{name}: {error}', file=sys.stderr)
-        return 1
+    _serve(args)
     return 0
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from eclip_mm.utils.command import CommandParser, run_action
+from eclip_mm.utils.command import CommandParser
 
 EXAMPLE = """examples:
   eclip-mm search my/index --like PRODUCT_ID -k 5 --where category=shoes 'price<20'
@@ -35,15 +35,16 @@ def main(arguments: list[str], name: str) -> int:
         parser.error('search by words and pictures, by --like, or by --vectors')
     if bool(args.query) != bool(args.model):
         parser.error('words and pictures need --model, and --model needs them')
-    return run_action(lambda: _search(args), name)
+    _search(args)
+    return 0
 
 
 def _search(args) -> None:
     import numpy as np
 
-    from eclip_mm.index import VectorIndex, encoded_queries
+    from eclip_mm.index import encoded_queries, open_index
 
-    index = VectorIndex(args.index)
+    index = open_index(args.index)
     if args.query:
         from eclip_mm.apis import Eclip
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.config.config import RESERVED_KEYS
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -14,6 +15,10 @@ from eclip_mm.checkpoint import safe_loading
 from eclip_mm.config.towers import use_tower_tokenizer
 from eclip_mm.registry import FUNCTIONS
 from eclip_mm.utils.matches import close_match
+from eclip_mm.utils.shipped import find_config
+
+#: `_base_ = 'eclip_mm::demo/clip_photos.py'` finds the configs of an installed wheel
+MODULE2PACKAGE.setdefault('eclip_mm', 'eclip_mm')
 
 RUNNER_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | {
     'auto_scale_lr',
@@ -170,15 +175,18 @@ def load_config(
     """Load a config file and merge ``--cfg-options`` into it.
 
     Args:
-        path: path of the config file.
+        path: path of the config file, or name of one that comes with the package, see
+            :func:`find_config`.
         options: dotted key -> value.
         complete: a function that changes the config in place before the options do.
 
     Raises:
+        FileNotFoundError: there is no such file.
         KeyError: nothing reads a key, or a name is reserved. It names the key and the
             config.
         ValueError: two settings contradict each other.
     """
+    path = find_config(path)
     safe_loading.install()  # for the checkpoints that this config loads or saves
     if str(path).endswith('.py'):
         _check_variables(path)

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import torch
 from mmengine.logging import print_log
+from torch import nn
 from torch.utils.data import DataLoader
 
 from eclip_mm.apis import load_config_and_model
 from eclip_mm.apis.catalogue_names import set_names
+from eclip_mm.apis.model_sources import load_source
+from eclip_mm.checkpoint.model_folder import checkpoint_of
+from eclip_mm.config import load_config
 from eclip_mm.config.from_checkpoint import saved_pipeline
 from eclip_mm.datasets.catalogue import Catalogue, open_files
 from eclip_mm.datasets.picture_choice import choose_all
@@ -34,7 +38,8 @@ class EmbedOptions:
     """What decides the features and how they are made; the same on every machine.
 
     Attributes:
-        config, checkpoint: config of the training, or one of configs/evaluation, and the weights.
+        config, checkpoint: config of the training, or one of configs/evaluation, and the weights;
+            a folder of ``tools/export.py`` has its own config, and goes with configs/embed.py.
         catalogue: files, folders or patterns; paths, or addresses of a file system that ``fsspec``
             knows (``s3://...``).
         out: local folder of the shards.
@@ -91,8 +96,7 @@ class ShardEmbedder:
         self.options = options
         self.num_shards = num_shards
         device = options.device or local_device()
-        cfg, model = load_config_and_model(options.config, options.checkpoint, device=device)
-        pipeline = saved_pipeline(cfg, options.config, options.checkpoint)
+        model, pipeline = _load(options, device)
         self.builder = SampleBuilder(pipeline, choose_all)
         self.embed = ProductEmbedder(model, options.features, options.batch_size, options.amp)
         if 'instance' in options.features:
@@ -199,6 +203,25 @@ def embed_catalogue(
     return summary
 
 
+def _load(options: EmbedOptions, device: str) -> tuple[nn.Module, list]:
+    """The model, and the transforms of its test set.
+
+    Raises:
+        ValueError: the model is a folder, and the config has a model as well.
+    """
+    if not Path(options.checkpoint).is_dir():
+        cfg, model = load_config_and_model(options.config, options.checkpoint, device=device)
+        return model, saved_pipeline(cfg, options.config, options.checkpoint)
+    if 'model' in load_config(options.config):
+        raise ValueError(
+            f'{options.config} has a model, and {options.checkpoint} is a folder with its own: '
+            'give configs/embed.py'
+        )
+    loaded = load_source(options.checkpoint)
+    pipeline = [*loaded.pictures, loaded.tokenize, dict(type='PackProductInputs')]
+    return loaded.model.to(device), pipeline
+
+
 def texts_of(options: EmbedOptions) -> Iterator[str]:
     """The texts of the whole catalogue; it is opened at the first of them."""
     files = open_files(find_files(options.catalogue, options.storage_options))
@@ -221,7 +244,10 @@ def run_here(options: EmbedOptions, num_shards: int, missing: list[RowRange]) ->
 
 def _check_manifest(out: Path, options: EmbedOptions, files: list[dict]) -> None:
     """Store what the features are made of, or compare it with what the folder says."""
-    checkpoint = sha256_of(options.checkpoint)
+    if Path(options.checkpoint).is_dir():
+        checkpoint = checkpoint_of(options.checkpoint)['sha256']
+    else:
+        checkpoint = sha256_of(options.checkpoint)
     manifest = dict(options.identity(), checkpoint_sha256=checkpoint, files=files)
     manifest = json.loads(json.dumps(manifest))  # as it is read from a file
     path = out / MANIFEST

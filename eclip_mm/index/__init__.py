@@ -7,6 +7,7 @@ from eclip_mm.index.judged_searches import (
     judged_figures,
     read_judged,
 )
+from eclip_mm.index.opening import open_index
 from eclip_mm.index.opensearch import write_bulk
 from eclip_mm.index.queries import Query, check_box, encoded_queries, read_photo
 from eclip_mm.index.vector_index import VectorIndex
@@ -20,6 +21,7 @@ __all__ = [
     'check_box',
     'encoded_queries',
     'judged_figures',
+    'open_index',
     'read_judged',
     'read_photo',
     'write_bulk',

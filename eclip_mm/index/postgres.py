@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from hashlib import sha256
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eclip_mm.index.conditions import Condition, typed_conditions
+from eclip_mm.index.approximate import ApproximateIndex
+from eclip_mm.index.conditions import Condition
 from eclip_mm.index.database import (
     check_name,
     connect,
@@ -18,11 +18,8 @@ from eclip_mm.index.database import (
     quoted,
     store_manifest,
 )
-from eclip_mm.index.feature_folder import unit_vectors
-from eclip_mm.index.ranking import nearest_rows, recall_of
 from eclip_mm.index.sql_columns import ARROW_TYPES, sql_conditions, sql_type
-from eclip_mm.index.vector_index import RECALL_FILTER, RECALL_QUERIES, VectorIndex
-from eclip_mm.utils.spread import spread_indices
+from eclip_mm.index.vector_index import VectorIndex
 
 #: the largest value of hnsw.ef_search; more rows are found exactly
 _MAX_SCAN = 1000
@@ -30,7 +27,7 @@ _MAX_SCAN = 1000
 _MAX_SORTED_BYTES = 2_000
 
 
-class PostgresIndex:
+class PostgresIndex(ApproximateIndex):
     """Searches a table of vectors by its HNSW index, and ranks what that finds exactly.
 
     The graph has half-precision vectors, and finds four times as many rows as are wanted; their
@@ -52,7 +49,7 @@ class PostgresIndex:
     @one_line
     def __init__(self, dsn: str, table: str) -> None:
         check_name('table', table)
-        self.connection, self.table = connect(dsn), table
+        self.connection, self.name = connect(dsn), table
         _, self.manifest = find_table(self.connection, table)
         if self.manifest is None:
             self.close()
@@ -118,7 +115,7 @@ class PostgresIndex:
         connection = connect(dsn)
         connection.execute(sql.SQL('ANALYZE {}').format(quoted(table)))
         built = cls(dsn, table)
-        built.manifest['recall'] = built._measure(index)
+        built.manifest['recall'] = built.measure(index)
         store_manifest(connection, table, built.manifest)
         connection.close()
         return built
@@ -128,40 +125,18 @@ class PostgresIndex:
         self.connection.close()
 
     @one_line
-    def search(
-        self,
-        vectors,
-        k: int = 10,
-        where: Sequence[Condition | str] | str | None = None,
-        per: str = 'product',
-        checkpoint_sha256: str | None = None,
-    ) -> list[list[dict]]:
-        """As :meth:`VectorIndex.search`; the neighbours are approximate, their order is exact."""
-        own = self.manifest['checkpoint_sha256']
-        if checkpoint_sha256 not in (None, own):
-            raise ValueError(
-                f'{self.table} was built with the weights {own[:12]}, and the query is of '
-                f'{checkpoint_sha256[:12]}; use that model'
-            )
-        condition, values = sql_conditions(typed_conditions(where, self.schema), self.schema)
-        hits = []
-        for query in unit_vectors(np.atleast_2d(vectors), 'queries'):
-            take = k
-            while True:
-                rows = self._nearest(query, take, condition, values)
-                kept: dict = {}
-                for row in rows:
-                    kept.setdefault(row['product_id'] if per == 'product' else row['id'], row)
-                if len(kept) >= k or len(rows) < take:
-                    break
-                take *= 4
-            hits.append([_without_id(row) for row in list(kept.values())[:k]])
-        return hits
+    def search(self, *args, **kwargs) -> list[list[dict]]:
+        """As :meth:`ApproximateIndex.search`.
 
-    def _nearest(self, query, take: int, condition, values: list) -> list[dict]:
-        """The nearest ``take`` rows, best first; fewer only if fewer meet the condition."""
+        Raises:
+            OSError: the database does not answer.
+        """
+        return super().search(*args, **kwargs)
+
+    def nearest(self, query, take: int, condition) -> list[dict]:
         from psycopg import sql
 
+        condition, values = condition
         scan, dims = 4 * take, sql.Literal(self.manifest['dims'])
         statement = sql.SQL(
             'SELECT id, {columns}, -(embedding <#> %s) AS score FROM (SELECT * FROM {table} '
@@ -169,7 +144,7 @@ class PostgresIndex:
             'LIMIT {scan}) AS near ORDER BY embedding <#> %s, id LIMIT {take}'
         ).format(
             columns=sql.SQL(', ').join(map(in_query, self.schema.names)),
-            table=in_query(self.table),
+            table=in_query(self.name),
             where=condition,
             dims=dims,
             scan=sql.Literal(scan),
@@ -189,21 +164,13 @@ class PostgresIndex:
             cursor.execute('SET LOCAL enable_indexscan = off')  # compares all rows
             return cursor.execute(statement, arguments).fetchall()
 
-    def _measure(self, index: VectorIndex) -> dict:
+    def condition(self, conditions: Sequence[Condition]):
+        return sql_conditions(conditions, self.schema)
+
+    def every(self, number: int):
         from psycopg import sql
 
-        vectors = np.concatenate([block for _, block in index.blocks()])
-        own = np.array(spread_indices(len(vectors), RECALL_QUERIES), dtype=np.int64)
-        result = dict(k=10, queries=len(own))
-        for key, every in (('all', 1), ('filtered', RECALL_FILTER)):
-            truth = nearest_rows(vectors[own], vectors, 11, np.arange(0, len(vectors), every))[1]
-            condition = sql.SQL('id %% {} = 0').format(sql.Literal(every))
-            rows = [self._nearest(query, 11, condition, []) for query in vectors[own]]
-            found = np.full((len(own), 11), -1)
-            for place, hits in zip(found, rows, strict=True):
-                place[: len(hits)] = [hit['id'] for hit in hits]
-            result[key] = round(recall_of(found, truth, own), 4)
-        return result
+        return sql.SQL('id %% {} = 0').format(sql.Literal(number)), []
 
 
 def _copy_rows(connection, table, kinds: list[str], index: VectorIndex) -> None:
@@ -224,10 +191,6 @@ def _copy_rows(connection, table, kinds: list[str], index: VectorIndex) -> None:
                         f'store: {error}'
                     ) from error
                 number += 1
-
-
-def _without_id(row: dict) -> dict:
-    return {key: value for key, value in row.items() if key != 'id'}
 
 
 def _longest(index: VectorIndex, column: str) -> int:

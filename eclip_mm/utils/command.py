@@ -8,8 +8,10 @@ import re
 import sys
 from collections.abc import Callable
 
+#: exit code after Ctrl-C, as shells have it
+INTERRUPTED = 130
 # Errors by which the package, Python and libraries say what is wrong with an input.
-_SAYS_WHAT = (ValueError, KeyError, OSError, ImportError)
+SAYS_WHAT = (ValueError, KeyError, OSError, ImportError)
 # mmengine puts the classes that it was building before a message; the last one is enough.
 _BUILT = re.compile(r'(?:class `\w+` in [\w./\\-]+: )*(class `(\w+)` in [\w./\\-]+: )')
 # torch puts the traceback of a worker process into the message.
@@ -56,33 +58,24 @@ def run_command(main: Callable[[], None], interrupted: str = 'interrupted') -> N
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit(interrupted)
+        print(interrupted, file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if CommandParser.wants_traceback:
             raise
-        hint = '' if _is_own(error) else '\n(--traceback shows where it was raised)'
-        sys.exit(f'error: {describe_error(error)}{hint}')
+        sys.exit(f'error: {error_text(error)}')
 
 
-def run_action(action: Callable[[], None], name: str) -> int:
-    """As :func:`run_command`, for a part of a program; returns the exit code.
+def error_text(error: Exception, plain: tuple[type, ...] = ()) -> str:
+    """:func:`describe_error`, and how to see more.
 
     Args:
-        action: what to do.
-        name: stands before the message of an error.
-
-    Raises:
-        Exception: an error, where ``--traceback`` is given.
+        error: an error.
+        plain: types that say enough, beside those of this package.
     """
-    try:
-        action()
-    except Exception as error:
-        if CommandParser.wants_traceback:
-            raise
-        hint = '' if isinstance(error, _SAYS_WHAT) else '\n(--traceback shows where it was raised)'
-        print(f'{name}: {describe_error(error)}{hint}', file=sys.stderr)
-        return 1
-    return 0
+    enough = _is_own(error) or isinstance(error, plain)
+    hint = '' if enough else '\n(--traceback shows where it was raised)'
+    return describe_error(error) + hint
 
 
 def describe_error(error: Exception) -> str:
@@ -92,7 +85,7 @@ def describe_error(error: Exception) -> str:
     message = _OF_WORKER.sub('', str(message)).strip()
     # "KeyError: 'id'" of a dict says nothing without its type; neither do errors of types that
     # nobody raises on purpose
-    plain = isinstance(error, _SAYS_WHAT) or _is_own(error)
+    plain = isinstance(error, SAYS_WHAT) or _is_own(error)
     if found := _BUILT.match(message):
         rest = message[found.end() :]
         message = rest if plain else f'{found[2]}: {rest}'

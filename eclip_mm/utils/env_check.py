@@ -74,6 +74,14 @@ PGVECTOR = (
     Requirement('pgvector', 'pgvector', '0.4'),
     Requirement('psycopg', 'psycopg', '3.2'),
 )
+# The extra `onnx` of setup.cfg, compared by the same test; using graphs needs the first alone.
+ONNX = (
+    Requirement('onnxruntime', 'onnxruntime', '1.20', ('onnxruntime-gpu',)),
+    Requirement('onnx', 'onnx', '1.17'),
+    Requirement('onnxscript', 'onnxscript', '0.5'),
+)
+# The extra `lancedb` of setup.cfg, compared by the same test.
+LANCEDB = (Requirement('lancedb', 'lancedb', '0.25'),)
 # Packages that install the same module as one of ours and overwrite its files.
 STOCK_MMENGINE = ('mmengine', 'mmengine-lite')
 STOCK_DETECTION = ('mmcv', 'mmcv-full', 'mmcv-lite', 'mmdet')
@@ -157,6 +165,39 @@ def check_pgvector() -> None:
     problems, commands = [], []
     _check_installed(PGVECTOR, problems, commands)
     _raise_if(problems, commands, 'PostgreSQL cannot be used')
+
+
+def check_onnx() -> None:
+    """Check what running ONNX graphs needs beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: as :func:`check_environment`.
+    """
+    problems, commands = [], []
+    _check_installed(ONNX[:1], problems, commands)
+    _raise_if(problems, commands, 'ONNX graphs cannot be used')
+
+
+def check_onnx_export() -> None:
+    """Check what writing ONNX graphs needs beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: as :func:`check_environment`.
+    """
+    problems, commands = [], []
+    _check_installed(ONNX, problems, commands)
+    _raise_if(problems, commands, 'ONNX graphs cannot be written')
+
+
+def check_lancedb() -> None:
+    """Check what an index in LanceDB needs beyond pretraining.
+
+    Raises:
+        EnvironmentCheckError: as :func:`check_environment`.
+    """
+    problems, commands = [], []
+    _check_installed(LANCEDB, problems, commands)
+    _raise_if(problems, commands, 'LanceDB cannot be used')
 
 
 def check_detection() -> None:

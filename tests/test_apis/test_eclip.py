@@ -398,8 +398,8 @@ def _saved(checkpoint, path, change):
     return path
 
 
-def _detector(content):
-    content['meta']['cfg'] = "model = dict(type='EclipDETR', backbone=dict())"
+def _other(content):
+    content['meta']['cfg'] = "model = dict(type='ResNet')"
 
 
 def _stranger(content):
@@ -411,7 +411,7 @@ def _stranger(content):
     ('change', 'reason'),
     [
         (lambda c: c['meta'].pop('cfg'), 'no config of its training'),
-        (_detector, 'is a EclipDETR, not a pretrained ECLIP.*docs/detection.md'),
+        (_other, 'is a ResNet, not a pretrained ECLIP.*detect'),
         (_stranger, r"'Stranger'.*import \['projects.stranger'\]"),
         (
             lambda c: c['state_dict'].pop('network.image_proj.weight'),
@@ -431,6 +431,8 @@ def test_a_file_that_cannot_be_used_is_named(checkpoint, tmp_path, change, reaso
 
 
 def test_no_file_and_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match="backend is torch or onnx, got 'tvm'"):
+        Eclip(tmp_path, backend='tvm')
     with pytest.raises(FileNotFoundError, match='neither a checkpoint nor a folder'):
         Eclip(tmp_path / 'gone.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from eclip_mm.embedding import embed_catalogue, job, read_counts, run_here, shards
+from eclip_mm.apis.model_export import export_model
+from eclip_mm.embedding import EmbedOptions, embed_catalogue, job, read_counts, run_here, shards
 from eclip_mm.embedding.shards import ShardWriter
 from helpers.catalogues import make_rows, write_rows
+from test_apis.conftest import write_checkpoint
 
 NAMES = [f'features-{k:06d}-of-000005.parquet' for k in range(5)]
 
@@ -248,3 +250,25 @@ def test_ray_writes_the_same(both, tmp_path, monkeypatch):
             torch.testing.assert_close(torch.tensor(a[name]), torch.tensor(b[name]))
     for report in Path(quiet.out).glob('_skipped-*'):
         assert (Path(both.out) / report.name).read_bytes() == report.read_bytes()
+
+
+def test_an_exported_folder_gives_the_features_of_its_checkpoint(tmp_path, repo_root):
+    checkpoint = write_checkpoint(tmp_path)
+    folder = export_model(checkpoint, tmp_path / 'model')
+    tables = []
+    for source in (checkpoint, folder):
+        out = tmp_path / f'of_{source.name}'
+        options = EmbedOptions(
+            config=str(repo_root / 'configs/embed.py'),
+            checkpoint=str(source),
+            catalogue=[str(tmp_path / 'shop.parquet')],
+            out=str(out),
+            per=('product', 'picture'),
+            device='cpu',
+        )
+        assert embed_catalogue(options)['written'] == 7
+        tables.append((pq.read_table(out), (out / '_embedding.json').read_bytes()))
+    assert tables[0] == tables[1]
+    config = str(repo_root / 'configs/demo/eclip_tiny_synthetic.py')
+    with pytest.raises(ValueError, match='has a model, and .*model is a folder with its own'):
+        embed_catalogue(replace(options, config=config, out=str(tmp_path / 'other')))

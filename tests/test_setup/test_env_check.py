@@ -13,14 +13,19 @@ from eclip_mm.utils.env_check import (
     ANALYSIS,
     CORE,
     DETECTION,
+    LANCEDB,
     LORA,
+    ONNX,
     PGVECTOR,
     RAY,
     EnvironmentCheckError,
     check_analysis,
     check_detection,
     check_environment,
+    check_lancedb,
     check_lora,
+    check_onnx,
+    check_onnx_export,
     check_pgvector,
     check_ray,
 )
@@ -31,7 +36,7 @@ REPO = Path(__file__).parents[2]
 @pytest.fixture
 def installed(monkeypatch):
     """A made-up environment, {package: version}; a test changes it. Complete to begin with."""
-    extras = ANALYSIS + LORA + PGVECTOR + RAY
+    extras = ANALYSIS + LANCEDB + LORA + ONNX + PGVECTOR + RAY
     packages = {item.package: item.minimum for item in CORE + DETECTION + extras}
 
     def version(package):
@@ -162,7 +167,15 @@ def test_analysis_names_missing_package_and_command(installed):
 
 
 @pytest.mark.parametrize(
-    ('check', 'package'), [(check_ray, 'ray'), (check_lora, 'peft'), (check_pgvector, 'psycopg')]
+    ('check', 'package'),
+    [
+        (check_ray, 'ray'),
+        (check_lora, 'peft'),
+        (check_pgvector, 'psycopg'),
+        (check_onnx, 'onnxruntime'),
+        (check_onnx_export, 'onnxscript'),
+        (check_lancedb, 'lancedb'),
+    ],
 )
 def test_an_extra_names_its_missing_package_and_command(installed, check, package):
     check()
@@ -180,6 +193,8 @@ def test_lists_are_those_of_setup_cfg():
         (config['options.extras_require']['analysis'], ANALYSIS),
         (config['options.extras_require']['lora'], LORA),
         (config['options.extras_require']['pgvector'], PGVECTOR),
+        (config['options.extras_require']['onnx'], ONNX),
+        (config['options.extras_require']['lancedb'], LANCEDB),
         (config['options.extras_require']['ray'], RAY),
     ):
         declared = re.findall(r'^([\w-]+)(?:\[\w+\])?>=([\d.]+)$', text, re.M)

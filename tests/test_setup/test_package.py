@@ -2,9 +2,12 @@
 
 import ast
 import configparser
+import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,10 @@ FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
 PGVECTOR_PARTS = tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns'))
 APP_PARTS = ('eclip_mm/page/',)
+# Where onnxruntime and what writes graphs may be imported: inside a function.
+ONNX_PARTS = ('eclip_mm/apis/onnx_model.py', 'eclip_mm/apis/onnx_export.py')
+# Where lancedb may be imported: inside a function.
+LANCEDB_PARTS = ('eclip_mm/index/lance.py',)
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -91,6 +98,8 @@ def test_imports_are_declared():
     feeds = modules_of(config['options.extras_require']['feeds'])
     pgvector = modules_of(config['options.extras_require']['pgvector'])
     app = modules_of(config['options.extras_require']['app'])
+    onnx = modules_of(config['options.extras_require']['onnx'])
+    lancedb = modules_of(config['options.extras_require']['lancedb'])
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -112,6 +121,10 @@ def test_imports_are_declared():
                 allowed |= pgvector
             if name.startswith(APP_PARTS):
                 allowed |= app
+            if name.startswith(ONNX_PARTS):
+                allowed |= onnx
+            if name.startswith(LANCEDB_PARTS):
+                allowed |= lancedb
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -149,7 +162,7 @@ print(count)
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
     blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
-    blocked |= {'psycopg', 'pgvector', 'gradio'}
+    blocked |= {'psycopg', 'pgvector', 'gradio', 'lancedb', 'onnx', 'onnxruntime', 'onnxscript'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -163,10 +176,73 @@ def test_works_without_mmcv_and_mmdet():
 
 
 @pytest.mark.parametrize(
-    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'app', 'tests', 'dev']
+    'extra',
+    [
+        'det',
+        'analysis',
+        'lora',
+        'ray',
+        'heif',
+        'pgvector',
+        'app',
+        'onnx',
+        'lancedb',
+        'tests',
+        'dev',
+    ],
 )
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
     packages = re.findall(r'^([\w-]+)', settings()['options.extras_require'][extra], re.M)
     assert packages
     assert not {'torch', 'torchvision', 'onedl-mmcv', 'onedl-mmdetection', 'mmcv'} & set(packages)
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The package as a user installs it: a wheel of what git tracks, unpacked."""
+    source, out = (tmp_path_factory.mktemp(name) for name in ('source', 'site'))
+    tracked = subprocess.run(['git', 'ls-files'], cwd=REPO, capture_output=True, text=True)
+    for name in tracked.stdout.splitlines():
+        if name.startswith(('eclip_mm/', 'configs/', 'tools/', 'projects/')) or '/' not in name:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPO / name, source / name)
+    build = 'import sys, setuptools.build_meta as m; print(m.build_wheel(sys.argv[1]))'
+    command = [sys.executable, '-c', build, str(out)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(out / done.stdout.splitlines()[-1]) as file:
+        file.extractall(out)
+    return out
+
+
+@pytest.mark.slow
+def test_a_wheel_has_configs_and_tools_and_works_from_any_folder(wheel, tmp_path):
+    mim = wheel / 'eclip_mm/.mim'
+    for name in ('configs', 'tools', 'projects'):
+        wanted = {p.relative_to(REPO) for p in (REPO / name).rglob('*.*') if p.is_file()}
+        wanted = {p for p in wanted if '__pycache__' not in p.parts}
+        assert {p.relative_to(mim) for p in (mim / name).rglob('*.*') if p.is_file()} == wanted
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = 'eclip_mm::demo/eclip_tiny_synthetic.py'\nwork_dir = 'here'\n"
+    )
+    # the installation of the tests, which is a checkout, is not to be seen
+    code = f"""
+import sys
+sys.path[:] = [{str(wheel)!r}, *(p for p in sys.path if {str(REPO)!r} not in p)]
+sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in repr(f)]
+from eclip_mm.cli import main
+from eclip_mm.config import load_config
+assert load_config('mine.py').model.type == 'ECLIP'
+sys.exit(main(['test', 'demo/eclip_tiny_synthetic.py', 'gone.pth']))
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, env=_without()
+    )
+    assert done.returncode == 1, done.stderr
+    assert 'gone.pth' in done.stderr.splitlines()[0], done.stderr
+
+
+def _without() -> dict:
+    """The environment without a path to the checkout."""
+    return {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}

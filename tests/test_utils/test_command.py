@@ -74,9 +74,9 @@ def test_the_traceback_is_there_if_asked_for(monkeypatch):
     assert fail(monkeypatch, error) is not error, 'the next program begins without'
 
 
-def test_ctrl_c_is_one_word(monkeypatch):
-    ended = fail(monkeypatch, KeyboardInterrupt())
-    assert ended.code == 'interrupted'
+def test_ctrl_c_is_one_word(monkeypatch, capsys):
+    assert fail(monkeypatch, KeyboardInterrupt()).code == 130
+    assert capsys.readouterr().err == 'interrupted\n'
 
 
 def test_classes_that_were_being_built_are_named_once_or_not_at_all():
