@@ -12,8 +12,8 @@ from eclip_mm.apis.tasks import Run
 from eclip_mm.models.precision import convolutions_in_float32
 
 #: task -> what an input is, see `parse_item`
-TASKS = dict.fromkeys(('locate', 'classify', 'explain', 'detect'), 'picture')
-TASKS |= dict(encode='any', embed='both')
+TASKS = dict(encode='any', embed='both')
+TASKS |= dict.fromkeys(('locate', 'classify', 'explain', 'detect'), 'picture')
 
 
 class Eclip:

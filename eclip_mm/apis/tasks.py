@@ -111,7 +111,7 @@ class ModelTasks:
             )
 
         def run(items):
-            _, patch_tokens, grid = self._encode_pictures(items)
+            _, patch_tokens, grid = self.encode_pictures([item.picture for item in items])
             maps = similarity_score_map(patch_tokens, feat.expand(len(items), -1), grid)
             return [
                 dict(width=item.picture.size[0], height=item.picture.size[1], map=found.tolist())

@@ -49,9 +49,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser = CommandParser(
         name, description=__doc__, epilog=BUILD, formatter_class=argparse.RawTextHelpFormatter
     )
-    actions = parser.add_subparsers(
-        dest='action', required=True, parser_class=argparse.ArgumentParser
-    )
+    actions = parser.add_subparsers(dest='action', required=True)
 
     def action(key: str, what: str) -> argparse.ArgumentParser:
         added = actions.add_parser(key, help=what, description=what)

@@ -229,6 +229,8 @@ class VectorIndex:
     def values_of(self, column: str) -> list:
         """The different values of a column, sorted and without null, such as all categories.
 
+        Of a column of lists these are the elements.
+
         Raises:
             ValueError: the column is unknown.
         """
@@ -237,6 +239,8 @@ class VectorIndex:
             raise ValueError(f'column {column!r} is unknown; there are {names}')
         ids = self._ids(None)
         values = self._rows[column] if ids is None else self._rows[column].take(pa.array(ids))
+        if pa.types.is_list(values.type):
+            values = pc.list_flatten(values)
         return sorted(pc.unique(values).drop_null().to_pylist())
 
     def vectors_of(self, product_id: str) -> np.ndarray:

@@ -55,6 +55,11 @@ def test_hits_have_the_values(index):
     )
 
 
+def test_values_of_lists_are_their_elements(index):
+    assert index.values_of('colours') == ['blue', 'green', 'red']
+    assert index.values_of('brand') == ['Acme', 'Nord']
+
+
 def test_added_features_keep_the_types(tmp_path):
     index = shop_index(tmp_path)
     more = [dict(colours='black', code=7), dict(price='on request')]
