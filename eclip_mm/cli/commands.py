@@ -19,6 +19,7 @@ PROGRAMS = {
 MODULES = {
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),
+    'serve': ('eclip_mm.cli.serve', 'answer requests over HTTP'),
 }
 EXAMPLE = """examples:
   eclip-mm train configs/demo/eclip_tiny_synthetic.py

@@ -26,10 +26,12 @@ ANALYSIS_PARTS = ('eclip_mm/visualization/tsne.py',)
 # Where peft may be imported: inside a function.
 LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py')
 # Where Ray may be imported: inside a function.
-RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
+RAY_PARTS = ('eclip_mm/embedding/cluster.py', 'eclip_mm/serving/ray_service.py')
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
 PGVECTOR_PARTS = ('eclip_mm/index/postgres.py',)
+# Where FastAPI and what comes with it may be imported.
+SERVE_PARTS = ('eclip_mm/serving', 'eclip_mm/cli/serve.py')
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -89,6 +91,7 @@ def test_imports_are_declared():
     ray = modules_of(config['options.extras_require']['ray'])
     feeds = modules_of(config['options.extras_require']['feeds'])
     pgvector = modules_of(config['options.extras_require']['pgvector'])
+    serve = modules_of(config['options.extras_require']['serve']) | {'pydantic_core'}
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -108,6 +111,8 @@ def test_imports_are_declared():
                 allowed |= feeds
             if name.startswith(PGVECTOR_PARTS):
                 allowed |= pgvector
+            if name.startswith(SERVE_PARTS):
+                allowed |= serve
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -145,7 +150,7 @@ print(count)
 def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
     blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
-    blocked |= {'psycopg', 'pgvector'}
+    blocked |= {'psycopg', 'pgvector', 'fastapi', 'uvicorn', 'prometheus_client'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -159,7 +164,7 @@ def test_works_without_mmcv_and_mmdet():
 
 
 @pytest.mark.parametrize(
-    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'tests', 'dev']
+    'extra', ['det', 'analysis', 'lora', 'ray', 'heif', 'pgvector', 'serve', 'tests', 'dev']
 )
 def test_extras_do_not_pull_torch_or_mmcv(extra):
     # pip would build mmcv without its ops, and fetch another torch beside a user's own.
