@@ -1,6 +1,5 @@
 """The ASGI application."""
 
-import logging
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -20,8 +19,6 @@ from eclip_mm.serving.messages import (
 )
 from eclip_mm.serving.metrics import Metrics
 from eclip_mm.serving.service import Service
-
-_logger = logging.getLogger('eclip_mm.serving')
 
 
 class PlainJSON(JSONResponse):
@@ -112,5 +109,5 @@ async def _refuse_value(request: Request, error: ValueError) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    _logger.error('%s failed', request.url.path, exc_info=error)
+    """The server logs the error."""
     return JSONResponse(dict(detail='The service failed; its log says why.'), 500)

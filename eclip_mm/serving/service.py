@@ -95,21 +95,16 @@ class Service:
         self.limits.check_texts([*request.where, request.like or ''])
         if (request.like is not None) == bool(request.as_input()):
             raise Refused(422, 'Search by text, image or both, or by like, the id of a product.')
-        vectors = await self._queries(request)
+        vector = await self._query(request)
         found = await run_in_threadpool(
-            self.index.search, vectors, request.k, request.where, request.per
+            self.index.search, vector, request.k, request.where, request.per
         )
-        # a product with several pictures is several queries
-        hits = sorted((hit for hits in found for hit in hits), key=lambda hit: -hit['score'])
-        if len(found) > 1 and request.per == 'product':
-            hits = list({hit['product_id']: hit for hit in reversed(hits)}.values())
-            hits.sort(key=lambda hit: -hit['score'])
-        return dict(hits=hits[: request.k])
+        return dict(hits=found[0])
 
-    async def _queries(self, request: SearchRequest) -> np.ndarray:
+    async def _query(self, request: SearchRequest) -> np.ndarray:
         if request.like is not None:
             try:
-                return self.index.vectors_of(request.like)
+                return self.index.vectors_of(request.like).sum(axis=0)
             except KeyError:
                 raise Refused(404, 'The index has no product of this id.') from None
         self._check_input(request, 1)
