@@ -21,6 +21,7 @@ LAYOUT = (
     'engine',
     'embedding',
     'index',
+    'serving',
     'comparison',
     'testing',
     'page',

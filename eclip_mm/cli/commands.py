@@ -26,6 +26,7 @@ MODULES = {
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),
     'page': ('eclip_mm.cli.page', 'search an index in the browser'),
+    'serve': ('eclip_mm.cli.serve', 'answer requests over HTTP'),
 }
 EXAMPLE = """examples:
   eclip-mm train demo/eclip_tiny_synthetic.py

@@ -29,7 +29,7 @@ ANALYSIS_PARTS = ('eclip_mm/visualization/tsne.py',)
 # Where peft may be imported: inside a function.
 LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py')
 # Where Ray may be imported: inside a function.
-RAY_PARTS = ('eclip_mm/embedding/cluster.py',)
+RAY_PARTS = ('eclip_mm/embedding/cluster.py', 'eclip_mm/serving/ray_service.py')
 FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
 # Where psycopg may be imported: inside a function.
 PGVECTOR_PARTS = tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns'))
@@ -38,6 +38,8 @@ APP_PARTS = ('eclip_mm/page/',)
 ONNX_PARTS = ('eclip_mm/apis/onnx_model.py', 'eclip_mm/apis/onnx_export.py')
 # Where lancedb may be imported: inside a function.
 LANCEDB_PARTS = ('eclip_mm/index/lance.py',)
+# Where FastAPI and what comes with it may be imported.
+SERVE_PARTS = ('eclip_mm/serving', 'eclip_mm/cli/serve.py')
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -100,6 +102,7 @@ def test_imports_are_declared():
     app = modules_of(config['options.extras_require']['app'])
     onnx = modules_of(config['options.extras_require']['onnx'])
     lancedb = modules_of(config['options.extras_require']['lancedb'])
+    serve = modules_of(config['options.extras_require']['serve']) | {'pydantic_core'}
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -125,6 +128,8 @@ def test_imports_are_declared():
                 allowed |= onnx
             if name.startswith(LANCEDB_PARTS):
                 allowed |= lancedb
+            if name.startswith(SERVE_PARTS):
+                allowed |= serve
             if folder == 'tools':  # a program's own folder comes first on the path
                 allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
@@ -163,6 +168,7 @@ def test_works_without_mmcv_and_mmdet():
     blocked = {'mmcv', 'mmdet', 'torchvision', 'pycocotools', 'tensorboard', 'scipy'}
     blocked |= {'sklearn', 'threadpoolctl', 'ray', 'pandas', 'pillow_heif', 'pillow_jxl'}
     blocked |= {'psycopg', 'pgvector', 'gradio', 'lancedb', 'onnx', 'onnxruntime', 'onnxscript'}
+    blocked |= {'fastapi', 'uvicorn', 'prometheus_client'}
     done = subprocess.run(
         [sys.executable, '-c', IMPORT_ALL_WITHOUT.format(blocked=blocked)],
         cwd=REPO,
@@ -187,6 +193,7 @@ def test_works_without_mmcv_and_mmdet():
         'app',
         'onnx',
         'lancedb',
+        'serve',
         'tests',
         'dev',
     ],
