@@ -3,17 +3,27 @@
     python tools/journey.py CHECKPOINT sample_photos/snacks/val.parquet my/folder
 
 exports the model, embeds and indexes the catalogue, searches it by words and by photo, and
-locates a product in the photo. Each command is printed before it runs, and its seconds after it.
-The first one that fails ends the journey with its exit code.
+locates a product in the photo. Then it starts the service and the page, asks each once and ends
+it; one whose extra is not installed is left out. Each command is printed before it runs, and its
+seconds after it. The first one that fails ends the journey with its exit code.
 """
 
 import argparse
+import json
 import shlex
+import socket
+import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 from eclip_mm.utils.command import CommandParser, run_command
+
+#: until a server has loaded its model and answers
+SECONDS = 120
 
 
 def parse_args():
@@ -55,17 +65,53 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> list[list[str]]:
     ]
 
 
+def visit(words: list[str], path: str, body: dict | None = None) -> str:
+    """Start a server on a free port, ask it once and end it; returns the answer."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    command = [sys.executable, '-m', 'eclip_mm.cli', *words, '--port', str(port)]
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f'http://127.0.0.1:{port}{path}', data, {'Content-Type': 'application/json'})
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + SECONDS
+        while True:
+            try:
+                with urlopen(request, timeout=SECONDS) as answer:
+                    return answer.read().decode()
+            except URLError as error:
+                if server.poll() is not None or time.monotonic() > end or hasattr(error, 'code'):
+                    raise
+            time.sleep(0.2)
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main():
     args = parse_args()
     from eclip_mm.cli import main as command
 
-    for words in journey(args.checkpoint, args.catalogue, args.folder):
+    def step(words: list[str], run) -> None:
         print('$ eclip-mm', shlex.join(words), flush=True)
         start = time.perf_counter()
-        code = command(words)
+        code = run(words)
         if code:
             sys.exit(code)
         print(f'# {time.perf_counter() - start:.1f} s', flush=True)
+
+    commands = journey(args.checkpoint, args.catalogue, args.folder)
+    for words in commands:
+        step(words, command)
+    index, model = commands[2][2], commands[0][2]
+    if find_spec('fastapi'):
+        query = dict(text=commands[3][2], k=3)
+        serve = ['serve', model, '--index', index]
+        step(serve, lambda words: print(visit(words, '/search', query)))
+    if find_spec('gradio'):
+        page = ['page', index, '--model', model, '--catalogue', args.catalogue]
+        step(page, lambda words: print(f'a page of {len(visit(words, "/"))} characters'))
 
 
 if __name__ == '__main__':
