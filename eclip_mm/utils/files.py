@@ -1,16 +1,20 @@
 """Files that are either complete or absent, even after ``kill -9``."""
 
 import hashlib
+import itertools
 import json
 import os
 import platform
 from contextlib import suppress
 from pathlib import Path
 
+_calls = itertools.count()
+
 
 def beside(path: Path, ending: str) -> Path:
-    """A hidden name beside a file or folder, unique to this process on this machine."""
-    return path.with_name(f'.{path.name}.{platform.node()}.{os.getpid()}.{ending}')
+    """A hidden name beside a file or folder, unique to this call: threads may write one file."""
+    number = f'{os.getpid()}-{next(_calls)}'
+    return path.with_name(f'.{path.name}.{platform.node()}.{number}.{ending}')
 
 
 class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as part``)
@@ -24,8 +28,8 @@ class whole_file:  # noqa: N801 (used as a function: ``with whole_file(path) as 
         path: the file. Its folder must exist before something is written.
 
     Attributes:
-        part: the path to write to. It is unique to this process on this machine, since several
-            processes may write the same file at once.
+        part: the path to write to. It is unique to this writer, since several
+            processes or threads may write the same file at once.
     """
 
     def __init__(self, path: str | Path) -> None:

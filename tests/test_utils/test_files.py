@@ -70,6 +70,13 @@ def test_two_processes_write_to_two_places(path, monkeypatch):
     assert whole_file(path).part != own
 
 
+def test_threads_of_one_process_write_one_file(path):
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text('first')
+        second.write_text('second')
+    assert path.read_text() == 'first' and os.listdir(path.parent) == [path.name]
+
+
 def test_the_local_backend_writes_whole_files_to_new_folders(tmp_path, monkeypatch):
     """As mmengine's own, which writes in place."""
     backend = AtomicLocalBackend()
