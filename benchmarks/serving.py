@@ -18,6 +18,7 @@ import io
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -194,6 +195,8 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=1, help='of the model, in each server')
     parser.add_argument('--soak', type=int, help='only send so many requests to eclip-mm')
     args = parser.parse_args()
+    # so that the servers end as well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows = pq.read_table(PHOTOS, columns=['images']).to_pylist()
     files = [_small(row['images'][0]['bytes'], 256) for row in rows]
     bodies = [
