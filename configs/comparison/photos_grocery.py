@@ -1,6 +1,6 @@
-# Tables 1, 2 and 5 on phone photos of 81 grocery products, from pretrained towers, both frozen.
+# Tables 1 and 2 on phone photos of 81 grocery products, from pretrained towers, both frozen.
 # See photos_snacks.py for the commands.
-title = 'GroceryStore: Tables 1, 2 and 5'
+title = 'GroceryStore: Tables 1 and 2'
 notes = 'photos_grocery_notes.md'
 seeds = [0, 1, 2, 3, 4]
 _photos = '../photos/'
@@ -8,11 +8,6 @@ _eclip = _photos + 'eclip_lite2_grocery.py'
 runs = {
     'clip': _photos + 'clip_lite2_grocery.py',
     'eclip': _eclip,
-    'no-inter': dict(
-        config=_eclip,
-        cfg_options={'model.pretext_heads.inter': None, 'model.pretext_heads.itm': None},
-    ),
-    'no-intra': dict(config=_eclip, cfg_options={'model.pretext_heads.intra': None}),
 }
 tables = [
     dict(
@@ -42,20 +37,6 @@ tables = [
         rows=[
             dict(run='clip', label='CLIP', paper=[68.2, 34.8, None, None, None, None]),
             dict(run='eclip', label='ECLIP', paper=[69.6, 44.3, None, None, None, None]),
-        ],
-    ),
-    dict(
-        title='Table 5: pretext tasks, coarse retrieval',
-        columns={
-            'val/m5_mAP@1': 'mAP@1',
-            'neutral/m5_mAP@1': 'mAP@1, neutral prompt',
-            'val/product_top1': 'products: Acc@1',
-        },
-        rows=[
-            dict(run='clip', label='neither (CLIP)', paper=[61.6, None, None]),
-            dict(run='no-intra', label='inter alone', paper=[64.4, None, None]),
-            dict(run='no-inter', label='intra alone', paper=[62.2, None, None]),
-            dict(run='eclip', label='both', paper=[65.2, None, None]),
         ],
     ),
 ]
