@@ -236,7 +236,7 @@ def test_a_wheel_has_configs_and_tools_and_works_from_any_folder(wheel, tmp_path
     # the installation of the tests, which is a checkout, is not to be seen
     code = f"""
 import sys
-sys.path[:] = [{str(wheel)!r}, *(p for p in sys.path if {str(REPO)!r} not in p)]
+sys.path[:] = [{str(wheel)!r}, *(p for p in sys.path if p != {str(REPO)!r})]
 sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in repr(f)]
 from eclip_mm.cli import main
 from eclip_mm.config import load_config
