@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from eclip_mm.index.conditions import Condition, typed_conditions
 from eclip_mm.index.feature_folder import unit_vectors
-from eclip_mm.index.ranking import nearest_in_blocks, recall_of
+from eclip_mm.index.ranking import check_search, nearest_in_blocks, recall_of
 from eclip_mm.index.vector_index import RECALL_FILTER, RECALL_QUERIES, VectorIndex
 from eclip_mm.utils.spread import spread_indices
 
@@ -65,8 +65,10 @@ class ApproximateIndex(ABC):
                 f'{checkpoint_sha256[:12]}; use that model'
             )
         condition = self.condition(typed_conditions(where, self.schema))
+        queries = unit_vectors(np.atleast_2d(vectors), 'queries')
+        check_search(queries, self.manifest['dims'], k, per)
         hits = []
-        for query in unit_vectors(np.atleast_2d(vectors), 'queries'):
+        for query in queries:
             take = k
             while True:
                 rows = self.nearest(query, take, condition)

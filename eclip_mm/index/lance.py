@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from eclip_mm.index.approximate import ApproximateIndex
-from eclip_mm.index.conditions import Condition
+from eclip_mm.index.conditions import OPPOSITES, Condition
+from eclip_mm.index.files import MANIFEST as EXACT_MANIFEST
 from eclip_mm.index.vector_index import VectorIndex
 from eclip_mm.utils.env_check import check_lancedb
 from eclip_mm.utils.files import write_whole_json
@@ -19,6 +20,13 @@ MANIFEST = 'lance.json'
 #: rows from which a graph is built; fewer are compared one by one
 LEAST_GRAPH = 5000
 _REFINE, _PROBES = 4, 64
+#: conditions on lists; null and empty lists meet none
+_LIST_FORMS = {op: f'array_min({{0}}) {op} {{1}}' for op in ('<', '<=')}
+_LIST_FORMS |= {op: f'array_max({{0}}) {op} {{1}}' for op in ('>', '>=')}
+_LIST_FORMS |= {'=': 'array_has({0}, {1})', 'in': 'array_has_any({0}, [{1}])'}
+_LIST_FORMS |= {
+    op: f'array_length({{0}}) > 0 AND NOT {_LIST_FORMS[same]}' for op, same in OPPOSITES.items()
+}
 
 
 class LanceIndex(ApproximateIndex):
@@ -52,11 +60,16 @@ class LanceIndex(ApproximateIndex):
         """Copy an index; an older copy is replaced when the new one is complete.
 
         The recall in ``manifest['recall']`` is measured against the exact index.
+
+        Raises:
+            ValueError: the folder has an exact index.
         """
         check_lancedb()
         from lancedb.index import BTree, HnswSq
 
         folder = Path(folder)
+        if (folder / EXACT_MANIFEST).exists():
+            raise ValueError(f'{folder} has an exact index; give the copy a folder of its own')
         folder.mkdir(parents=True, exist_ok=True)
         last = 0
         if (folder / MANIFEST).is_file():
@@ -108,7 +121,10 @@ class LanceIndex(ApproximateIndex):
         return [dict(score=1 - row.pop('_distance'), **row) for row in rows]
 
     def condition(self, conditions: Sequence[Condition]) -> str:
-        return ' AND '.join(_sql(*condition) for condition in conditions)
+        return ' AND '.join(
+            _sql(*condition, pa.types.is_list(self.schema.field(condition[0]).type))
+            for condition in conditions
+        )
 
     def every(self, number: int) -> str:
         return '' if number == 1 else f'id % {number} = 0'
@@ -139,12 +155,14 @@ def _batches(index: VectorIndex, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         yield from pa.table(columns, schema=schema).to_batches()
 
 
-def _sql(column: str, op: str, value) -> str:
+def _sql(column: str, op: str, value, is_list: bool = False) -> str:
     """A condition in the SQL of LanceDB."""
     quoted = f'`{column}`'
-    if op in ('in', 'not in'):
-        return f'{quoted} {op.upper()} ({", ".join(map(_literal, value))})'
-    return f'{quoted} {op} {_literal(value)}'
+    many = op in ('in', 'not in')
+    literals = ', '.join(map(_literal, value if many else [value]))
+    if is_list:
+        return _LIST_FORMS[op].format(quoted, literals)
+    return f'{quoted} {op.upper()} ({literals})'
 
 
 def _literal(value) -> str:

@@ -10,6 +10,26 @@ from eclip_mm.evaluation.functional import topk_similarity
 _TILE = 2**24
 
 
+def check_search(queries: np.ndarray, dims: int, k: int, per: str) -> None:
+    """Refuse a search that no index can do.
+
+    Args:
+        queries: (n, D).
+        dims: width of the vectors of the index.
+        k: number of hits.
+        per: what gives one hit.
+
+    Raises:
+        ValueError: the width, ``k`` or ``per`` is wrong.
+    """
+    if per not in ('product', 'row'):
+        raise ValueError(f'per is product or row, got {per!r}')
+    if k < 1:
+        raise ValueError(f'k is at least 1, got {k}')
+    if queries.shape[1] != dims:
+        raise ValueError(f'queries are {queries.shape[1]} wide, and vectors of the index {dims}')
+
+
 class ChosenRows:
     """Some rows of a matrix, for a search that reads them in tiles.
 

@@ -10,7 +10,13 @@ import pyarrow.compute as pc
 from eclip_mm.index.conditions import Condition, rows_that_meet, typed_conditions
 from eclip_mm.index.feature_folder import FeatureFolder, unit_vectors
 from eclip_mm.index.files import FORMAT, IndexFiles
-from eclip_mm.index.ranking import best_of_groups, nearest_in_blocks, nearest_rows, recall_of
+from eclip_mm.index.ranking import (
+    best_of_groups,
+    check_search,
+    nearest_in_blocks,
+    nearest_rows,
+    recall_of,
+)
 from eclip_mm.utils.spread import spread_indices
 
 DTYPES = ('float32', 'float16')
@@ -188,19 +194,13 @@ class VectorIndex:
             of the row. Fewer than k if fewer rows meet the conditions.
 
         Raises:
-            ValueError: the queries are of other weights or another width, or a condition or
-                ``per`` is wrong.
+            ValueError: the queries are of other weights or another width, or a condition, ``k``
+                or ``per`` is wrong.
         """
         if checkpoint_sha256 is not None:
             self.check_model(checkpoint_sha256)
-        if per not in ('product', 'row'):
-            raise ValueError(f'per is product or row, got {per!r}')
         queries = unit_vectors(np.atleast_2d(vectors), 'queries')
-        if queries.shape[1] != self._vectors.shape[1]:
-            raise ValueError(
-                f'queries are {queries.shape[1]} wide, and vectors of the index '
-                f'{self._vectors.shape[1]}'
-            )
+        check_search(queries, self._vectors.shape[1], k, per)
         ids = self._ids(where)
         groups = self._groups() if per == 'product' else np.arange(len(self._vectors))
         found = best_of_groups(

@@ -20,17 +20,27 @@ CONDITIONS = [
     'product_id=p7,p70',
     ['category!=shoes', 'price>=3.5'],
     'row>9999',
+    'tags=red',
+    'tags!=red',
+    'tags=red,blue',
+    'tags!=red,blue',
+    ['tags<c', 'tags>=b'],
+    'tags>=n',
 ]
 
 
 @pytest.fixture(scope='module')
 def indexes(tmp_path_factory):
     folder = tmp_path_factory.mktemp('index')
-    write_features(folder / 'features', [f'p{i}' for i in range(1500)])
+    tags = [dict(tags=found) for found in (['red', 'new'], ['blue'], [])] + [{}]
+    write_features(folder / 'features', [f'p{i}' for i in range(1500)], attributes=tags)
     lines = [json.dumps(dict(product_id=f'p{i}', price=i / 4)) for i in range(1200)]
     (folder / 'prices.jsonl').write_text('\n'.join(lines))
     exact = VectorIndex.build(
-        folder / 'index', folder / 'features', columns=[folder / 'prices.jsonl']
+        folder / 'index',
+        folder / 'features',
+        columns=[folder / 'prices.jsonl'],
+        attributes=['tags'],
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, 'LEAST_GRAPH', 1000)
@@ -106,3 +116,20 @@ def test_refusals(indexes, tmp_path):
         indexes[1].search(queries(), 3, 'colour=red')
     with pytest.raises(FileNotFoundError, match='eclip-mm index lance'):
         LanceIndex(tmp_path)
+    for index in indexes:
+        for wrong, words in ((dict(k=0), 'k is at least 1'), (dict(per='picture'), 'per is')):
+            with pytest.raises(ValueError, match=words):
+                index.search(queries(), **wrong)
+        with pytest.raises(ValueError, match='queries are 8 wide, and vectors of the index 16'):
+            index.search(np.ones((1, 8)))
+
+
+def test_an_exact_index_and_a_copy_are_not_mixed_in_a_folder(indexes, tmp_path):
+    write_features(tmp_path / 'features', ['p0', 'p1'])
+    exact = VectorIndex.build(tmp_path / 'exact', tmp_path / 'features')
+    with pytest.raises(ValueError, match='exact has an exact index; give the copy a folder'):
+        LanceIndex.build(exact.folder, exact)
+    LanceIndex.build(tmp_path / 'copy', exact)
+    VectorIndex.build(tmp_path / 'copy', tmp_path / 'features')
+    with pytest.raises(ValueError, match='of which one may be old'):
+        open_index(tmp_path / 'copy')
