@@ -153,6 +153,7 @@ def main():
 
     from eclip_mm.checkpoint.metadata import use_checkpoint
     from eclip_mm.config import load_config
+    from eclip_mm.datasets.storage.stored_files import find_files
     from eclip_mm.datasets.synthetic import prepare_catalogue
     from eclip_mm.visualization import plot_curves
 
@@ -163,6 +164,8 @@ def main():
         init_default_scope('eclip_mm')
         name = Path(path).stem
         prepare_catalogue(cfg)
+        if catalogue := cfg.train_dataloader.dataset.get('catalogue'):
+            find_files(catalogue)  # before towers are fetched; a wheel has no sample_photos
         fetch_towers(cfg)
         plain = copy.deepcopy(cfg)  # drawings look at pictures
         if cfg.get('feature_cache'):

@@ -22,6 +22,7 @@ PROGRAMS = {
 MODULES = {
     'encode': ('eclip_mm.cli.encode', 'vectors of pictures and texts; JSON Lines'),
     'locate': ('eclip_mm.cli.locate', 'boxes of named products in pictures; JSON Lines'),
+    'detect': ('eclip_mm.cli.detect', 'objects of a detector in pictures; JSON Lines'),
     'classify': ('eclip_mm.cli.classify', 'which names pictures fit best; JSON Lines'),
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),

@@ -1,4 +1,4 @@
-"""What ``encode``, ``locate`` and ``classify`` share: inputs, and one line for each of them."""
+"""What the commands that run a model share: inputs, and one line for each of them."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ def model_parser(name: str, about: str, example: str, inputs: str) -> CommandPar
         'or an object with image (a path), text, or both, and with id, which its result\n'
         'repeats',
     )
-    parser.add_argument('--batch-size', type=_positive, default=32, help='default: 32')
+    parser.add_argument('--batch-size', type=positive, default=32, help='default: 32')
     parser.add_argument('--device', help='such as cuda:1; default: a GPU if there is one')
     parser.add_argument(
         '--backend',
@@ -160,7 +160,8 @@ def _parse(lines: Iterable[str], origin: str) -> Iterator[tuple[object, object]]
         yield value.pop('id', dict(value)), value
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, as ``type`` of an argument."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'a number of at least 1, got {text!r}')
     return int(text)

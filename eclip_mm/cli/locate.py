@@ -1,6 +1,6 @@
 """``eclip-mm locate``: boxes of named products in pictures, in pixels of the picture."""
 
-from eclip_mm.cli.inputs import add_names, add_negatives, model_parser, read_names, run
+from eclip_mm.cli.inputs import add_names, add_negatives, model_parser, positive, read_names, run
 
 EXAMPLE = """examples:
   eclip-mm locate my_model shelf.jpg --names 'red mug' 'blue bowl'
@@ -11,7 +11,7 @@ def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     parser = model_parser(name, __doc__, EXAMPLE, 'path of a picture')
     add_names(parser, 'names of the products; they compete for the picture')
-    parser.add_argument('--top-k', type=int, default=1, help='boxes for a name, default: 1')
+    parser.add_argument('--top-k', type=positive, default=1, help='boxes for a name, default: 1')
     parser.add_argument('--maps', action='store_true', help='add the score map of each name')
     parser.add_argument(
         '--boxes-of',

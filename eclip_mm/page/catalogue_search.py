@@ -167,7 +167,7 @@ class Place:
         heat = overlay_score_map(shown, self.found['map'])
         scale = shown.width / self.photo.width
         boxes = [[value * scale for value in box['box']] for box in self.found['boxes']]
-        colours = [ORANGE, *[GREY] * (len(boxes) - 1)]
+        colours = [ORANGE, *[GREY] * len(boxes)][: len(boxes)]
         for picture in (shown, heat):
             draw = ImageDraw.Draw(picture)
             for box, colour in reversed(list(zip(boxes, colours, strict=True))):
@@ -177,6 +177,8 @@ class Place:
 
     def caption(self) -> str:
         """One line: the name, and box and score of the best box."""
+        if not self.found['boxes']:  # of a photo of one colour
+            return f'{self.found["name"]}: nothing stands out in the photo'
         best = self.found['boxes'][0]
         corners = ', '.join(f'{value:.0f}' for value in best['box'])
         return f'{self.found["name"]}: box {corners} (score {best["score"]:.2f})'

@@ -1,5 +1,7 @@
 """The photo that a person searches with, and the box on it."""
 
+from math import isfinite
+
 from PIL import Image, ImageDraw
 
 from eclip_mm.index import check_box, read_photo
@@ -39,7 +41,7 @@ def parse_box(text: str) -> tuple[float, ...] | None:
         box = tuple(float(part) for part in text.replace(',', ' ').split())
     except ValueError:
         box = ()
-    if len(box) != 4:
+    if len(box) != 4 or not all(map(isfinite, box)):
         raise ValueError('A box is four numbers: left, top, right and bottom, in pixels.')
     return box
 

@@ -96,3 +96,13 @@ def test_programs_run_with_their_arguments(command, capsys):
         main([command, '--help'])
     assert stopped.value.code == 0 and commands.PROGRAMS[command][0] in capsys.readouterr().out
     assert (sys.argv, sys.path) == before
+
+
+def test_the_demo_fetches_nothing_where_its_photos_are_not(tmp_path, monkeypatch):
+    def fetch(*_):
+        raise AssertionError('towers are fetched')
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('eclip_mm.checkpoint.towers.getting.get_tower', fetch)
+    with pytest.raises(SystemExit, match='sample_photos.*there is no such catalogue'):
+        main(['demo'])

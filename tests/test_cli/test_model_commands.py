@@ -96,6 +96,9 @@ def test_an_input_that_fails_has_its_line_and_the_exit_code_says_so(run):
         (['encode', '{}', 'a', '--jsonl', '-'], 2, 'and not both'),
         (['encode', '{}', 'a', '--batch-size', '0'], 2, 'at least 1'),
         (['locate', '{}', 'a.jpg'], 2, '--names'),
+        (['locate', '{}', 'a.jpg', '--names', 'mug', '--top-k', '-1'], 2, 'at least 1'),
+        (['classify', '{}', 'a.jpg', '--names', 'mug', '--top-k', '-1'], 2, 'at least 1'),
+        (['detect', '{}', 'a.jpg'], 1, 'a pretrained model, which cannot detect; it has'),
         (['encode', '{}', 'a', '--backend', 'onnx'], 1, 'has no ONNX graphs: write it with'),
         (['encode', 'gone', 'a'], 1, 'gone is neither a checkpoint nor a folder'),
         (['encode', '{}', '--jsonl', 'bad.jsonl'], 1, 'bad.jsonl, line 2 is not JSON'),
@@ -119,7 +122,7 @@ def test_faults_have_a_line_and_an_exit_code(folder, capsys, monkeypatch, argume
     assert code == 2 or err.count('\n') == 1
 
 
-@pytest.mark.parametrize('command', ['encode', 'locate', 'classify', 'index', 'search'])
+@pytest.mark.parametrize('command', ['encode', 'locate', 'detect', 'classify', 'index', 'search'])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, '--help'])

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from eclip_mm.apis import Eclip, EclipInferencer
+from eclip_mm.cli import main
+from helpers.catalogues import encode
 from helpers.detection import NAMES, load
 
 pytestmark = pytest.mark.ops
@@ -96,6 +98,17 @@ def test_import_paths_in_a_checkpoint_are_refused(detector, tmp_path):
         torch.save(dict(content, meta=meta), tmp_path / 'bad.pth')
         with pytest.raises(ValueError, match='would import and call'):
             Eclip(tmp_path / 'bad.pth')
+
+
+def test_the_command_gives_a_line_for_each_picture(detector, eclip, tmp_path, capsys):
+    paths = [str(tmp_path / name) for name in ('a.png', 'broken.png')]
+    (tmp_path / 'a.png').write_bytes(encode(PICTURE))
+    (tmp_path / 'broken.png').write_bytes(b'nothing')
+    options = ['--score-thr', '0', '--top-k', '2', '--device', 'cpu']
+    assert main(['detect', str(detector[0]), *paths, *options]) == 3
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == dict(id=paths[0], **eclip.detect(PICTURE, score_thr=0, top_k=2))
+    assert second['id'] == paths[1] and 'error' in second
 
 
 def test_boxes_are_drawn_and_written(detector, tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 from eclip_mm.evaluation.functional import upsample_score_map
 from eclip_mm.index import JudgedSearch, Query, append_judged, judged_figures, read_judged
 from eclip_mm.page import ShownProducts
-from eclip_mm.page.catalogue_search import first_sentence, with_categories
+from eclip_mm.page.catalogue_search import Place, first_sentence, with_categories
 from helpers.catalogues import make_rows, write_rows
 
 
@@ -172,3 +172,10 @@ def test_products_that_the_catalogue_lacks_or_cannot_show(tmp_path):
 def test_titles_are_shortened():
     assert first_sentence('Red mug. Holds tea.') == 'Red mug'
     assert first_sentence('x' * 99, 10) == 'x' * 9 + '…'
+
+
+def test_a_photo_of_one_colour_shows_no_box():
+    found = dict(name='red mug', boxes=[], map=np.zeros((4, 4)).tolist())
+    place = Place(Image.new('RGB', (64, 64)), found)
+    assert place.caption() == 'red mug: nothing stands out in the photo'
+    assert [picture.size for picture in place.drawn()] == [(64, 64)] * 2

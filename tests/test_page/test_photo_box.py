@@ -22,7 +22,9 @@ def test_no_box_is_the_whole_photo(text):
     assert parse_box(text) is None
 
 
-@pytest.mark.parametrize('text', ['1 2', '1 2 3 4 5', 'a b c d', '1;2;3;4'])
+@pytest.mark.parametrize(
+    'text', ['1 2', '1 2 3 4 5', 'a b c d', '1;2;3;4', 'nan 2 3 4', '1 2 inf 4']
+)
 def test_other_texts_are_refused_in_a_sentence(text):
     with pytest.raises(ValueError, match='A box is four numbers'):
         parse_box(text)
