@@ -92,6 +92,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 self.dataloader._iterator = None
                 traceback.clear_frames(error.__traceback__)
             raise WorkerDiedError(f'A DataLoader worker died: {error}\n{advice}') from error
+        finally:
+            if model is not None:  # another loop may not read the losses
+                model.is_read_later = False
 
     def _check_steps_are_finished(self) -> None:
         """Without the hook each checkpoint would be one step behind its weights."""

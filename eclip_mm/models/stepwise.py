@@ -60,14 +60,17 @@ class StepwiseModel(BaseModel):
         Raises:
             NonFiniteLossError: a loss is not finite, and nothing is read later.
         """
+        self._check = check if self.is_read_later else None
         if not self.is_read_later and any(read_scalars([check.is_bad])):
             check.refuse()
-        self._unfinished, self._check = list(effects), check
+        self._unfinished = list(effects)
 
     def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
         """The sum of the losses, and the figures to be logged, floats after :meth:`read_step`."""
-        loss, self._figures = super().parse_losses(losses)
-        return loss, self._figures
+        loss, figures = super().parse_losses(losses)
+        # they hold the graph: a model that kept them could not be copied
+        self._figures = figures if self.is_read_later else {}
+        return loss, figures
 
     def read_step(self, *others: Tensor) -> list[float]:
         """Read the figures of the step in place, and other scalars of the device with them.
@@ -97,7 +100,9 @@ class StepwiseModel(BaseModel):
     def discard_step(self) -> None:
         """Forget the open step, for example because its gradient is not finite."""
         self._unfinished = self._check = None
+        self._figures = {}
 
     def begin_training(self) -> None:
         """Forget what an earlier training has left: ``load_from`` loads it with the weights."""
-        self.num_steps, self._unfinished = 0, None
+        self.discard_step()
+        self.num_steps = 0

@@ -1,8 +1,11 @@
 """Steps take effect when they are complete, and a new training forgets those of an old one."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 
 from eclip_mm.registry import HOOKS, MODELS
 from eclip_mm.testing import fake_batch, tiny_model_config
@@ -69,6 +72,23 @@ def test_a_step_takes_effect_when_it_is_finished():
         model(**model.data_preprocessor(fake_batch(4, seed=seed)), mode='loss')
     second = snapshot(model)
     assert second['_extra_state'] == 2 and second['heads.inter.queue.num_seen'] == 8
+
+
+def test_a_loop_of_ones_own_can_copy_the_model_after_a_step():
+    """Nothing that the step has left holds its graph, which cannot be copied."""
+    model = MODELS.build(config())
+    weights = [p for p in model.parameters() if p.requires_grad]
+    model.train_step(fake_batch(4), OptimWrapper(torch.optim.SGD(weights, lr=0.1)))
+    model.finish_step()
+    assert_same(snapshot(copy.deepcopy(model)), snapshot(model))
+
+
+@pytest.mark.slow
+def test_a_model_that_was_trained_checks_its_losses_in_a_loop_of_ones_own(tmp_path):
+    model = run(tmp_path).train()
+    torch.nn.init.constant_(model.network.text_proj.bias, float('nan'))
+    with pytest.raises(NonFiniteLossError):
+        model(**model.data_preprocessor(fake_batch(4), True), mode='loss')
 
 
 def run(folder, bad_calls=(), accumulate=1, **options):
