@@ -72,7 +72,7 @@ def refuse_nonfinite_gradients(
         return False
     read = read_scalars_of if model is None else model.read_step
     clip, optim_wrapper.clip_grad_kwargs = optim_wrapper.clip_func, options
-    if clip is torch.nn.utils.clip_grad_norm_:
+    if clip is torch.nn.utils.clip_grad_norm_ and options.keys() <= {'max_norm', 'norm_type'}:
         clip = clip_if_larger
     scaler = getattr(optim_wrapper, 'loss_scaler', None)
     overflows = 0
@@ -87,7 +87,7 @@ def refuse_nonfinite_gradients(
 
         if clip is clip_if_larger:
             clip(params, read_norm, **kwargs)
-        else:  # of a sharded model
+        else:  # of a sharded model, or with other options of torch
             read_norm(clip(params, **kwargs))
         (norm,) = values
         if math.isfinite(norm):
@@ -129,7 +129,7 @@ def clip_if_larger(
         max_norm: gradients with a larger norm are scaled to it, unless that is not finite.
         norm_type: p of the norm.
     """
-    grads = [param.grad for param in params]
+    grads, norm_type = [param.grad for param in params], float(norm_type)  # 'inf' is a norm
     norms = torch.stack(torch._foreach_norm(grads, norm_type))
     norm = torch.linalg.vector_norm(norms, norm_type)
     value = read(norm)

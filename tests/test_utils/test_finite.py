@@ -143,6 +143,19 @@ def test_only_wrappers_that_ask_for_it_refuse_gradients():
     assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
 
 
+@pytest.mark.parametrize('options', [dict(norm_type='inf'), dict(foreach=False)])
+def test_torchs_other_options_of_clipping_are_taken(options):
+    found, wanted = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    for weight in (found, wanted):
+        weight.grad = torch.tensor([3.0, 4.0])
+    clip_grad = dict(max_norm=1.0, error_if_nonfinite=True, **options)
+    wrapper = OptimWrapper(torch.optim.SGD([found], lr=1.0), clip_grad=clip_grad)
+    refuse_nonfinite_gradients(wrapper)
+    wrapper._clip_grad()
+    torch.nn.utils.clip_grad_norm_([wanted], 1.0, **options)
+    assert torch.equal(found.grad, wanted.grad)
+
+
 @pytest.mark.slow
 def test_other_errors_of_a_step_are_not_taken_for_it(tmp_path):
     runner = make_runner(tmp_path)
