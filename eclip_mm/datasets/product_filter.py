@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping
+from contextlib import suppress
 
 from eclip_mm.datasets.storage.attributes import Attribute
 from eclip_mm.utils.conditions import Conditions, parse_conditions
@@ -20,8 +21,9 @@ _BOOLS = {'true': True, 'false': False}
 class ProductFilter:
     """Conditions that all have to hold, on ``category`` and on attributes by their names.
 
-    A missing value meets no condition. A list meets one if an element does, and ``!=`` if all do.
-    A value of another kind, such as a text compared with a number, only meets ``!=``.
+    A missing value, or an empty list, meets no condition. A list meets one if an element does, and
+    ``!=`` if all do. A value of another kind, such as a text compared with a number, only meets
+    ``!=``.
 
     Args:
         name: class of the data set, for messages.
@@ -64,7 +66,7 @@ class ProductFilter:
 
 
 def _meets(value, op: str, wanted) -> bool:
-    if value is None:
+    if value is None or value == []:
         return False
     if op in ('in', 'not in'):
         some = any(_meets(value, '=', one) for one in wanted)
@@ -80,8 +82,8 @@ def _like(wanted, value):
     if isinstance(value, bool):
         return _BOOLS.get(str(wanted).lower())
     if isinstance(value, (int, float)):
-        try:
-            return float(wanted)
-        except (TypeError, ValueError):
-            return None
+        for kind in (int, float):  # float rounds whole numbers above 2^53
+            with suppress(TypeError, ValueError):
+                return wanted if isinstance(wanted, (int, float)) else kind(wanted)
+        return None
     return wanted if isinstance(wanted, str) else None

@@ -1,7 +1,7 @@
 """Conditions such as ``price<20``, as text or as tuples."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 COMPARISONS = ('=', '!=', '<', '<=', '>', '>=')
 #: column, comparison, value; the value of ``in`` and ``not in`` is a list
@@ -16,7 +16,8 @@ def parse_conditions(where: Conditions | None) -> list[Condition]:
         where: one text, or several texts and tuples.
 
     Raises:
-        ValueError: one of them has no comparison, or one that is unknown.
+        ValueError: one of them has no comparison, one that is unknown, or a value that does not
+            fit it.
     """
     found = []
     for given in [where] if isinstance(where, str) else where or []:
@@ -25,6 +26,8 @@ def parse_conditions(where: Conditions | None) -> list[Condition]:
             raise ValueError(
                 f'comparison {op!r} is unknown; there are {", ".join(COMPARISONS)}, in, not in'
             )
+        if op in ('in', 'not in') and (isinstance(value, str) or not isinstance(value, Iterable)):
+            raise ValueError(f'{op!r} takes a list of values, got {value!r}')
         found.append((column, op, value))
     return found
 
@@ -42,5 +45,5 @@ def parse_condition(text: str) -> Condition:
         )
     column, op, value = match.groups()
     if op in ('=', '!=') and ',' in value:
-        return column, 'in' if op == '=' else 'not in', value.split(',')
+        return column, 'in' if op == '=' else 'not in', [v.strip() for v in value.split(',')]
     return column, op, value

@@ -18,6 +18,7 @@ from eclip_mm.datasets import (
 )
 from eclip_mm.datasets.converters import convert_carrier
 from eclip_mm.datasets.picture_choice import choose_all
+from eclip_mm.datasets.product_filter import ProductFilter
 from eclip_mm.datasets.samples import SampleBuilder
 from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.embedding.features import BlockFeatures
@@ -166,6 +167,7 @@ FILTERS = [
     ('price!=5', [1, 2, 3]),  # a price of words is another one
     ('category=odd', [1, 3]),
     (['category=even', 'brand!=Acme'], []),
+    ('brand=Acme, Nord', [0, 1, 2]),
     (None, [0, 1, 2, 3, 4]),
 ]
 
@@ -203,6 +205,18 @@ def test_data_sets_filter_by_attributes(shop, where, kept):
             assert each is None or len(found) == each * len(kept)
 
 
+def test_an_empty_list_is_a_missing_value_as_in_an_index():
+    for where in ('colours!=red', 'colours!=red,blue'):
+        assert not ProductFilter('Data', where).keeps(None, dict(colours=[]))
+
+
+def test_whole_numbers_of_any_size_are_compared_exactly():
+    code = 2**53 + 1
+    for where in (f'code={code}', [('code', '=', code)]):
+        found = ProductFilter('Data', where)
+        assert found.keeps(None, dict(code=code)) and not found.keeps(None, dict(code=code - 1))
+
+
 def ids_of(dataset):
     is_stream = isinstance(dataset, ProductStream)
     samples = dataset if is_stream else (dataset[i] for i in range(len(dataset)))
@@ -213,7 +227,7 @@ def test_filters_that_are_wrong(shop, log):
     for path in shop[:2]:
         with pytest.raises(CatalogueError, match="the attribute 'prize'; there are brand, cat"):
             len(ProductDataset(path, pipeline(), where='prize<3'))
-    for where in ('cheap', [('price', '~', 3)], [3]):
+    for where in ('cheap', [('price', '~', 3)], [3], [('brand', 'not in', 'Acme')]):
         with pytest.raises(ValueError, match="ProductDataset: 'where': "):
             ProductDataset(shop[0], pipeline(), where=where)
     stream = ProductStream(shop[1], pipeline(), where='prize!=3', batch_size=5)

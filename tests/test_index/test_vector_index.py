@@ -192,6 +192,7 @@ def test_words_and_photos_come_from_an_encoder(index, features):
         ([('price', '~', 1)], "comparison '~' is unknown"),
         ([('category', '=', None)], 'got None'),
         ('shoes', 'write COLUMN=VALUE'),
+        ([('category', 'in', 'shoes')], "'in' takes a list of values, got 'shoes'"),
     ],
 )
 def test_conditions_that_are_wrong(index, where, words):
@@ -202,6 +203,7 @@ def test_conditions_that_are_wrong(index, where, words):
 def test_conditions_are_read():
     assert parse_condition('price <= 3') == ('price', '<=', '3')
     assert parse_condition('title!=a=b') == ('title', '!=', 'a=b')
+    assert parse_condition('category=a, b') == ('category', 'in', ['a', 'b'])
     assert parse_condition('category!=a,b') == ('category', 'not in', ['a', 'b'])
 
 
