@@ -86,6 +86,10 @@ def test_a_column_that_is_named_twice_is_a_list(tmp_path):
     assert cells(table) == [{'id': '1', 'image link': ['a.png', 'b.png']}]
 
 
+#: its compressed part is of no known kind
+DAMAGED = b'\x1f\x8b\x08' + b'\0' * 7 + b'\xff' * 20
+
+
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
@@ -97,6 +101,8 @@ def test_a_column_that_is_named_twice_is_a_list(tmp_path):
         ('a.xlsx', 'PK', 'a.xlsx: is not an Excel file'),
         ('a.parquet', 'PAR1', 'a.parquet: cannot be read'),
         ('a.csv.gz', b'\x1f\x8b\x00', 'cannot be unpacked'),
+        ('b.csv.gz', DAMAGED, 'b.csv.gz: cannot be unpacked'),
+        ('a.xml.gz', DAMAGED, 'a.xml.gz: cannot be read'),
     ],
 )
 def test_what_cannot_be_read_is_named(name, content, message, tmp_path):

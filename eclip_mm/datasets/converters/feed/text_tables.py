@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def read_text(path: Path, encoding: str | None) -> str:
     if data[:2] == b'\x1f\x8b':
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise CatalogueError(f'{path}: cannot be unpacked ({error})') from error
     if encoding is None:
         marks = (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark))
