@@ -124,6 +124,19 @@ def test_a_line_of_json_that_is_broken_costs_itself(tmp_path):
     assert len(table.problems) == 1 and 'line 2: is not JSON' in table.problems[0]
 
 
+@pytest.mark.parametrize(
+    'depth', [2_000, 99_999]
+)  # the parser of some versions of Python takes the first
+def test_a_row_that_is_nested_too_deeply_costs_itself(tmp_path, depth):
+    deep = '{"a": ' * depth + '1' + '}' * depth
+    for text in (f'{deep}\n{{"sku": "3"}}\n', f'{deep}\n{{"sku": \n{{"sku": "3"}}\n'):
+        table = read_table(write(tmp_path, 'a.jsonl', text))
+        assert cells(table) == [dict(sku='3')]
+        assert 'line 1: is nested too deeply' in ' '.join(table.problems)
+    with pytest.raises(CatalogueError, match='the first problem: .*is nested too deeply'):
+        read_table(write(tmp_path, 'a.json', f'[{deep}]'))
+
+
 def write_excel(path, sheets):
     openpyxl = pytest.importorskip('openpyxl')
     book = openpyxl.Workbook()

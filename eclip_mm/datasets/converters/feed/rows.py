@@ -55,8 +55,12 @@ class FeedTable:
     problems: list[str] = field(default_factory=list)
 
     def add(self, place: str, values: Mapping) -> None:
-        """Append a row, unless all of its cells are empty."""
-        cleaned = {column: clean_value(value) for column, value in values.items()}
+        """Append a row, unless all of its cells are empty or one is nested too deeply."""
+        try:
+            cleaned = {column: clean_value(value) for column, value in values.items()}
+        except RecursionError:
+            self.problems.append(f'{place}: is nested too deeply')
+            return
         cleaned = {column: value for column, value in cleaned.items() if value is not None}
         if cleaned:
             self.rows.append(FeedRow(place, cleaned))

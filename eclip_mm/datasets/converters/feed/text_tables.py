@@ -122,7 +122,7 @@ def read_json(text: str, path: Path) -> FeedTable:
     try:
         items = _one_document(text)
         places = [f'{path}, item {i}' for i in range(1, len(items) + 1)]
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         items, places = [], []
         for number, line in enumerate(text.split('\n'), 1):
             if not line.strip():
@@ -130,8 +130,12 @@ def read_json(text: str, path: Path) -> FeedTable:
             place = f'{path}, line {number}'
             try:
                 items.append(json.loads(line))
+            except RecursionError:
+                table.problems.append(f'{place}: is nested too deeply')
+                continue
             except json.JSONDecodeError as in_line:
-                if not items:  # not a file of lines: say where the document is wrong
+                # not a file of lines: say where the document is wrong
+                if not items and isinstance(error, json.JSONDecodeError):
                     raise CatalogueError(
                         f'{path}, line {error.lineno}: is not JSON ({error.msg})'
                     ) from error

@@ -11,8 +11,6 @@ from eclip_mm.datasets.storage.schema import CatalogueError
 _ITEMS = ('item', 'entry')  # of RSS and of Atom
 _GOOGLE = 'base.google.com/'
 _CHUNK = 2**16
-#: elements within one another; objects of objects are cleaned recursively
-_MAX_DEPTH = 100
 
 
 def read_xml(path: Path, encoding: str | None = None) -> FeedTable:
@@ -26,9 +24,8 @@ def read_xml(path: Path, encoding: str | None = None) -> FeedTable:
         encoding: its encoding. Defaults to the one that it declares.
 
     Raises:
-        CatalogueError: it is not XML, has no item, is nested too deeply, or has a document type,
-            whose entities might expand without end or name other files; the message names the
-            line.
+        CatalogueError: it is not XML, has no item, or has a document type, whose entities might
+            expand without end or name other files; the message names the line.
     """
     with open(path, 'rb') as plain:
         is_packed = plain.read(2) == b'\x1f\x8b'
@@ -99,11 +96,6 @@ class _Items:
             if name not in _ITEMS:
                 return
             self._line = self.parser.CurrentLineNumber
-        if len(self._open) == _MAX_DEPTH:
-            raise CatalogueError(
-                f'{self.path}, line {self.parser.CurrentLineNumber}: has elements within one '
-                f'another, more than {_MAX_DEPTH} deep; export the feed again'
-            )
         self._open.append(_Element(name, _GOOGLE in namespace, attributes))
 
     def _text(self, text: str) -> None:
