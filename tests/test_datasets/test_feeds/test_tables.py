@@ -124,9 +124,7 @@ def test_a_line_of_json_that_is_broken_costs_itself(tmp_path):
     assert len(table.problems) == 1 and 'line 2: is not JSON' in table.problems[0]
 
 
-@pytest.mark.parametrize(
-    'depth', [2_000, 99_999]
-)  # the parser of some versions of Python takes the first
+@pytest.mark.parametrize('depth', [2_000, 99_999])
 def test_a_row_that_is_nested_too_deeply_costs_itself(tmp_path, depth):
     deep = '{"a": ' * depth + '1' + '}' * depth
     for text in (f'{deep}\n{{"sku": "3"}}\n', f'{deep}\n{{"sku": \n{{"sku": "3"}}\n'):
