@@ -46,7 +46,7 @@ def run(*arguments) -> None:
         sys.exit(code)
 
 
-def is_built(index: Path, checkpoint: str) -> bool:
+def is_built(index: Path, checkpoint: Path) -> bool:
     """Whether the index is there, and of this checkpoint."""
     from eclip_mm.index import VectorIndex
     from eclip_mm.utils.files import sha256_of
@@ -61,15 +61,18 @@ def main():
     args = parse_args()
     # before torch is imported; threads of one picture at a time mostly wait for each other
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    note = args.work_dir / args.config.stem / 'last_checkpoint'
-    if not note.is_file():
+    from eclip_mm.checkpoint import last_checkpoint
+
+    trained = args.work_dir / args.config.stem
+    checkpoint = last_checkpoint(trained)
+    if checkpoint is None:
         raise FileNotFoundError(
-            f'{note} is missing: `make demo` trains the model first, in about ten minutes'
+            f'{trained}/last_checkpoint is missing: `make demo` trains the model first, in about '
+            'ten minutes'
         )
-    checkpoint = note.read_text().strip()
     if not is_built(args.work_dir / 'page/index', checkpoint):
         # a folder for each checkpoint, since features of two cannot be mixed
-        features = args.work_dir / 'page' / f'features_{Path(checkpoint).stem}'
+        features = args.work_dir / 'page' / f'features_{checkpoint.stem}'
         options = ['--per', 'picture', '--features', 'image', '--batch-size', 4]
         where = [checkpoint, *CATALOGUES, features]
         run('embed', args.config, *where, *options, '--sources', *SOURCES)

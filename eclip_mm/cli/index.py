@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from eclip_mm.utils.command import CommandParser
+from eclip_mm.utils.command import part_parser
 
 BUILD = """example:
   eclip-mm index build my/index my/features --columns my/prices.csv --dtype float16"""
@@ -46,9 +46,7 @@ def main(arguments: list[str], name: str) -> int:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = CommandParser(
-        name, description=__doc__, epilog=BUILD, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = part_parser(name, __doc__, BUILD)
     actions = parser.add_subparsers(dest='action', required=True)
 
     def action(key: str, what: str) -> argparse.ArgumentParser:

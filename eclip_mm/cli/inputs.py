@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from eclip_mm.utils.command import CommandParser
+from eclip_mm.utils.command import CommandParser, part_parser
 
 KEYS = ('id', 'image', 'text')
 
@@ -20,9 +20,7 @@ def model_parser(name: str, about: str, example: str, inputs: str) -> CommandPar
         example: shown below the options.
         inputs: what an input is, for the help.
     """
-    parser = CommandParser(
-        name, description=about, epilog=example, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = part_parser(name, about, example)
     parser.add_argument('model', help='folder of an exported model, or checkpoint')
     parser.add_argument('inputs', nargs='*', metavar='input', help=inputs)
     parser.add_argument(

@@ -1,11 +1,10 @@
 """``eclip-mm page``: search an index in the browser, see why, and save what is wrong."""
 
-import argparse
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from eclip_mm.utils.command import CommandParser
+from eclip_mm.utils.command import part_parser
 
 EXAMPLE = """examples:
   eclip-mm page my/index --model CHECKPOINT
@@ -14,9 +13,7 @@ EXAMPLE = """examples:
 
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
-    parser = CommandParser(
-        name, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = part_parser(name, __doc__, EXAMPLE)
     parser.add_argument('index', help='folder of the index')
     parser.add_argument(
         '--model', required=True, help='checkpoint, or folder of an exported model'

@@ -1,9 +1,8 @@
 """``eclip-mm search``: search an index by words, photo, product or vectors; prints JSON Lines."""
 
-import argparse
 import json
 
-from eclip_mm.utils.command import CommandParser
+from eclip_mm.utils.command import part_parser
 
 EXAMPLE = """examples:
   eclip-mm search my/index --like PRODUCT_ID -k 5 --where category=shoes 'price<20'
@@ -12,9 +11,7 @@ EXAMPLE = """examples:
 
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
-    parser = CommandParser(
-        name, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = part_parser(name, __doc__, EXAMPLE)
     parser.add_argument('index', help='folder of the index')
     parser.add_argument('query', nargs='*', help='words, or a picture file; needs --model')
     parser.add_argument('--model', help='checkpoint, or folder of an exported model')

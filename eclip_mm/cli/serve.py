@@ -1,11 +1,10 @@
 """``eclip-mm serve``: a model and an index over HTTP (docs/serving.md)."""
 
-import argparse
 import os
 import sys
 from importlib.util import find_spec
 
-from eclip_mm.utils.command import CommandParser
+from eclip_mm.utils.command import part_parser
 
 KEY = 'ECLIP_MM_API_KEY'
 EXAMPLE = f"""examples:
@@ -28,9 +27,7 @@ LIMITS = {
 
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
-    parser = CommandParser(
-        name, description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = part_parser(name, __doc__, EXAMPLE)
     parser.add_argument('model', help='checkpoint, or folder of an exported model')
     parser.add_argument('--index', metavar='FOLDER', help='index that /search searches')
     parser.add_argument('--device', help='such as cuda:1; default: a GPU if there is one')

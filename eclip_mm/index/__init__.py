@@ -9,7 +9,7 @@ from eclip_mm.index.judged_searches import (
 )
 from eclip_mm.index.opening import open_index
 from eclip_mm.index.opensearch import write_bulk
-from eclip_mm.index.queries import Query, check_box, encoded_queries, read_photo
+from eclip_mm.index.queries import Query, check_box, encoded_queries, query_parts, read_photo
 from eclip_mm.index.vector_index import VectorIndex
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     'encoded_queries',
     'judged_figures',
     'open_index',
+    'query_parts',
     'read_judged',
     'read_photo',
     'write_bulk',

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from eclip_mm.index.conditions import Condition, typed_conditions
 from eclip_mm.index.feature_folder import unit_vectors
-from eclip_mm.index.ranking import check_search, nearest_in_blocks, recall_of
+from eclip_mm.index.ranking import check_search, check_weights, nearest_in_blocks, recall_of
 from eclip_mm.index.vector_index import RECALL_FILTER, RECALL_QUERIES, VectorIndex
 from eclip_mm.utils.spread import spread_indices
 
@@ -58,12 +58,8 @@ class ApproximateIndex(ABC):
         checkpoint_sha256: str | None = None,
     ) -> list[list[dict]]:
         """As :meth:`VectorIndex.search`; the neighbours are approximate, their order is exact."""
-        own = self.manifest['checkpoint_sha256']
-        if checkpoint_sha256 not in (None, own):
-            raise ValueError(
-                f'{self.name} was built with the weights {own[:12]}, and the query is of '
-                f'{checkpoint_sha256[:12]}; use that model'
-            )
+        if checkpoint_sha256 is not None:
+            check_weights(self.name, self.manifest['checkpoint_sha256'], checkpoint_sha256)
         condition = self.condition(typed_conditions(where, self.schema))
         queries = unit_vectors(np.atleast_2d(vectors), 'queries')
         check_search(queries, self.manifest['dims'], k, per)

@@ -40,6 +40,20 @@ def encoded_queries(encoder: Encoder, inputs: Sequence) -> dict:
     return dict(vectors=vectors, checkpoint_sha256=encoder.checkpoint['sha256'])
 
 
+def query_parts(query: dict, feature: str) -> list[dict]:
+    """What is encoded for one query; the vector of the query is the sum of its unit vectors.
+
+    Words and a photo are encoded each by itself: among features of whole pictures their sum finds
+    more than either. Only an index of instance features is searched with the instance vector of
+    both.
+
+    Args:
+        query: ``text``, ``image`` or both, as ``Eclip.encode`` takes it.
+        feature: of the index: ``image``, ``instance`` or ``text``.
+    """
+    return [query] if feature == 'instance' else [{key: query[key]} for key in query]
+
+
 @dataclass(frozen=True)
 class Query:
     """What a person searches for; it has words, a photo, or both.
@@ -58,11 +72,7 @@ class Query:
     where: tuple[str | tuple, ...] = ()
 
     def vectors(self, encoder: Encoder, feature: str) -> dict:
-        """The vector of the query, as arguments of ``VectorIndex.search``.
-
-        Words and a photo are each encoded and their unit vectors added: among features of whole
-        pictures that finds more than either. Only an index of instance features is searched with
-        the instance vector of both.
+        """The vector of the query (:func:`query_parts`), as arguments of ``VectorIndex.search``.
 
         Args:
             encoder: makes the vectors.
@@ -75,16 +85,14 @@ class Query:
         words = self.words.strip()
         if not words and self.photo is None:
             raise ValueError('Type some words or add a photo to search for.')
-        parts = [dict(text=words)] if words else []
+        query: dict = dict(text=words) if words else {}
         if self.photo is not None:
             photo = read_photo(self.photo)
             box = (0, 0, *photo.size) if self.box is None else check_box(self.box, photo.size)
-            parts.append(dict(image=photo.crop(box)))
+            query['image'] = photo.crop(box)
         elif self.box is not None:
             raise ValueError('A box needs a photo.')
-        if len(parts) == 2 and feature == 'instance':
-            parts = [parts[0] | parts[1]]
-        found = encoded_queries(encoder, parts)
+        found = encoded_queries(encoder, query_parts(query, feature))
         return dict(found, vectors=found['vectors'].sum(axis=0, keepdims=True))
 
 

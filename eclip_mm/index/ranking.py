@@ -1,6 +1,7 @@
 """Nearest rows, one hit for each product, and how many of the true ones are found."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -8,6 +9,24 @@ from eclip_mm.evaluation.functional import topk_similarity
 
 #: numbers of similarities in a tile of the search: 64 MB
 _TILE = 2**24
+
+
+def check_weights(name: str | Path, own: str, given: str) -> None:
+    """Refuse the queries of other weights.
+
+    Args:
+        name: of the index.
+        own: ``checkpoint_sha256`` of the weights that it was built with.
+        given: that of the weights that made the queries.
+
+    Raises:
+        ValueError: they are not the same.
+    """
+    if given != own:
+        raise ValueError(
+            f'{name} was built with the weights {own[:12]}, and the query is of {given[:12]}; use '
+            'that model, or embed and index the catalogue with this one'
+        )
 
 
 def check_search(queries: np.ndarray, dims: int, k: int, per: str) -> None:

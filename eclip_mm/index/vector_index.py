@@ -13,6 +13,7 @@ from eclip_mm.index.files import FORMAT, IndexFiles
 from eclip_mm.index.ranking import (
     best_of_groups,
     check_search,
+    check_weights,
     nearest_in_blocks,
     nearest_rows,
     recall_of,
@@ -218,13 +219,7 @@ class VectorIndex:
         Raises:
             ValueError: the weights are not those of the index.
         """
-        own = self.manifest['checkpoint_sha256']
-        if checkpoint_sha256 != own:
-            raise ValueError(
-                f'{self.folder} was built with the weights {own[:12]}, and the query is of '
-                f'{checkpoint_sha256[:12]}; use that model, or embed and index the catalogue '
-                'with this one'
-            )
+        check_weights(self.folder, self.manifest['checkpoint_sha256'], checkpoint_sha256)
 
     def values_of(self, column: str) -> list:
         """The different values of a column, sorted and without null, such as all categories.

@@ -22,10 +22,14 @@ def bf16_is_faster(device: str | torch.device) -> bool:
         # of a cluster's GPU this machine may know nothing
         return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
     if kind == 'cpu':
-        # new in torch 2.9; without it, a CPU is taken for one that has neither
-        found = getattr(torch.cpu, 'get_capabilities', dict)()
-        return found.get('avx512_bf16', False) or found.get('amx_bf16', False)
+        return cpu_has('avx512_bf16') or cpu_has('amx_bf16')
     return False
+
+
+def cpu_has(capability: str) -> bool:
+    """Whether the CPU has instructions such as ``amx_bf16``; False where torch cannot tell."""
+    found = getattr(torch.cpu, 'get_capabilities', dict)()  # new in torch 2.9
+    return found.get(capability, False)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 from fastapi.concurrency import run_in_threadpool
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import VectorIndex
+from eclip_mm.index import VectorIndex, query_parts
 from eclip_mm.serving.batching import MicroBatcher
 from eclip_mm.serving.limits import Limits, Refused
 from eclip_mm.serving.messages import (
@@ -108,10 +108,7 @@ class Service:
             except KeyError:
                 raise Refused(404, 'The index has no product of this id.') from None
         self._check_input(request, 1)
-        query = request.as_input()
-        parts = [query]
-        if len(query) == 2 and self.index.manifest['feature'] != 'instance':
-            parts = [dict(text=query['text']), dict(image=query['image'])]
+        parts = query_parts(request.as_input(), self.index.manifest['feature'])
         results = await self.batcher.submit(_ENCODE, parts)
         _check_results(results)
         return np.sum([result['vector'] for result in results], axis=0, dtype=np.float32)

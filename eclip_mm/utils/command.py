@@ -33,6 +33,19 @@ class CommandParser(argparse.ArgumentParser):
         )
 
 
+def part_parser(name: str, about: str, example: str) -> CommandParser:
+    """The parser of a part of ``eclip-mm``.
+
+    Args:
+        name: such as ``eclip-mm search``.
+        about: what it does.
+        example: shown below the options.
+    """
+    return CommandParser(
+        name, description=about, epilog=example, formatter_class=argparse.RawTextHelpFormatter
+    )
+
+
 class _WantTraceback(argparse.Action):
     """Notes the option, and leaves the arguments as they are."""
 

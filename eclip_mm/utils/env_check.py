@@ -129,9 +129,7 @@ def check_analysis() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(ANALYSIS, problems, commands)
-    _raise_if(problems, commands, 't-SNE cannot start')
+    _check_extra(ANALYSIS, 't-SNE cannot start')
 
 
 def check_ray() -> None:
@@ -140,9 +138,7 @@ def check_ray() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(RAY, problems, commands)
-    _raise_if(problems, commands, 'Ray Data cannot start')
+    _check_extra(RAY, 'Ray Data cannot start')
 
 
 def check_lora() -> None:
@@ -151,9 +147,7 @@ def check_lora() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(LORA, problems, commands)
-    _raise_if(problems, commands, 'LoRA cannot start')
+    _check_extra(LORA, 'LoRA cannot start')
 
 
 def check_pgvector() -> None:
@@ -162,9 +156,7 @@ def check_pgvector() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(PGVECTOR, problems, commands)
-    _raise_if(problems, commands, 'PostgreSQL cannot be used')
+    _check_extra(PGVECTOR, 'PostgreSQL cannot be used')
 
 
 def check_onnx() -> None:
@@ -173,9 +165,7 @@ def check_onnx() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(ONNX[:1], problems, commands)
-    _raise_if(problems, commands, 'ONNX graphs cannot be used')
+    _check_extra(ONNX[:1], 'ONNX graphs cannot be used')
 
 
 def check_onnx_export() -> None:
@@ -184,9 +174,7 @@ def check_onnx_export() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(ONNX, problems, commands)
-    _raise_if(problems, commands, 'ONNX graphs cannot be written')
+    _check_extra(ONNX, 'ONNX graphs cannot be written')
 
 
 def check_lancedb() -> None:
@@ -195,9 +183,7 @@ def check_lancedb() -> None:
     Raises:
         EnvironmentCheckError: as :func:`check_environment`.
     """
-    problems, commands = [], []
-    _check_installed(LANCEDB, problems, commands)
-    _raise_if(problems, commands, 'LanceDB cannot be used')
+    _check_extra(LANCEDB, 'LanceDB cannot be used')
 
 
 def check_detection() -> None:
@@ -227,6 +213,13 @@ def check_detection() -> None:
             '# in the eclip_mm checkout; docs/install.md has the single steps'
         )
     _raise_if(problems, commands, 'detection cannot start')
+
+
+def _check_extra(items, outcome: str) -> None:
+    """Check the dependencies of an extra; ``outcome`` says what is impossible without them."""
+    problems, commands = [], []
+    _check_installed(items, problems, commands)
+    _raise_if(problems, commands, outcome)
 
 
 def _check_installed(items, problems: list, commands: list) -> None:

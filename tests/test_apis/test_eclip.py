@@ -22,6 +22,7 @@ from eclip_mm.evaluation.functional import pairwise_iou
 from eclip_mm.evaluation.proposals import RegionProposer
 from eclip_mm.models.decoders import CatalogueNegatives, scale_prompts
 from helpers.catalogues import encode
+from helpers.results import assert_same
 from test_apis.conftest import TEXTS, write_checkpoint
 
 NAMES = ['red mug', 'blue mug', 'green bowl']
@@ -37,22 +38,6 @@ def eclip(checkpoint):
 def pictures():
     rng = np.random.default_rng(0)
     return [rng.integers(256, size=(40, 24 + 8 * k, 3), dtype=np.uint8) for k in range(5)]
-
-
-def same(found, wanted):
-    """Whether two results are equal but for the last bits of their numbers."""
-    if isinstance(wanted, dict):
-        assert found.keys() == wanted.keys()
-        for key in wanted:
-            same(found[key], wanted[key])
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted)
-        for one, other in zip(found, wanted, strict=True):
-            same(one, other)
-    elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-5)
-    else:
-        assert found == wanted
 
 
 def test_it_is_imported_from_the_package():
@@ -134,7 +119,7 @@ def test_a_bad_input_is_a_result_and_harms_no_other(eclip, pictures, value, reas
     found = eclip.encode([pictures[0], value, 'red mug'])
     assert found[1].keys() == {'error'} and re.search(reason, found[1]['error'])
     assert '\n' not in found[1]['error']
-    same([found[0], found[2]], good)
+    assert_same([found[0], found[2]], good)
     with pytest.raises(InputError):
         eclip.encode([pictures[0], value], strict=True)
 
@@ -171,7 +156,7 @@ def test_no_result_depends_on_batch_or_order(eclip, pictures, task, options):
         order = random.Random(seed).sample(range(len(inputs)), len(inputs))
         mixed = [value for k in order for value in (inputs[k], dict(image=b'broken'))]
         found = list(eclip.stream(mixed, task, batch_size=batch_size, **options))
-        same(found[::2], [alone[k] for k in order])
+        assert_same(found[::2], [alone[k] for k in order])
 
 
 def test_a_stream_holds_one_batch_and_keeps_the_order(eclip):
@@ -188,7 +173,7 @@ def test_a_stream_holds_one_batch_and_keeps_the_order(eclip):
     for number, result in enumerate(found):
         assert len(taken) == min(9, 4 * (number // 4 + 1))
         results.append(result)
-    same(results, eclip.encode([TEXTS[k % 7] for k in range(9)]))
+    assert_same(results, eclip.encode([TEXTS[k % 7] for k in range(9)]))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +212,7 @@ def test_many_names_cost_one_pass_of_the_image_tower(eclip, pictures, monkeypatc
     found = eclip.locate(pictures[0], names)
     assert [product['name'] for product in found['products']] == names
     assert calls == dict(encode_image=1, encode_text=1)
-    same(found['products'][-1], found['products'][-2])
+    assert_same(found['products'][-1], found['products'][-2])
 
 
 def test_the_other_names_are_the_negatives(eclip, pictures):
@@ -258,11 +243,11 @@ def test_names_depend_on_no_order_and_with_the_models_negatives_on_no_other(ecli
         return {product['name']: product for product in found}
 
     for options in ({}, dict(negatives='model'), dict(negatives=TEXTS)):
-        same(find(NAMES[::-1], **options), find(NAMES, **options))
+        assert_same(find(NAMES[::-1], **options), find(NAMES, **options))
     for options in (dict(negatives='model'), dict(negatives=TEXTS)):
-        same(find(NAMES[:1], **options), {NAMES[0]: find(NAMES, **options)[NAMES[0]]})
+        assert_same(find(NAMES[:1], **options), {NAMES[0]: find(NAMES, **options)[NAMES[0]]})
     assert find(NAMES[:1]) != {NAMES[0]: find(NAMES)[NAMES[0]]}
-    same(find([NAMES[0], 'RED  mug'])[NAMES[0]], find(NAMES[:1])[NAMES[0]])
+    assert_same(find([NAMES[0], 'RED  mug'])[NAMES[0]], find(NAMES[:1])[NAMES[0]])
 
 
 @pytest.mark.parametrize('num_names', [1, 2, 3, 4, 7])
@@ -339,7 +324,7 @@ def test_a_turned_photo_is_measured_as_it_is_seen(eclip, orientation):
     found = eclip.locate(file.getvalue(), 'red mug')
     size = (120, 40) if orientation < 5 else (40, 120)
     assert (found['width'], found['height']) == size
-    same(eclip.locate(Image.open(file), 'red mug'), found)
+    assert_same(eclip.locate(Image.open(file), 'red mug'), found)
 
 
 def test_a_picture_that_was_padded_is_mapped_back():
@@ -378,7 +363,7 @@ def test_a_model_whose_negatives_are_a_catalogue_asks_for_it(tmp_path, pictures)
 def test_given_names_are_the_negatives_of_instance_vectors(eclip, checkpoint, pictures):
     other = Eclip(checkpoint, device='cpu', negatives=TEXTS)
     ours, theirs = (e.embed(pictures[0], 'red mug') for e in (eclip, other))
-    same(ours['image'], theirs['image'])
+    assert_same(ours['image'], theirs['image'])
     assert ours['instance'] != pytest.approx(theirs['instance'], abs=1e-4)
 
 

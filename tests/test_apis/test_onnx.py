@@ -19,6 +19,7 @@ from eclip_mm.registry import MODELS
 from eclip_mm.testing import tiny_model_config
 from helpers import towers
 from helpers.catalogues import encode, write_rows
+from helpers.results import assert_same
 from test_apis.conftest import TEXTS, write_checkpoint
 
 pytest.importorskip('onnxruntime')
@@ -68,21 +69,6 @@ def load_onnx_description(folder):
     return onnx_export.OnnxDescription(**dict(json.loads(text), parity=None))
 
 
-def close(found, wanted):
-    if isinstance(wanted, dict):
-        assert found.keys() == wanted.keys()
-        for key in wanted:
-            close(found[key], wanted[key])
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted)
-        for one, other in zip(found, wanted, strict=True):
-            close(one, other)
-    elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-4)
-    else:
-        assert found == wanted
-
-
 def test_the_graphs_answer_as_the_weights_do_at_any_size(folder):
     graphs, weights = Eclip(folder, backend='onnx'), Eclip(folder, device='cpu')
     assert graphs.checkpoint == weights.checkpoint and graphs.embed_dims == 16
@@ -91,13 +77,21 @@ def test_the_graphs_answer_as_the_weights_do_at_any_size(folder):
     for size in (1, 2, 5):
         mixed = [*pictures, 'red mug', 'a much longer title of a green bowl', b'x']
         mixed.append(dict(image=pictures[0], text='blue mug'))
-        close(graphs.encode(mixed, batch_size=size), weights.encode(mixed, batch_size=size))
+        assert_same(
+            graphs.encode(mixed, batch_size=size),
+            weights.encode(mixed, batch_size=size),
+            tolerance=1e-4,
+        )
     for count in (1, 2, 3, 7):  # fewer and more names than queries, and the model's own
         options = dict(names=TEXTS[:count], maps=True, top_k=2)
-        close(graphs.locate(pictures, **options), weights.locate(pictures, **options))
-    close(graphs.classify(pictures, TEXTS), weights.classify(pictures, TEXTS))
+        assert_same(
+            graphs.locate(pictures, **options), weights.locate(pictures, **options), tolerance=1e-4
+        )
+    assert_same(
+        graphs.classify(pictures, TEXTS), weights.classify(pictures, TEXTS), tolerance=1e-4
+    )
     listed = [Eclip(folder, 'cpu', backend, negatives=TEXTS) for backend in ('onnx', 'torch')]
-    close(*(eclip.embed(pictures, TEXTS[:5]) for eclip in listed))
+    assert_same(*(eclip.embed(pictures, TEXTS[:5]) for eclip in listed), tolerance=1e-4)
 
 
 def test_the_card_has_the_figures_and_files_are_summed(folder, tmp_path):

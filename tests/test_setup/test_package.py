@@ -16,30 +16,28 @@ from setuptools import find_packages
 import eclip_mm
 
 REPO = Path(__file__).parents[2]
-# Where mmdet and mmcv may be imported: not from `import eclip_mm`, not for pretraining.
-DETECTION_PARTS = (
-    'eclip_mm/models/detection',
-    'eclip_mm/datasets/detection.py',
-    'eclip_mm/evaluation/metrics/detection_map.py',
-    'eclip_mm/evaluation/metrics/detection_recall.py',
-    'eclip_mm/evaluation/proposals',
-)
-# Where scikit-learn may be imported: inside a function.
-ANALYSIS_PARTS = ('eclip_mm/visualization/tsne.py',)
-# Where peft may be imported: inside a function.
-LORA_PARTS = ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py')
-# Where Ray may be imported: inside a function.
-RAY_PARTS = ('eclip_mm/embedding/cluster.py', 'eclip_mm/serving/ray_service.py')
-FEEDS_PARTS = ('eclip_mm/datasets/converters/feed/excel.py',)
-# Where psycopg may be imported: inside a function.
-PGVECTOR_PARTS = tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns'))
-APP_PARTS = ('eclip_mm/page/',)
-# Where onnxruntime and what writes graphs may be imported: inside a function.
-ONNX_PARTS = ('eclip_mm/apis/onnx_model.py', 'eclip_mm/apis/onnx_export.py')
-# Where lancedb may be imported: inside a function.
-LANCEDB_PARTS = ('eclip_mm/index/lance.py',)
-# Where FastAPI and what comes with it may be imported.
-SERVE_PARTS = ('eclip_mm/serving', 'eclip_mm/cli/serve.py')
+#: extra -> where its packages may be imported; all but those of det and serve inside a function
+EXTRA_PARTS = {
+    # not from `import eclip_mm`, not for pretraining
+    'det': (
+        'eclip_mm/models/detection',
+        'eclip_mm/datasets/detection.py',
+        'eclip_mm/evaluation/metrics/detection_map.py',
+        'eclip_mm/evaluation/metrics/detection_recall.py',
+        'eclip_mm/evaluation/proposals',
+    ),
+    'analysis': ('eclip_mm/visualization/tsne.py',),
+    'lora': ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py'),
+    'ray': ('eclip_mm/embedding/cluster.py', 'eclip_mm/serving/ray_service.py'),
+    'feeds': ('eclip_mm/datasets/converters/feed/excel.py',),
+    'pgvector': tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns')),
+    'app': ('eclip_mm/page/',),
+    'onnx': ('eclip_mm/apis/onnx_model.py', 'eclip_mm/apis/onnx_export.py'),
+    'lancedb': ('eclip_mm/index/lance.py',),
+    'serve': ('eclip_mm/serving', 'eclip_mm/cli/serve.py'),
+}
+#: extra -> modules that its packages, or tools/setup_env.sh, bring as well
+BROUGHT = {'det': {'mmcv', 'mmdet'}, 'serve': {'pydantic_core'}}
 MODULES = {
     'onedl-mmengine': 'mmengine',
     'opencv-python-headless': 'cv2',
@@ -93,16 +91,8 @@ def test_version_is_readable_without_importing():
 def test_imports_are_declared():
     config = settings()
     core = modules_of(config['options']['install_requires'])
-    detection = modules_of(config['options.extras_require']['det']) | {'mmcv', 'mmdet'}
-    analysis = modules_of(config['options.extras_require']['analysis'])
-    lora = modules_of(config['options.extras_require']['lora'])
-    ray = modules_of(config['options.extras_require']['ray'])
-    feeds = modules_of(config['options.extras_require']['feeds'])
-    pgvector = modules_of(config['options.extras_require']['pgvector'])
-    app = modules_of(config['options.extras_require']['app'])
-    onnx = modules_of(config['options.extras_require']['onnx'])
-    lancedb = modules_of(config['options.extras_require']['lancedb'])
-    serve = modules_of(config['options.extras_require']['serve']) | {'pydantic_core'}
+    extras = config['options.extras_require']
+    modules = {name: modules_of(extras[name]) | BROUGHT.get(name, set()) for name in EXTRA_PARTS}
     undeclared = []
     for folder in ('eclip_mm', 'tools'):
         for path in (REPO / folder).rglob('*.py'):
@@ -110,28 +100,9 @@ def test_imports_are_declared():
             allowed = core | set(sys.stdlib_module_names) | {'eclip_mm'}
             if folder == 'tools':  # a program finds the modules that lie beside it
                 allowed |= {beside.stem for beside in path.parent.glob('*.py')}
-            if name.startswith(DETECTION_PARTS):
-                allowed |= detection
-            if name.startswith(ANALYSIS_PARTS):
-                allowed |= analysis
-            if name.startswith(LORA_PARTS):
-                allowed |= lora
-            if name.startswith(RAY_PARTS):
-                allowed |= ray
-            if name.startswith(FEEDS_PARTS):
-                allowed |= feeds
-            if name.startswith(PGVECTOR_PARTS):
-                allowed |= pgvector
-            if name.startswith(APP_PARTS):
-                allowed |= app
-            if name.startswith(ONNX_PARTS):
-                allowed |= onnx
-            if name.startswith(LANCEDB_PARTS):
-                allowed |= lancedb
-            if name.startswith(SERVE_PARTS):
-                allowed |= serve
-            if folder == 'tools':  # a program's own folder comes first on the path
-                allowed |= {sibling.stem for sibling in path.parent.glob('*.py')}
+            for extra, parts in EXTRA_PARTS.items():
+                if name.startswith(parts):
+                    allowed |= modules[extra]
             undeclared += [f'{name}: {module}' for module in imported_modules(path) - allowed]
     assert not undeclared, 'imported, but not in install_requires of setup.cfg'
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.models.precision import cpu_has
+
 #: Most passes that :func:`split_by_length` makes of a batch. Under autocast the gradients of all
 #: passes are added in bf16.
 MAX_PASSES = 4
@@ -20,9 +22,7 @@ def pass_cost() -> int:
     CPUs with AVX-512 this takes less time than 32 tokens. AMX multiplies matrices several times as
     fast and reads memory as slowly.
     """
-    # new in torch 2.9; without it, a CPU is taken for one without AMX
-    has_amx = getattr(torch.cpu, 'get_capabilities', dict)().get('amx_bf16', False)
-    return 128 if has_amx else 32
+    return 128 if cpu_has('amx_bf16') else 32
 
 
 def split_by_length(ends: Sequence[int], cost: int, most: int = MAX_PASSES) -> list[int]:
