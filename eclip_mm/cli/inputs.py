@@ -95,9 +95,7 @@ def run(parser: CommandParser, args: argparse.Namespace, task: str, **options) -
     from tqdm import tqdm
 
     from eclip_mm.apis import Eclip
-    from eclip_mm.utils.memory import reuse_freed_memory
 
-    reuse_freed_memory()
     file = getattr(args, 'negatives', None)
     negatives = names_in(file) if file else None
     eclip = Eclip(args.model, args.device, args.backend, negatives)

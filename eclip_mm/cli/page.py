@@ -56,9 +56,7 @@ def _serve(args) -> None:
     from eclip_mm.index import VectorIndex
     from eclip_mm.page import ShownProducts, open_search
     from eclip_mm.page.blocks import build_blocks, launch
-    from eclip_mm.utils.memory import reuse_freed_memory
 
-    reuse_freed_memory()
     index = VectorIndex(args.index)
     search = open_search(index, args.model, ShownProducts.of_index(index, args.catalogue))
     folder = index.folder

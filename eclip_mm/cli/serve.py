@@ -49,9 +49,7 @@ def _serve(args) -> None:
     from eclip_mm.apis import Eclip
     from eclip_mm.index import VectorIndex
     from eclip_mm.serving import Limits, build_app
-    from eclip_mm.utils.memory import reuse_freed_memory
 
-    reuse_freed_memory()
     given = {key: getattr(args, key) for key in LIMITS if getattr(args, key) is not None}
     limits = Limits(**given)
     index = None if args.index is None else VectorIndex(args.index)
