@@ -45,8 +45,8 @@ def run_missing(experiment, work_dir: Path, args) -> list[Path]:
     from eclip_mm.comparison.results import Results
     from eclip_mm.comparison.runs import choose
     from eclip_mm.comparison.scheduler import Scheduler, visible_gpus
-    from eclip_mm.utils.cpus import num_cpus
     from eclip_mm.datasets.synthetic import prepare_catalogue
+    from eclip_mm.utils.cpus import num_cpus
 
     for name in args.only or ():
         choose(name, experiment.runs, '--only')
