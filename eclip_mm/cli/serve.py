@@ -20,8 +20,8 @@ LIMITS = {
     'hits': (int, 'hits of a search'),
     'seconds': (float, 'time until the answer'),
     'requests': (int, 'requests at the same time; others get 429'),
-    'batch': (int, 'inputs that the model takes at a time'),
-    'wait': (float, 'longest wait for a full batch, in seconds'),
+    'batch': (int, 'inputs that the model takes at a time; default: 16 on CPUs, else 32'),
+    'wait': (float, 'longest wait for a full batch, while others send requests, in seconds'),
 }
 
 
@@ -51,9 +51,10 @@ def _serve(args) -> None:
     from eclip_mm.serving import Limits, build_app
 
     given = {key: getattr(args, key) for key in LIMITS if getattr(args, key) is not None}
-    limits = Limits(**given)
     index = None if args.index is None else VectorIndex(args.index)
-    app = build_app(Eclip(args.model, args.device), index, limits, os.environ.get(KEY))
+    eclip = Eclip(args.model, args.device)
+    limits = Limits.of_device(eclip.device, **given)
+    app = build_app(eclip, index, limits, os.environ.get(KEY))
     # the requests that run may finish before the end
     uvicorn.run(
         app,

@@ -40,7 +40,7 @@ def build_app(
     Args:
         eclip: the model.
         index: what ``/search`` searches; None for no search.
-        limits: None for the defaults.
+        limits: None for the defaults of the device.
         key: what requests must have; None for no key.
 
     Raises:
@@ -48,7 +48,7 @@ def build_app(
     """
     if key is not None and not key.strip():
         raise ValueError('the key of the service is empty')
-    limits, metrics = limits or Limits(), Metrics()
+    limits, metrics = limits or Limits.of_device(eclip.device), Metrics()
     service = Service(eclip, index, limits, metrics)
 
     @asynccontextmanager
@@ -88,7 +88,8 @@ def build_app(
     async def search(request: SearchRequest) -> Response:
         return PlainJSON(await service.search(request))
 
-    return Gate(app, limits, metrics, key, ('/encode', '/locate', '/classify', '/search'))
+    paths = ('/encode', '/locate', '/classify', '/search')
+    return Gate(app, limits, metrics, service.batcher.expect, key, paths)
 
 
 async def _refuse(request: Request, error: Refused) -> Response:
