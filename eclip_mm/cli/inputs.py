@@ -9,6 +9,8 @@ from pathlib import Path
 from eclip_mm.utils.command import CommandParser, part_parser
 
 KEYS = ('id', 'image', 'text')
+#: what `open_index` takes, for the help
+ADDRESS = 'folder of an index, or postgresql://HOST/DATABASE#TABLE'
 
 
 def model_parser(name: str, about: str, example: str, inputs: str) -> CommandParser:

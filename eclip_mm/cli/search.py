@@ -2,6 +2,7 @@
 
 import json
 
+from eclip_mm.cli.inputs import ADDRESS
 from eclip_mm.utils.command import part_parser
 
 EXAMPLE = """examples:
@@ -12,7 +13,7 @@ EXAMPLE = """examples:
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     parser = part_parser(name, __doc__, EXAMPLE)
-    parser.add_argument('index', help='folder of the index')
+    parser.add_argument('index', help=ADDRESS)
     parser.add_argument('query', nargs='*', help='words, or a picture file; needs --model')
     parser.add_argument('--model', help='checkpoint, or folder of an exported model')
     parser.add_argument('--like', metavar='PRODUCT_ID', help='search by the vectors of a product')

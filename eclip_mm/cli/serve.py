@@ -4,6 +4,7 @@ import os
 import sys
 from importlib.util import find_spec
 
+from eclip_mm.cli.inputs import ADDRESS
 from eclip_mm.utils.command import part_parser
 
 KEY = 'ECLIP_MM_API_KEY'
@@ -29,7 +30,7 @@ def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     parser = part_parser(name, __doc__, EXAMPLE)
     parser.add_argument('model', help='checkpoint, or folder of an exported model')
-    parser.add_argument('--index', metavar='FOLDER', help='index that /search searches')
+    parser.add_argument('--index', metavar='ADDRESS', help=f'what /search searches: {ADDRESS}')
     parser.add_argument('--device', help='such as cuda:1; default: a GPU if there is one')
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 for other machines')
     parser.add_argument('--port', type=int, default=8000)
@@ -47,11 +48,11 @@ def _serve(args) -> None:
     import uvicorn
 
     from eclip_mm.apis import Eclip
-    from eclip_mm.index import VectorIndex
+    from eclip_mm.index import open_index
     from eclip_mm.serving import Limits, build_app
 
     given = {key: getattr(args, key) for key in LIMITS if getattr(args, key) is not None}
-    index = None if args.index is None else VectorIndex(args.index)
+    index = None if args.index is None else open_index(args.index)
     eclip = Eclip(args.model, args.device)
     limits = Limits.of_device(eclip.device, **given)
     app = build_app(eclip, index, limits, os.environ.get(KEY))

@@ -7,7 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eclip_mm.index.conditions import Condition, rows_that_meet, typed_conditions
+from eclip_mm.index.conditions import (
+    Condition,
+    different_values,
+    rows_that_meet,
+    type_of_column,
+    typed_conditions,
+)
 from eclip_mm.index.feature_folder import FeatureFolder, unit_vectors
 from eclip_mm.index.files import FORMAT, IndexFiles
 from eclip_mm.index.ranking import (
@@ -35,6 +41,7 @@ class VectorIndex:
 
     Attributes:
         folder: the folder.
+        name: the folder, for errors.
         manifest: what the index is made of: ``checkpoint_sha256`` of the weights, ``feature``,
             ``per``, ``dims``, ``dtype``, ``recall``, and the names of its files.
 
@@ -43,7 +50,7 @@ class VectorIndex:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder, self.name = Path(folder), str(folder)
         self._files = IndexFiles(folder)
         self._open()
 
@@ -229,14 +236,10 @@ class VectorIndex:
         Raises:
             ValueError: the column is unknown.
         """
-        if column not in self.schema.names:
-            names = ', '.join(self.schema.names)
-            raise ValueError(f'column {column!r} is unknown; there are {names}')
+        type_of_column(column, self.schema)
         ids = self._ids(None)
         values = self._rows[column] if ids is None else self._rows[column].take(pa.array(ids))
-        if pa.types.is_list(values.type):
-            values = pc.list_flatten(values)
-        return sorted(pc.unique(values).drop_null().to_pylist())
+        return sorted(different_values(values))
 
     def vectors_of(self, product_id: str) -> np.ndarray:
         """The vectors (n, D) float32 of a product, for a search of what is like it.

@@ -1,5 +1,6 @@
 """The ASGI application."""
 
+import logging
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -8,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import VectorIndex
+from eclip_mm.index import Index
 from eclip_mm.serving.gate import Gate
 from eclip_mm.serving.limits import Limits, Refused
 from eclip_mm.serving.messages import (
@@ -31,7 +32,7 @@ class PlainJSON(JSONResponse):
 
 def build_app(
     eclip: Eclip,
-    index: VectorIndex | None = None,
+    index: Index | None = None,
     limits: Limits | None = None,
     key: str | None = None,
 ) -> Gate:
@@ -62,6 +63,7 @@ def build_app(
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(ValueError, _refuse_value)
+    app.add_exception_handler(OSError, _fail_for_now)
     app.add_exception_handler(Exception, _fail)
 
     @app.get('/healthz')
@@ -107,6 +109,13 @@ async def _refuse_invalid(request: Request, error: RequestValidationError) -> Re
 async def _refuse_value(request: Request, error: ValueError) -> Response:
     """What model and index refuse, such as a condition on an unknown column."""
     return JSONResponse(dict(detail=f'{error}.'.encode(errors='replace').decode()), 422)
+
+
+async def _fail_for_now(request: Request, error: OSError) -> Response:
+    """What the index of a database raises where that does not answer."""
+    logging.getLogger('uvicorn.error').error('%s', error)
+    refused = Refused(503, 'The index does not answer; the log says why.', retry_after=1)
+    return await _refuse(request, refused)
 
 
 async def _fail(request: Request, error: Exception) -> Response:
