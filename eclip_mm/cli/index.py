@@ -34,8 +34,8 @@ def main(arguments: list[str], name: str) -> int:
         return 0
     if not isinstance(index, VectorIndex):
         raise ValueError(
-            f'{index.name} is a copy of an index: {args.action} takes the folder of the exact one, '
-            'from which a new copy can be made'
+            f'{index.name} is a copy of an index: {args.action} takes the folder of the exact '
+            'one, from which a new copy can be made'
         )
     if args.action == 'add':
         _say(f'{index.add(args.features, args.columns)} rows added')

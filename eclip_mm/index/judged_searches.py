@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from eclip_mm.index.queries import Encoder, Query
 from eclip_mm.index.opening import Index
+from eclip_mm.index.queries import Encoder, Query
 from eclip_mm.utils.files import whole_file
 
 FIELDS = ('query', 'found', 'wrong', 'right', 'checkpoint_sha256', 'time')

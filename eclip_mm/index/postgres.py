@@ -202,7 +202,8 @@ class PostgresIndex(ApproximateIndex):
         statement = sql.SQL(
             'SELECT tableoid, id, {columns}, -(embedding <#> %s) AS score FROM '
             '(SELECT tableoid, * FROM {table} WHERE {where} '
-            'ORDER BY embedding::halfvec({dims}) <#> %s::vector::halfvec({dims}) LIMIT {scan}) AS near ORDER BY embedding <#> %s, id LIMIT {take}'
+            'ORDER BY embedding::halfvec({dims}) <#> %s::vector::halfvec({dims}) '
+            'LIMIT {scan}) AS near ORDER BY embedding <#> %s, id LIMIT {take}'
         ).format(
             columns=sql.SQL(', ').join(map(in_query, self.schema.names)),
             table=in_query(self.name),

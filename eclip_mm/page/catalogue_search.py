@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import JudgedSearch, Query, Index, read_photo
+from eclip_mm.index import Index, JudgedSearch, Query, read_photo
 from eclip_mm.page.photo_box import fitted
 from eclip_mm.page.shown_products import ShownProducts
 from eclip_mm.visualization import overlay_score_map

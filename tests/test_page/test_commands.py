@@ -1,6 +1,5 @@
 """``eclip-mm page``, ``make page`` and the evaluation of judged searches, without a browser."""
 
-import sys
 from importlib.metadata import PackageNotFoundError
 
 import pytest

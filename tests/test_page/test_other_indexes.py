@@ -1,6 +1,5 @@
 """The page and the service on copies of an index: LanceDB, and a real PostgreSQL."""
 
-import base64
 from pathlib import Path
 
 import pytest
