@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from eclip_mm.cli.inputs import ADDRESS
+from eclip_mm.cli.inputs import ADDRESS, bar
 from eclip_mm.utils.command import part_parser
 
 BUILD = """example:
@@ -22,9 +22,14 @@ def main(arguments: list[str], name: str) -> int:
     )  # after --help: it imports torch
 
     if args.action == 'build':
-        index = VectorIndex.build(
-            args.index, args.features, args.feature, args.columns, args.dtype, args.attributes
-        )
+        options = (args.feature, args.columns, args.dtype, args.attributes)
+        with bar('index', 'product', None, args.quiet) as shown:
+
+            def progress(count: int, total: int) -> None:
+                shown.total = total
+                shown.update(count)
+
+            index = VectorIndex.build(args.index, args.features, *options, progress)
         _say(f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers')
         _say_recall(index.manifest['recall'])
         return 0
@@ -85,6 +90,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         help='attributes of the catalogue to filter by, such as brand and price',
     )
     build.add_argument('--dtype', choices=['float32', 'float16'], default='float32')
+    build.add_argument('--quiet', action='store_true', help='show no progress bar')
     action('remove', 'remove products').add_argument('product_id', nargs='+')
     action('info', 'print what the index is made of')
     bulk = action('opensearch', 'write bulk NDJSON for OpenSearch')

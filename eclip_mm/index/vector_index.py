@@ -1,6 +1,6 @@
 """The exact index of a catalogue: memory-mapped vectors and the rows that they belong to."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,7 @@ class VectorIndex:
         columns: Sequence[str | Path] = (),
         dtype: str = 'float32',
         attributes: Sequence[str] = (),
+        progress: Callable[[int, int], object] = lambda count, total: None,
     ) -> 'VectorIndex':
         """Build an index, or replace the one in the folder when the new one is complete.
 
@@ -84,6 +85,8 @@ class VectorIndex:
             folder: folder of the index.
             features, feature, columns, attributes: see :class:`FeatureFolder`.
             dtype: ``float16`` takes half the space; its rounding moves scores by about 0.0003.
+            progress: called with the number of products that have been read since the last call,
+                and with the total, three times those of the folder: recall is measured twice.
 
         Raises:
             ValueError: the type is unknown, or see :class:`FeatureFolder`.
@@ -92,6 +95,10 @@ class VectorIndex:
             raise ValueError(f'dtype is one of {", ".join(DTYPES)}, got {dtype!r}')
         source = FeatureFolder(features, feature, columns, attributes)
         files = IndexFiles(folder)
+
+        def done(count: int) -> None:
+            progress(count, 3 * source.num_products)
+
         with files.writing():
             try:
                 generation = files.manifest()['generation'] + 1
@@ -111,8 +118,8 @@ class VectorIndex:
                 rows=[],
                 removed=None,
             )
-            manifest = files.append(manifest, source.blocks(), source.schema)
-            manifest['recall'] = _measure(files.read(manifest)[0], source)
+            manifest = files.append(manifest, source.blocks(done), source.schema)
+            manifest['recall'] = _measure(files.read(manifest)[0], source, done)
             files.commit(manifest)
         return cls(folder)
 
@@ -279,13 +286,13 @@ class VectorIndex:
         return [dict(score=score, **row) for (score, _), row in zip(hits, rows, strict=True)]
 
 
-def _measure(vectors: np.ndarray, source: FeatureFolder) -> dict:
+def _measure(vectors: np.ndarray, source: FeatureFolder, done: Callable[[int], None]) -> dict:
     """Recall of ten neighbours against the features as they were, before any rounding."""
     own = np.array(spread_indices(len(vectors), RECALL_QUERIES), dtype=np.int64)
     queries = np.asarray(vectors[own], dtype=np.float32)
     result = dict(k=10, queries=len(own))
     for key, every in (('all', 1), ('filtered', RECALL_FILTER)):
-        truth = nearest_in_blocks(queries, (block for _, block in source.blocks()), 11, every)
+        truth = nearest_in_blocks(queries, (block for _, block in source.blocks(done)), 11, every)
         ids = None if every == 1 else np.arange(0, len(vectors), every)
         found = nearest_rows(queries, vectors, 11, ids)[1]
         result[key] = round(recall_of(found, truth, own), 4)
