@@ -142,3 +142,29 @@ def test_aligned_init_assigns_tokens_to_the_prompt_that_they_equal():
     first, second = (block.slot_attn for block in decoder.blocks)
     assert first.proj_z.weight is not first.proj_q.weight
     assert not torch.equal(first.proj_z.weight, second.proj_z.weight)
+
+
+def test_a_background_competes_for_each_token():
+    """D = 4: Eq. 3 has a term exp(sqrt(D) b) = exp(0.5) more, which belongs to no query."""
+    layer = SlotAttention(4, background=0.25)
+    z, q, h = torch.randn(2, 5, 4), torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    found, assign_map = layer(z, q, h)
+    queries = layer.proj_q(layer.norm_query(q + h))
+    weights = (layer.proj_z(z) @ queries.transpose(1, 2) / 2).exp()
+    expected = weights / (weights.sum(dim=2, keepdim=True) + math.exp(0.5))
+    torch.testing.assert_close(assign_map, expected)
+    # Eq. 4 and 5 are as before, with these masses
+    values = layer.proj_v(expected.transpose(1, 2) @ z / expected.sum(dim=1).unsqueeze(-1))
+    torch.testing.assert_close(found, h + layer.proj_o(values))
+
+
+def test_no_background_is_eq_3_as_written():
+    torch.manual_seed(0)
+    plain = SlotAttention(8)
+    far = SlotAttention(8, background=-1e4)
+    far.load_state_dict(plain.state_dict())
+    inputs = torch.randn(2, 5, 8), torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
+    for a, b in zip(plain(*inputs), far(*inputs), strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match='decoder.background=0.2 competes with the queries'):
+        SlotAttention(8, softmax_over='tokens', background=0.2)

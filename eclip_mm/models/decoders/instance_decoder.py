@@ -19,10 +19,14 @@ class InstanceDecoderBlock(nn.Module):
         dropout: float,
         softmax_over: str = 'queries',
         aligned_init: bool = False,
+        background: float | None = None,
     ):
         super().__init__()
         self.slot_attn = SlotAttention(
-            embed_dims, softmax_over=softmax_over, aligned_init=aligned_init
+            embed_dims,
+            softmax_over=softmax_over,
+            aligned_init=aligned_init,
+            background=background,
         )
         self.norm_attn = nn.LayerNorm(embed_dims)
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout, batch_first=True)
@@ -55,7 +59,7 @@ class InstanceDecoder(nn.Module):
         num_heads: heads of the self-attention (slot attention has one).
         ffn_ratio: hidden width of the FFN over D.
         dropout: of self-attention and FFN.
-        softmax_over, aligned_init: see :class:`SlotAttention`.
+        softmax_over, aligned_init, background: see :class:`SlotAttention`.
     """
 
     def __init__(
@@ -67,12 +71,13 @@ class InstanceDecoder(nn.Module):
         dropout: float = 0.0,
         softmax_over: str = 'queries',
         aligned_init: bool = False,
+        background: float | None = None,
     ):
         super().__init__()
         self.norm_tokens = nn.LayerNorm(embed_dims)
         self.blocks = nn.ModuleList(
             InstanceDecoderBlock(
-                embed_dims, num_heads, ffn_ratio, dropout, softmax_over, aligned_init
+                embed_dims, num_heads, ffn_ratio, dropout, softmax_over, aligned_init, background
             )
             for _ in range(num_blocks)
         )
