@@ -35,16 +35,29 @@ class DeCLIP(ECLIP):
                 'DeCLIP has one pretext head, a DeCLIPHead: set the others to None, not '
                 f'{sorted(self.heads)}'
             )
-        words = self.head.words
-        frozen = not any(p.requires_grad for p in self.network.text_encoder.parameters())
-        if words is not None and frozen:
+        if self.head.words is not None:
+            self._check_words()
+        self.max_words, self.first_word_id = max_words, first_word_id
+        self.prompts = StepDraws()  # takes the seed of the run
+
+    def _check_words(self) -> None:
+        """Compare the masked words with the text tower."""
+        words, tower = self.head.words, self.network.text_encoder
+        found = dict(embed_dims=words.words[0].in_features, vocab_size=words.vocab_size)
+        wanted = dict(embed_dims=tower.embed_dims, vocab_size=tower.model.config.vocab_size)
+        for key, value in found.items():
+            if value != wanted[key]:
+                raise ValueError(
+                    f'pretext_heads.declip.words has {key}={value}, the text tower '
+                    f'{wanted[key]}: set them alike'
+                )
+        frozen = not any(p.requires_grad for p in tower.parameters())
+        if frozen:
             raise ValueError(
                 'DeCLIPHead.words predicts hidden words from the states of the text tower, and '
                 'freeze.text freezes all of it, so that nothing of the model would learn from '
                 'them: set pretext_heads.declip.words=None'
             )
-        self.max_words, self.first_word_id = max_words, first_word_id
-        self.prompts = StepDraws()  # takes the seed of the run
 
     @property
     def head(self) -> DeCLIPHead:

@@ -204,6 +204,8 @@ def test_the_bank_is_written_by_complete_steps_alone():
     'options, said',
     [
         (dict(freeze=dict(text='all')), 'set pretext_heads.declip.words=None'),
+        (dict(words=dict(WORDS, vocab_size=101)), 'vocab_size=101, the text tower 100'),
+        (dict(words=dict(WORDS, embed_dims=16)), 'embed_dims=16, the text tower 32'),
         (dict(max_words=4), 'model.max_words=4: set it to the max_length'),
     ],
 )
@@ -252,7 +254,7 @@ def test_it_learns():
     model = build(bank_size=64).train()
     optim = torch.optim.AdamW(model.parameters(), lr=3e-3)
     seen = []
-    for step in range(30):
+    for _ in range(30):
         torch.manual_seed(0)
         terms = model(**model.data_preprocessor(fake_batch(batch_size=8)), mode='loss')
         optim.zero_grad()
@@ -261,7 +263,7 @@ def test_it_learns():
         model.finish_step()
         seen.append({k: float(v) for k, v in terms.items() if 'loss' in k})
     for name in seen[0]:
-        assert seen[-1][name] < seen[0][name] - 0.1, (name, seen[0], seen[-1])
+        assert seen[-1][name] < seen[0][name] - 0.05, (name, seen[0], seen[-1])
 
 
 BATCH = 8
@@ -333,7 +335,8 @@ def test_its_config_trains(workplace):
     config = workplace.shrink(
         workplace.root / 'projects/declip/declip_tiny_synthetic.py', 'declip.py'
     )
-    options = ('train_cfg.max_epochs=1', 'model.pretext_heads.declip.words.embed_dims=32')
+    words = 'model.pretext_heads.declip.words'  # as the shrunk text tower
+    options = ('train_cfg.max_epochs=1', f'{words}.embed_dims=32', f'{words}.vocab_size=300')
     workplace.train('declip', '--cfg-options', *options, config=config)
     steps = [row for row in logged(workplace.folder / 'declip') if 'loss' in row]
     assert len(steps) == 8 and all('loss_words' in row for row in steps)
