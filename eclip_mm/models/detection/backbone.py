@@ -104,31 +104,32 @@ class EclipBackbone(BaseModule):
         self.is_init = True
 
     @property
-    def strides(self) -> tuple[float, ...]:
+    def strides(self) -> tuple[int, ...]:
         """Pixels of the picture per cell of each map.
 
-        Those of a pyramid are measured once, by what a larger picture adds to the map.
+        That of a pyramid, a power of two, is measured once, on a picture of the encoder's own
+        size.
         """
         if self._stride is None:
             self._stride = self._measure_stride()
         return (self._stride,) * self.num_maps
 
     @torch.no_grad()
-    def _measure_stride(self) -> float:
+    def _measure_stride(self) -> int:
         training, weight = self.training, next(self.encoder.parameters())
-        sides, counts = (128, 256), []
+        side = getattr(self.encoder.model.config, 'image_size', 64)
+        side = max(side) if isinstance(side, (tuple, list)) else side
+        picture = torch.zeros(1, 3, side, side, device=weight.device, dtype=weight.dtype)
         self.eval()
         try:
-            for side in sides:
-                picture = torch.zeros(1, 3, side, side, device=weight.device, dtype=weight.dtype)
-                counts.append(self.encoder(picture, any_size=True)[2][0])
+            count = self.encoder(picture, any_size=True)[2][0]
             try:
-                self.encoder(picture[..., :128], any_size=True)
+                self.encoder(torch.cat([picture, picture], dim=3), any_size=True)
             except ValueError:  # Swin's tokens come without the shape of their map
                 self._needs_square = True
         finally:
             self.train(training)
-        return (sides[1] - sides[0]) / (counts[1] - counts[0])
+        return 2 ** round(math.log2(side / count))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """
@@ -146,7 +147,7 @@ class EclipBackbone(BaseModule):
             side = max(height, width)
             down, right = side - height, side - width
         images = F.pad(images, (0, right, 0, down))
-        grid = tuple(int(side // stride) for side in images.shape[-2:])
+        grid = tuple(side // stride for side in images.shape[-2:])
         for module in self.modules():  # no stored list: a copy of the model has other modules
             if isinstance(module, WindowMixin):
                 module.grid = grid

@@ -100,10 +100,10 @@ class DenseBranch(nn.Module):
         nn.init.zeros_(self.fc_reg.weight)
         nn.init.constant_(self.fc_reg.bias, math.log(2))  # edges two cells from the centre
         self.loss_cls = MMDET_MODELS.build(
-            dict(loss_cls or dict(type='QualityFocalLoss', loss_weight=1.0))
+            dict(loss_cls or dict(type='mmdet.QualityFocalLoss', loss_weight=1.0))
         )
         self.loss_bbox = MMDET_MODELS.build(
-            dict(loss_bbox or dict(type='GIoULoss', loss_weight=2.0))
+            dict(loss_bbox or dict(type='mmdet.GIoULoss', loss_weight=2.0))
         )
 
     def forward(self, tokens: Tensor, grid: TokenGrid) -> DenseOutputs:
