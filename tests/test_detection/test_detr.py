@@ -6,51 +6,11 @@ import pytest
 import torch
 
 from helpers import towers
-from helpers.detection import NAMES, batch
+from helpers.detection import NAMES, batch, prepared
+from helpers.detection import build_detector as build
+from helpers.detection import detr_config as config
 
 pytestmark = pytest.mark.ops
-
-
-def config(checkpoint=None, **overrides):
-    import eclip_mm.models.detection  # noqa: F401
-
-    cfg = dict(
-        type='eclip_mm.EclipDETR',
-        num_queries=6,
-        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=1),
-        backbone=dict(type='eclip_mm.EclipBackbone'),
-        bbox_head=dict(type='eclip_mm.EclipDETRHead', num_classes=3),
-        train_cfg=dict(
-            assigner=dict(
-                type='HungarianAssigner',
-                match_costs=[
-                    dict(type='ClassificationCost', weight=1.0),
-                    dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
-                    dict(type='IoUCost', iou_mode='giou', weight=2.0),
-                ],
-            )
-        ),
-        test_cfg=dict(max_per_img=6),
-    )
-    if checkpoint:
-        cfg['init_cfg'] = dict(type='Pretrained', checkpoint=checkpoint)
-    cfg.update(overrides)
-    return cfg
-
-
-def build(cfg):
-    from mmdet.registry import MODELS
-    from mmengine.registry import DefaultScope
-
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        torch.manual_seed(0)
-        model = MODELS.build(copy.deepcopy(cfg))
-        model.init_weights()
-    return model
-
-
-def prepared(model, data):
-    return model.data_preprocessor(data, training=True)
 
 
 def test_it_starts_as_the_pretrained_model(pretraining):

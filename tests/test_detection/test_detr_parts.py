@@ -201,26 +201,101 @@ def test_losses_of_the_dense_branch_by_hand(kind):
     torch.testing.assert_close(losses['loss_dense_bbox'], 2 * (1 - giou))
 
 
-def test_groups_are_matched_one_by_one():
-    from mmengine.registry import DefaultScope
+def samples_of(*pictures, shape=(50, 40)):
+    from mmdet.structures import DetDataSample
+
+    samples = [DetDataSample(metainfo=dict(img_shape=shape)) for _ in pictures]
+    for sample, truth in zip(samples, pictures, strict=True):
+        sample.gt_instances = truth
+    return samples
+
+
+COSTS = [
+    dict(type='mmdet.FocalLossCost', weight=2.0),
+    dict(type='mmdet.BBoxL1Cost', weight=5.0, box_format='xywh'),
+    dict(type='mmdet.IoUCost', iou_mode='giou', weight=2.0),
+]
+
+
+def test_a_batch_is_matched_as_mmdet_matches_each_group_of_each_picture():
+    from mmdet.models.task_modules.assigners import HungarianAssigner
+    from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
     from mmengine.structures import InstanceData
 
-    from eclip_mm.models.detection import GroupHungarianAssigner
+    from eclip_mm.models.detection.matching import Products, match_queries
 
     torch.manual_seed(0)
-    costs = [
-        dict(type='FocalLossCost', weight=2.0),
-        dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
-    ]
+    assigner = HungarianAssigner(COSTS)
+    truths = [picture([[0, 0, 9, 9], [5, 8, 20, 30], [1, 2, 30, 8]], [2, 0, 2]), picture([], []),
+              picture([[3, 3, 8, 8]], [1])]  # fmt: skip
+    products = Products.of(samples_of(*truths))
+    assert products.counts == [3, 0, 1]
+    logits, boxes = torch.randn(3, 8, 3), torch.rand(3, 8, 4) * 0.5
+    found = match_queries(assigner.match_costs, logits, boxes, products, num_queries=4)
+    firsts = [0, 3, 3]
+    for b, truth in enumerate(truths):
+        for group in (slice(0, 4), slice(4, 8)):
+            scale = torch.tensor([40.0, 50, 40, 50])
+            predictions = InstanceData(
+                scores=logits[b, group], bboxes=bbox_cxcywh_to_xyxy(boxes[b, group]) * scale
+            )
+            wanted = assigner.assign(predictions, truth, dict(img_shape=(50, 40))).gt_inds - 1
+            wanted = torch.where(wanted < 0, -1, wanted + firsts[b])
+            assert torch.equal(found[b, group], wanted)
+    with pytest.raises(ValueError, match='training has diverged'):
+        match_queries(assigner.match_costs, logits * torch.nan, boxes, products, 4)
+
+
+@pytest.mark.parametrize(
+    'loss_cls',
+    [
+        None,
+        dict(type='mmdet.QualityFocalLoss', beta=1.0),
+        dict(type='mmdet.FocalLoss', loss_weight=2.0),
+        dict(type='eclip_mm.OneHotFocalLoss', loss_weight=2.0),
+    ],
+)
+def test_losses_are_those_of_mmdets_head(loss_cls):
+    """With one group and boxes as DETR's: values and gradients."""
+    from mmdet.models.dense_heads import DETRHead
+    from mmengine.registry import DefaultScope
+
+    from eclip_mm.models.detection import EclipDETRHead
+
+    costs = [dict(COSTS[0], type='mmdet.ClassificationCost'), *COSTS[1:]] if not loss_cls else COSTS
+    args = dict(
+        num_classes=3,
+        embed_dims=8,
+        train_cfg=dict(assigner=dict(type='HungarianAssigner', match_costs=costs)),
+        test_cfg=dict(max_per_img=4),
+    )
+    torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        whole, grouped = GroupHungarianAssigner(costs), GroupHungarianAssigner(costs, 4)
-    predictions = InstanceData(scores=torch.randn(12, 3), bboxes=torch.rand(12, 4) * 50)
-    truth = picture([[0, 0, 9, 9], [5, 8, 20, 30]], [2, 0])
-    found = grouped.assign(predictions, truth, dict(img_shape=(50, 50)))
-    for start in (0, 4, 8):
-        part = whole.assign(predictions[start : start + 4], truth, dict(img_shape=(50, 50)))
-        assert torch.equal(part.gt_inds, found.gt_inds[start : start + 4])
-        assert torch.equal(part.labels, found.labels[start : start + 4])
-        assert sorted(part.gt_inds.tolist()) == [0, 0, 1, 2]
-    none = grouped.assign(predictions, picture([], []), dict(img_shape=(50, 50)))
-    assert (none.gt_inds == 0).all()
+        head = EclipDETRHead(loss_cls=loss_cls, **args)
+        # mmdet's class applies bg_cls_weight to its own softmax alone
+        theirs = loss_cls or dict(type='CrossEntropyLoss', class_weight=1.0, bg_cls_weight=0.1)
+        theirs = dict(theirs, type=theirs['type'].replace('eclip_mm.OneHot', 'mmdet.'))
+        mmdets = DETRHead(loss_cls=theirs, **args)
+    mmdets.fc_cls.load_state_dict(head.fc_cls.state_dict())
+    samples = samples_of(picture([[0, 0, 9, 9], [5, 8, 20, 30]], [2, 0]), picture([], []))
+    states, boxes = torch.randn(2, 2, 6, 8), torch.rand(2, 2, 6, 4) * 0.5
+    instances, metas = [s.gt_instances for s in samples], [s.metainfo for s in samples]
+    grads = []
+    for model, loss in (
+        (head, lambda boxes: head.loss(samples, 6, hidden_states=states, boxes=boxes)),
+        (mmdets, lambda boxes: mmdets.loss_by_feat(mmdets.fc_cls(states), boxes, instances, metas)),
+    ):
+        leaf = boxes.clone().requires_grad_()
+        losses = loss(leaf)
+        sum(losses.values()).backward()
+        grads.append((losses, leaf.grad, model.fc_cls.weight.grad))
+    torch.testing.assert_close(*grads)
+
+
+def test_pictures_without_products_have_a_gradient():
+    """DDP waits for the gradient of every parameter."""
+    branch, samples = dense_branch(), samples_of(picture([], []), shape=(32, 24))
+    losses = branch.loss(branch(torch.randn(1, 12, 8), grid_of((4, 3), 8, ((32, 24),))), samples)
+    assert losses['loss_dense_bbox'] == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in branch.parameters())

@@ -5,7 +5,6 @@ from eclip_mm.models.detection.dense_branch import DenseBranch
 from eclip_mm.models.detection.detr import EclipDETR
 from eclip_mm.models.detection.detr_head import EclipDETRHead
 from eclip_mm.models.detection.losses import OneHotFocalLoss
-from eclip_mm.models.detection.matching import GroupHungarianAssigner
 from eclip_mm.models.detection.pretrained import LoadReport, load_pretrained
 from eclip_mm.models.detection.simple_fpn import SimpleFPN
 
@@ -14,7 +13,6 @@ __all__ = [
     'EclipBackbone',
     'EclipDETR',
     'EclipDETRHead',
-    'GroupHungarianAssigner',
     'LoadReport',
     'OneHotFocalLoss',
     'SimpleFPN',

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
+from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmdet.utils import reduce_mean
 from mmengine.model import bias_init_with_prob
 
 from torch import Tensor, nn
 
-from eclip_mm.models.detection.losses import classification_loss
+from eclip_mm.models.detection.losses import classification_loss, overlap_loss
 from eclip_mm.models.detection.simple_fpn import ChannelNorm
 from eclip_mm.models.detection.token_grid import TokenGrid
 from eclip_mm.models.precision import at_least_float32
@@ -142,14 +142,13 @@ class DenseBranch(nn.Module):
         positive = labels < self.num_classes
         avg_factor = positive.sum().to(weights)
         avg_factor = reduce_mean(avg_factor).clamp(min=1).item()
-        found = bbox_cxcywh_to_xyxy(outputs.boxes[positive])
-        wanted = bbox_cxcywh_to_xyxy(boxes[positive])
-        overlaps = torch.zeros_like(weights)
-        overlaps[positive] = bbox_overlaps(found.detach(), wanted, is_aligned=True)
-        flat = (x.flatten(0, 1) for x in (outputs.logits, labels, overlaps, weights))
+        found, wanted = outputs.boxes[positive], boxes[positive]
+        logits, labels, weights = (x.flatten(0, 1) for x in (outputs.logits, labels, weights))
         return dict(
-            loss_dense_cls=classification_loss(self.loss_cls, *flat, avg_factor),
-            loss_dense_bbox=self.loss_bbox(found, wanted, avg_factor=avg_factor),
+            loss_dense_cls=classification_loss(
+                self.loss_cls, logits, labels, found, wanted, avg_factor, weights
+            ),
+            loss_dense_bbox=overlap_loss(self.loss_bbox, found, wanted, avg_factor),
         )
 
 

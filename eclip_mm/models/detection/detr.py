@@ -65,8 +65,7 @@ class EclipDETR(DETR):
             reference: the token's dense box, or of learned queries the mean
             and spread of each block's assignment.
         num_groups: groups of queries in training, each of which is matched with
-            all products; predictions are those of the first. Needs the
-            ``eclip_mm.GroupHungarianAssigner``.
+            all products; predictions are those of the first.
         class_prompts: names of the classes, or the COCO file that lists them.
             The classifier, and learned queries, then start as the
             pretraining's features and prompts of these names, see
@@ -139,15 +138,6 @@ class EclipDETR(DETR):
             init_cfg=init_cfg,
             **kwargs,
         )
-        assigner = getattr(self.bbox_head, 'assigner', None)
-        if hasattr(assigner, 'num_queries'):
-            assigner.num_queries = self.num_queries
-        elif num_groups > 1 and assigner is not None:
-            raise ValueError(
-                f'EclipDETR: num_groups={num_groups} needs train_cfg.assigner.type='
-                "'eclip_mm.GroupHungarianAssigner', which matches group by group"
-            )
-
     @property
     def takes_tokens(self) -> bool:
         """Whether the queries are taken from tokens."""
@@ -193,7 +183,7 @@ class EclipDETR(DETR):
     def loss(self, batch_inputs: Tensor, batch_data_samples) -> dict[str, Tensor]:
         """The head's losses of every block, and those of the dense branch."""
         features, dense = self.decode(self.extract_feat(batch_inputs), batch_data_samples)
-        losses = self.bbox_head.loss(batch_data_samples, **features)
+        losses = self.bbox_head.loss(batch_data_samples, self.num_queries, **features)
         if dense is not None:
             losses.update(self.dense_branch.loss(dense, batch_data_samples))
         return losses

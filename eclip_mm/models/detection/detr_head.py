@@ -2,10 +2,14 @@
 
 import copy
 
+import torch
 from mmdet.models.dense_heads import DETRHead
+from mmdet.utils import reduce_mean
 from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 
+from eclip_mm.models.detection.losses import classification_loss, overlap_loss
+from eclip_mm.models.detection.matching import Products, match_queries
 from eclip_mm.models.detection.references import move_boxes
 from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
@@ -15,7 +19,7 @@ from eclip_mm.registry import MODELS
 class EclipDETRHead(DETRHead):
     """DETR's head, with boxes relative to references and evidence of tokens for the classes.
 
-    Matching, losses and prediction are mmdet's.
+    Costs of the matching, losses and prediction are mmdet's.
 
     Args:
         evidence_dims: width E of the evidence that classes are read from beside
@@ -94,19 +98,52 @@ class EclipDETRHead(DETRHead):
             logits = logits + self.fc_evidence(evidence)
         return at_least_float32(logits), boxes
 
-    def loss(self, batch_data_samples, **features: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self, batch_data_samples, num_queries: int, **features: Tensor
+    ) -> dict[str, Tensor]:
         """
         Args:
             batch_data_samples: with ``gt_instances``.
+            num_queries: size of a group of queries; each is matched by itself.
             features: as for :meth:`forward`.
 
         Returns:
             ``loss_cls``, ``loss_bbox`` and ``loss_iou`` of the last block; those
             of others with the prefix ``d0.``, ``d1.``, ...
         """
-        instances = [sample.gt_instances for sample in batch_data_samples]
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.loss_by_feat(*self(**features), instances, metas)
+        products, losses = Products.of(batch_data_samples), {}
+        logits, boxes = self(**features)
+        for index, outputs in enumerate(zip(logits, boxes, strict=True)):
+            prefix = f'd{index}.' if index + 1 < len(logits) else ''
+            matched = match_queries(self.assigner.match_costs, *outputs, products, num_queries)
+            for name, value in self.loss_of_block(*outputs, products, matched).items():
+                losses[prefix + name] = value
+        return losses
+
+    def loss_of_block(
+        self, logits: Tensor, boxes: Tensor, products: Products, matched: Tensor
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            logits: (B, T, C) or (B, T, C + 1).
+            boxes: (B, T, 4) cxcywh as fractions of the picture.
+            products: of the batch.
+            matched: (B, T) of :func:`match_queries`.
+        """
+        positive = matched >= 0
+        chosen = matched[positive]
+        labels = torch.full_like(matched, self.num_classes)
+        labels[positive] = products.labels[chosen]
+        count = positive.sum().to(logits)
+        average = count + (~positive).sum() * self.bg_cls_weight
+        count, average = (reduce_mean(n).clamp(min=1).item() for n in (count, average))
+        found, wanted = boxes[positive], products.boxes[chosen].to(boxes)
+        logits, labels = logits.flatten(0, 1), labels.flatten()
+        return dict(
+            loss_cls=classification_loss(self.loss_cls, logits, labels, found, wanted, average),
+            loss_bbox=self.loss_bbox(found, wanted, avg_factor=count),
+            loss_iou=overlap_loss(self.loss_iou, found, wanted, count),
+        )
 
     def predict(self, batch_data_samples, rescale: bool = True, **features: Tensor):
         """Detections of the last block; arguments as for :meth:`loss`."""

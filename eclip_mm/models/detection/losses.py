@@ -1,7 +1,9 @@
-"""Classification losses of detectors in plain torch."""
+"""Losses of detectors on labels and boxes, in plain torch."""
 
+import torch
 import torch.nn.functional as F
 from mmdet.models.losses import FocalLoss, QualityFocalLoss
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from torch import Tensor, nn
 
 from eclip_mm.registry import MODELS
@@ -33,19 +35,42 @@ def classification_loss(
     loss: nn.Module,
     logits: Tensor,
     labels: Tensor,
-    overlaps: Tensor,
-    weights: Tensor,
+    found: Tensor,
+    wanted: Tensor,
     avg_factor: float,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Any of mmdet's sigmoid losses on labels.
+    """A classification loss of mmdet.
 
     Args:
-        loss: a ``QualityFocalLoss``, whose targets are the overlaps, or a focal loss.
-        logits: (N, C).
+        loss: the target of a ``QualityFocalLoss`` is the IoU of a box, that of
+            any other loss the label.
+        logits: (N, C), or (N, C + 1) with a softmax.
         labels: (N,), C for the background.
-        overlaps: (N,) IoU of predicted and true box; 0 for the background.
-        weights: (N,), 0 for padding.
+        found, wanted: (P, 4) boxes of the P rows with a label below C, cxcywh.
+        avg_factor: what the sum of the loss is divided by.
+        weights: (N,), 0 for padding; None for 1.
+    """
+    target = labels
+    if isinstance(loss, QualityFocalLoss):
+        overlaps = logits.new_zeros(len(labels))
+        boxes = (bbox_cxcywh_to_xyxy(box.detach()) for box in (found, wanted))
+        overlaps[labels < logits.shape[1]] = bbox_overlaps(*boxes, is_aligned=True).to(overlaps)
+        target = (labels, overlaps)
+    if weights is None:
+        weights = torch.ones_like(logits[:, 0])
+    return loss(logits, target, weights, avg_factor=avg_factor)
+
+
+def overlap_loss(loss: nn.Module, found: Tensor, wanted: Tensor, avg_factor: float) -> Tensor:
+    """A loss of mmdet on xyxy boxes, such as the ``GIoULoss``.
+
+    Args:
+        loss: the loss.
+        found, wanted: (P, 4) cxcywh.
         avg_factor: what the sum of the loss is divided by.
     """
-    target = (labels, overlaps) if isinstance(loss, QualityFocalLoss) else labels
-    return loss(logits, target, weights, avg_factor=avg_factor)
+    if not len(found):
+        return found.sum()  # zero; its gradient exists, which DDP waits for
+    boxes = (bbox_cxcywh_to_xyxy(box) for box in (found, wanted))
+    return loss(*boxes, avg_factor=avg_factor)
