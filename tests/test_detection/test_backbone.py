@@ -70,7 +70,9 @@ def test_any_size(model_type, size):
 PYRAMIDS = {
     'convnext': dict(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]),
     'resnet': dict(embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]),
-    'swin': dict(embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1] * 4, image_size=64, window_size=2),
+    'swin': dict(
+        embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1] * 4, image_size=64, window_size=2
+    ),
 }
 
 

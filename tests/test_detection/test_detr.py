@@ -37,8 +37,9 @@ def test_it_starts_as_the_pretrained_model(pretraining):
 def tokens_of(model, images):
     """Z and its grid."""
     found = {}
-    model.run_blocks, kept = lambda memory, *args: found.update(z=memory, grid=args[-1]), (
-        model.run_blocks
+    model.run_blocks, kept = (
+        lambda memory, *args: found.update(z=memory, grid=args[-1]),
+        (model.run_blocks),
     )
     samples = prepared(model, batch([tuple(images.shape[-2:])] * len(images)))['data_samples']
     model.decode(model.extract_feat(images), samples)

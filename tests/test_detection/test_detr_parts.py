@@ -61,7 +61,7 @@ def test_boxes_are_moved_by_their_own_size():
 
 
 def test_position_bias_one_number_at_a_time():
-    from eclip_mm.models.detection.position_bias import BoxPositionBias
+    from eclip_mm.models.detection.query_places import BoxPositionBias
 
     torch.manual_seed(0)
     grid = grid_of((2, 3), 10, ((20, 25), (15, 30)))
@@ -262,7 +262,9 @@ def test_losses_are_those_of_mmdets_head(loss_cls):
 
     from eclip_mm.models.detection import EclipDETRHead
 
-    costs = [dict(COSTS[0], type='mmdet.ClassificationCost'), *COSTS[1:]] if not loss_cls else COSTS
+    costs = (
+        [dict(COSTS[0], type='mmdet.ClassificationCost'), *COSTS[1:]] if not loss_cls else COSTS
+    )
     args = dict(
         num_classes=3,
         embed_dims=8,
@@ -283,7 +285,10 @@ def test_losses_are_those_of_mmdets_head(loss_cls):
     grads = []
     for model, loss in (
         (head, lambda boxes: head.loss(samples, 6, hidden_states=states, boxes=boxes)),
-        (mmdets, lambda boxes: mmdets.loss_by_feat(mmdets.fc_cls(states), boxes, instances, metas)),
+        (
+            mmdets,
+            lambda boxes: mmdets.loss_by_feat(mmdets.fc_cls(states), boxes, instances, metas),
+        ),
     ):
         leaf = boxes.clone().requires_grad_()
         losses = loss(leaf)

@@ -59,7 +59,9 @@ def test_token_queries_are_image_prompts_of_the_pretraining(pretraining):
 
 def test_evidence_is_the_own_token_and_the_mean_by_squared_assignment(pretraining):
     model = build(pretraining[0], num_queries=3).eval()
-    (memory, queries, _, chosen, _, grid), features, dense = decoded(model, torch.randn(2, 3, 32, 32))
+    (memory, queries, _, chosen, _, grid), features, dense = decoded(
+        model, torch.randn(2, 3, 32, 32)
+    )
     _, maps = model.decoder.forward_blocks(memory, queries, grid.padding)
     for block in range(2):
         for t in range(3):

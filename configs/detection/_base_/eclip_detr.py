@@ -8,7 +8,7 @@ model = dict(
     position_bias=True,
     places=True,
     refine=True,
-    num_groups=2,
+    num_groups=1,
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         # as in pretraining

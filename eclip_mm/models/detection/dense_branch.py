@@ -9,7 +9,6 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmdet.utils import reduce_mean
 from mmengine.model import bias_init_with_prob
-
 from torch import Tensor, nn
 
 from eclip_mm.models.detection.losses import classification_loss, overlap_loss

@@ -11,13 +11,12 @@ from torch import Tensor, nn
 from eclip_mm.config.detection import fill_detr
 from eclip_mm.models.decoders import scale_prompts
 from eclip_mm.models.detection.backbone import build_part, check_init_cfg
-from eclip_mm.models.detection.dense_branch import DenseBranch, DenseOutputs
-from eclip_mm.models.detection.detr_start import begin_extra_blocks, load_detr
-from eclip_mm.models.detection.position_bias import BoxPositionBias
-from eclip_mm.models.detection.references import assignment_boxes, sharpen
+from eclip_mm.models.detection.decoding import Queries, decode_queries
+from eclip_mm.models.detection.dense_branch import DenseOutputs
+from eclip_mm.models.detection.detr_start import begin_extra_blocks, check_settings, load_detr
+from eclip_mm.models.detection.query_places import QueryPlaces
 from eclip_mm.models.detection.token_grid import TokenGrid, encode_places
 from eclip_mm.models.detection.token_queries import gather_tokens, select_tokens
-from eclip_mm.models.precision import at_least_float32
 from eclip_mm.registry import MODELS
 
 
@@ -99,27 +98,9 @@ class EclipDETR(DETR):
         **kwargs,
     ):
         check_init_cfg(init_cfg, 'EclipDETR')
-        if class_prompts is not None and init_cfg is None:
-            raise ValueError(
-                'EclipDETR: class_prompts are encoded by a pretraining; set init_cfg, or '
-                'class_prompts=None'
-            )
-        for key in ('neck', 'encoder', 'positional_encoding'):
-            if kwargs.get(key) is not None:
-                raise ValueError(
-                    f'EclipDETR has no {key}: g_I and the decoder follow the backbone'
-                )
-        if query_source not in ('learned', 'tokens'):
-            raise ValueError(
-                f"EclipDETR: query_source must be 'learned' or 'tokens', got {query_source!r}"
-            )
+        check_settings(query_source, dense_branch, class_prompts, init_cfg, kwargs)
         self.query_source, self.num_groups = query_source, num_groups
         self.position_bias, self.places, self.refine = position_bias, places, refine
-        if self.takes_tokens and not dense_branch:
-            raise ValueError(
-                "EclipDETR: query_source='tokens' takes the tokens that a dense branch scores "
-                "highest; set dense_branch=dict(type='eclip_mm.DenseBranch')"
-            )
         cfg = dict(backbone=dict(copy.deepcopy(backbone)), decoder=decoder, init_cfg=init_cfg)
         fill_detr(cfg)
         decoder = cfg['decoder']
@@ -138,6 +119,7 @@ class EclipDETR(DETR):
             init_cfg=init_cfg,
             **kwargs,
         )
+
     @property
     def takes_tokens(self) -> bool:
         """Whether the queries are taken from tokens."""
@@ -164,10 +146,7 @@ class EclipDETR(DETR):
                     num_classes=self.bbox_head.num_classes,
                 )
             )
-        self.position_bias = BoxPositionBias() if self.position_bias else None
-        self.place_proj = nn.Linear(dims, dims, bias=False) if self.places else None
-        if self.place_proj is not None:
-            nn.init.zeros_(self.place_proj.weight)
+        self.query_places = QueryPlaces(dims, self.position_bias, self.places)
 
     def init_weights(self) -> None:
         """Load pretrained parts from ``init_cfg.checkpoint`` and initialise the head."""
@@ -250,39 +229,7 @@ class EclipDETR(DETR):
         dense: DenseOutputs | None,
         grid: TokenGrid,
     ) -> dict[str, Tensor]:
-        """Run the instance decoder, with the boxes of a block as places for the next one.
-
-        Args:
-            memory: Z (B, N, D).
-            queries, references, chosen: of :meth:`make_queries`.
-            dense: outputs of the dense branch.
-            grid: of the tokens.
-
-        Returns:
-            Arguments of :meth:`EclipDETRHead.forward`.
-        """
-        num_groups = queries.shape[1] // self.num_queries
-        z = at_least_float32(self.decoder.norm_tokens(memory))
-        h, last = torch.zeros_like(queries), references
-        outputs: dict[str, list[Tensor]] = dict(hidden_states=[], boxes=[], evidence=[])
-        for block in self.decoder.blocks:
-            bias = places = None
-            if last is not None and self.position_bias is not None:
-                bias = self.position_bias(last, grid)
-            if last is not None and self.place_proj is not None:
-                places = self.place_proj(encode_places(last, self.embed_dims).to(h))
-            h, assign_map = block(z, queries, h, grid.padding, bias, places, num_groups)
-            feats = self.decoder.norm_out(h)
-            start = last if self.refine else references
-            if start is None:
-                start = assignment_boxes(assign_map, grid.positions)
-            boxes = self.bbox_head.refine(feats, start)
-            last = boxes.detach()
-            outputs['hidden_states'].append(feats)
-            outputs['boxes'].append(boxes)
-            if dense is not None:
-                evidence = sharpen(assign_map) @ at_least_float32(dense.features)
-                if chosen is not None:
-                    evidence = evidence + gather_tokens(dense.features, chosen)
-                outputs['evidence'].append(evidence)
-        return {name: torch.stack(values) for name, values in outputs.items() if values}
+        """Arguments of :meth:`EclipDETRHead.forward`; see :meth:`make_queries`."""
+        groups = Queries(queries, references, chosen, queries.shape[1] // self.num_queries)
+        parts = self.decoder, self.bbox_head, self.query_places
+        return decode_queries(*parts, memory, groups, dense, grid, self.refine)

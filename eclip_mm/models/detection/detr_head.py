@@ -98,9 +98,7 @@ class EclipDETRHead(DETRHead):
             logits = logits + self.fc_evidence(evidence)
         return at_least_float32(logits), boxes
 
-    def loss(
-        self, batch_data_samples, num_queries: int, **features: Tensor
-    ) -> dict[str, Tensor]:
+    def loss(self, batch_data_samples, num_queries: int, **features: Tensor) -> dict[str, Tensor]:
         """
         Args:
             batch_data_samples: with ``gt_instances``.

@@ -1,4 +1,4 @@
-"""What an EclipDETR starts from: the parts of a pretraining checkpoint."""
+"""What an EclipDETR starts from: its settings, and the parts of a pretraining checkpoint."""
 
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,37 @@ from eclip_mm.models.detection.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from eclip_mm.models.detection.detr import EclipDETR
+
+
+def check_settings(
+    query_source: str, dense_branch, class_prompts, init_cfg: dict | None, others: dict
+) -> None:
+    """Check arguments of an EclipDETR that depend on each other.
+
+    Args:
+        query_source, dense_branch, class_prompts, init_cfg: as it got them.
+        others: further arguments, for mmdet's ``DETR``.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if query_source not in ('learned', 'tokens'):
+        raise ValueError(
+            f"EclipDETR: query_source must be 'learned' or 'tokens', got {query_source!r}"
+        )
+    if query_source == 'tokens' and not dense_branch:
+        raise ValueError(
+            "EclipDETR: query_source='tokens' takes the tokens that a dense branch scores "
+            "highest; set dense_branch=dict(type='eclip_mm.DenseBranch')"
+        )
+    if class_prompts is not None and init_cfg is None:
+        raise ValueError(
+            'EclipDETR: class_prompts are encoded by a pretraining; set init_cfg, or '
+            'class_prompts=None'
+        )
+    for key in ('neck', 'encoder', 'positional_encoding'):
+        if others.get(key) is not None:
+            raise ValueError(f'EclipDETR has no {key}: g_I and the decoder follow the backbone')
 
 
 def load_detr(model: 'EclipDETR') -> None:

@@ -1,9 +1,9 @@
-"""A bias on the logits of Eq. 2 from where a token lies relative to a query's box."""
+"""What the boxes of queries add to the decoder: a bias of Eq. 2, and places to compare."""
 
 import torch
 from torch import Tensor, nn
 
-from eclip_mm.models.detection.token_grid import TokenGrid
+from eclip_mm.models.detection.token_grid import TokenGrid, encode_places
 from eclip_mm.models.precision import at_least_float32
 
 
@@ -55,3 +55,40 @@ class BoxPositionBias(nn.Module):
             biases.append(at_least_float32(network(scaled)).squeeze(-1))
         columns, rows = biases
         return (rows[..., None] + columns[:, :, None]).flatten(2).transpose(1, 2)
+
+
+class QueryPlaces(nn.Module):
+    """Both of what a block of the decoder can know of the boxes of its queries.
+
+    Args:
+        embed_dims: width D of the queries.
+        position_bias: whether there is a :class:`BoxPositionBias`.
+        places: whether the self-attention compares encodings of the boxes, by
+            a projection that is zero at the start.
+    """
+
+    def __init__(self, embed_dims: int, position_bias: bool, places: bool):
+        super().__init__()
+        self.bias = BoxPositionBias() if position_bias else None
+        self.proj = nn.Linear(embed_dims, embed_dims, bias=False) if places else None
+        if self.proj is not None:
+            nn.init.zeros_(self.proj.weight)
+
+    def forward(
+        self, boxes: Tensor | None, grid: TokenGrid
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """
+        Args:
+            boxes: (B, T, 4) cxcywh as fractions of the picture; None before
+                the first block of learned queries.
+            grid: of the tokens.
+
+        Returns:
+            The bias (B, N, T) and the places (B, T, D), None where there are none.
+        """
+        bias = places = None
+        if boxes is not None and self.bias is not None:
+            bias = self.bias(boxes, grid)
+        if boxes is not None and self.proj is not None:
+            places = self.proj(encode_places(boxes, self.proj.in_features))
+        return bias, places
