@@ -1,4 +1,4 @@
-"""Self-harmonised contrast (SCALE): each product's own agreement of modalities weighs its logits."""
+"""Self-harmonised contrast (SCALE): the agreement of a product's modalities weighs its logits."""
 
 import torch
 import torch.nn.functional as F

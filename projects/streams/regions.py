@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from eclip_mm.registry import MODELS, TASK_UTILS
-from eclip_mm.structures import ProductDataSample
 
 #: (x1, y1, x2, y2, area) of the whole picture
 WHOLE = (0.0, 0.0, 1.0, 1.0, 1.0)
@@ -21,27 +20,27 @@ class Regions:
         places: (B, 1 + K, 5) x1, y1, x2, y2 and area as fractions of the picture.
         mask: (B, 1 + K) bool, False where a picture has fewer regions.
         cover: (B, K, N) fraction of each of the N patches that each of the K
-            regions covers.
+            regions covers; None where the regions are the patches.
     """
 
     feats: Tensor
     places: Tensor
     mask: Tensor
-    cover: Tensor
+    cover: Tensor | None = None
 
-    def to_map(self, scores: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The score of each patch: the mean of the regions that cover it, weighted by how much.
+    def to_patches(self, values: Tensor) -> Tensor:
+        """What each patch gets from the regions that cover it, weighted by how much they do.
 
         Args:
-            scores: (B, K) one score for each region, without the whole picture.
-            grid: (h, w) with N = h * w.
+            values: (B, K, D) of the regions, without the whole picture.
 
         Returns:
-            (B, h, w); 0 where no region lies.
+            (B, N, D); 0 where no region lies.
         """
+        if self.cover is None:
+            return values
         cover = self.cover * self.mask[:, 1:, None]
-        total = torch.einsum('bk,bkn->bn', scores, cover)
-        return (total / cover.sum(dim=1).clamp(min=1e-8)).unflatten(1, grid)
+        return cover.transpose(1, 2) @ values / cover.sum(dim=1).clamp(min=1e-8)[..., None]
 
 
 def grid_boxes(grid: tuple[int, int], like: Tensor) -> Tensor:
@@ -88,24 +87,21 @@ class PatchRegions(nn.Module):
         patch_tokens: Tensor,
         grid: tuple[int, int],
         images: Tensor | None = None,
-        data_samples: list[ProductDataSample] | None = None,
     ) -> Regions:
         """
         Args:
             class_token: (B, C).
             patch_tokens: (B, N, C).
             grid: (h, w) with N = h * w.
-            images, data_samples: not read.
+            images: not read.
         """
         num_images, num_patches = patch_tokens.shape[:2]
         places = add_area(grid_boxes(grid, patch_tokens))
         places = torch.cat([places.new_tensor([WHOLE]), places])
-        every = torch.eye(num_patches, device=places.device, dtype=places.dtype)
         return Regions(
             feats=torch.cat([class_token[:, None], patch_tokens], dim=1),
             places=places.expand(num_images, -1, -1),
             mask=places.new_ones(num_images, 1 + num_patches, dtype=torch.bool),
-            cover=every.expand(num_images, -1, -1),
         )
 
 
@@ -124,20 +120,27 @@ class BoxRegions(nn.Module):
         super().__init__()
         self.proposer = TASK_UTILS.build(proposer)
         self.num_regions = num_regions
+        for name in ('mean', 'std'):
+            self.register_buffer(name, torch.full((3, 1, 1), 127.5), persistent=False)
+
+    def follow(self, data_preprocessor: nn.Module) -> None:
+        """Take mean and std of the pictures: the proposer gets them as the loader has them."""
+        self.mean.copy_(data_preprocessor.mean)
+        self.std.copy_(data_preprocessor.std)
 
     @torch.no_grad()
-    def propose(self, images: Tensor, data_samples: list[ProductDataSample]) -> list[Tensor]:
+    def propose(self, images: Tensor) -> list[Tensor]:
         """Boxes (K, 4) xyxy of each picture, as fractions of it; the whole picture if none.
 
         Args:
-            images: (B, 3, H, W) uint8.
-            data_samples: B samples.
+            images: (B, 3, H, W) normalised pictures.
         """
+        pictures = (images.float() * self.std + self.mean).round().clamp(0, 255)
         height, width = images.shape[-2:]
         size = torch.tensor([width, height, width, height])
         found = []
-        for image, sample in zip(images.cpu(), data_samples, strict=True):
-            boxes = torch.as_tensor(self.proposer(sample.to_dict(), image))[: self.num_regions]
+        for picture in pictures.to(torch.uint8).cpu():
+            boxes = torch.as_tensor(self.proposer({}, picture))[: self.num_regions]
             boxes = (boxes.float().view(-1, 4) / size).clamp(0, 1)
             found.append(boxes if len(boxes) else torch.tensor([WHOLE[:4]]))
         return found
@@ -148,15 +151,13 @@ class BoxRegions(nn.Module):
         patch_tokens: Tensor,
         grid: tuple[int, int],
         images: Tensor | None = None,
-        data_samples: list[ProductDataSample] | None = None,
     ) -> Regions:
         """
         Args:
             class_token: (B, C).
             patch_tokens: (B, N, C).
             grid: (h, w) with N = h * w.
-            images: (B, 3, H, W) uint8 pictures.
-            data_samples: B samples, which the proposer gets.
+            images: (B, 3, H, W) normalised pictures.
 
         Raises:
             ValueError: there are no pictures, as with ``feature_cache``.
@@ -166,7 +167,7 @@ class BoxRegions(nn.Module):
                 'BoxRegions proposes boxes in pictures, but the batch holds features of a frozen '
                 'tower: leave feature_cache out, or take PatchRegions'
             )
-        found = self.propose(images, data_samples)
+        found = self.propose(images)
         boxes = torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(patch_tokens)
         counts = torch.tensor([len(each) for each in found], device=boxes.device)
         mask = torch.arange(boxes.shape[1], device=boxes.device) < counts[:, None]
@@ -179,3 +180,27 @@ class BoxRegions(nn.Module):
             mask=torch.cat([mask.new_ones(len(mask), 1), mask], dim=1),
             cover=cover,
         )
+
+
+def with_neighbours(hidden: Tensor, places: Tensor, max_iou: float = 0.4) -> Tensor:
+    """Hidden regions and all that overlap one of them, which would give it away (ViLBERT).
+
+    The whole picture, the first region, stays.
+
+    Args:
+        hidden: (B, 1 + K) bool.
+        places: (B, 1 + K, 5).
+        max_iou: a region with a higher IoU is hidden as well.
+
+    Returns:
+        (B, 1 + K) bool.
+    """
+    boxes, area = places[..., :4], places[..., 4]
+    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
+    both = (high - low).clamp(min=0).prod(dim=-1)
+    union = area[:, :, None] + area[:, None, :] - both
+    close = both > max_iou * union
+    found = hidden | (close & hidden[:, None, :]).any(dim=-1)
+    found[:, 0] = hidden[:, 0]
+    return found

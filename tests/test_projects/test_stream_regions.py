@@ -1,10 +1,11 @@
 """Regions of projects/streams: places, boxes of a proposer, and back to a map."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from eclip_mm.registry import TASK_UTILS
-from eclip_mm.structures import ProductDataSample
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -26,10 +27,6 @@ class FixedBoxes:
         return torch.tensor(self.boxes[int(image[0, 0, 0])], dtype=torch.float64).view(-1, 4)
 
 
-def samples(count):
-    return [ProductDataSample(metainfo=dict(product_id=str(k))) for k in range(count)]
-
-
 def test_places_of_patches(regions):
     tokens = torch.arange(12.0).view(1, 6, 2)
     found = regions.PatchRegions()(torch.full((1, 2), -1.0), tokens, (2, 3))
@@ -40,17 +37,16 @@ def test_places_of_patches(regions):
     torch.testing.assert_close(found.places[0, 3], torch.tensor([2 / 3, 0, 1, 0.5, 1 / 6]))
     torch.testing.assert_close(found.places[0, 4], torch.tensor([0, 0.5, 1 / 3, 1, 1 / 6]))
     assert found.mask.all()
-    scores = torch.arange(6.0)[None]
-    torch.testing.assert_close(found.to_map(scores, (2, 3))[0], torch.arange(6.0).view(2, 3))
+    torch.testing.assert_close(found.to_patches(tokens), tokens)
 
 
 def test_boxes_by_hand(regions):
     """Pictures of 8 x 4 pixels and 4 x 2 patches of 2 pixels."""
-    images = torch.zeros(3, 3, 4, 8, dtype=torch.uint8)
-    images += torch.arange(3, dtype=torch.uint8)[:, None, None, None]
+    images = (torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 4, 8) - 100) / 50
     tokens = torch.arange(8.0).view(1, 8, 1).repeat(3, 1, 1)
     model = regions.BoxRegions(dict(type='FixedBoxes'))
-    found = model(torch.zeros(3, 1), tokens, (2, 4), images, samples(3))
+    model.follow(SimpleNamespace(mean=torch.tensor(100.0), std=torch.tensor(50.0)))
+    found = model(torch.zeros(3, 1), tokens, (2, 4), images)
     assert found.mask.tolist() == [[True] * 3, [True, True, False], [True, True, False]]
     # the whole picture; patches 6 and 7
     assert found.feats[0, 1:, 0].tolist() == pytest.approx([3.5, 6.5])
@@ -59,10 +55,19 @@ def test_boxes_by_hand(regions):
     assert found.feats[2, 1, 0] == pytest.approx(3.5)
     torch.testing.assert_close(found.places[0, 2], torch.tensor([0.5, 0.5, 1, 1, 0.25]))
     # scores: 1 for the whole, 3 for the two patches, whose mean is 2; padding counts nowhere
-    found_map = found.to_map(torch.tensor([[1.0, 3.0], [5.0, 9.0], [0.0, 9.0]]), (2, 4))
-    torch.testing.assert_close(found_map[0], torch.tensor([[1.0, 1, 1, 1], [1, 1, 2, 2]]))
-    torch.testing.assert_close(found_map[1], torch.tensor([[0.0, 5, 5, 0]] * 2))
-    torch.testing.assert_close(found_map[2], torch.zeros(2, 4))
+    scores = torch.tensor([[1.0, 3.0], [5.0, 9.0], [0.0, 9.0]])
+    patches = found.to_patches(scores[..., None]).view(3, 2, 4)
+    torch.testing.assert_close(patches[0], torch.tensor([[1.0, 1, 1, 1], [1, 1, 2, 2]]))
+    torch.testing.assert_close(patches[1], torch.tensor([[0.0, 5, 5, 0]] * 2))
+    torch.testing.assert_close(patches[2], torch.zeros(2, 4))
+
+
+def test_neighbours_of_hidden_regions(regions):
+    boxes = torch.tensor([[[0, 0, 1, 1], [0, 0, 0.5, 1], [0.1, 0, 0.6, 1], [0.4, 0, 0.9, 1]]])
+    places = regions.add_area(boxes)
+    hidden = torch.tensor([[False, True, False, False]])
+    # IoU 0.4 / 0.6 with the second, 0.1 / 0.9 with the third; the whole picture (0.5) stays
+    assert regions.with_neighbours(hidden, places).tolist() == [[False, True, True, False]]
 
 
 def test_a_box_counts_a_patch_by_what_it_covers(regions):
@@ -74,4 +79,4 @@ def test_a_box_counts_a_patch_by_what_it_covers(regions):
 def test_boxes_need_pictures(regions):
     model = regions.BoxRegions(dict(type='FixedBoxes'))
     with pytest.raises(ValueError, match='leave feature_cache out'):
-        model(torch.zeros(1, 4), torch.zeros(1, 8, 4), (2, 4), torch.zeros(1, 8, 4), samples(1))
+        model(torch.zeros(1, 4), torch.zeros(1, 8, 4), (2, 4), torch.zeros(1, 8, 4))
