@@ -32,16 +32,18 @@ def cross_modal_contrast(
 
     Returns:
         The mean over both directions of the loss, and the fraction of rows
-        that find their other half, scalars.
+        that find their own half among those of the other kind, scalars.
     """
     ids = torch.cat([outputs.all_id_hash, outputs.all_id_hash])
     images, texts = outputs.all_image_feats, outputs.all_text_feats
-    sides = ((image_feats, [texts, images]), (text_feats, [images, texts]))
-    found = [
-        contrast(criterion, outputs, feats, torch.cat(others), ids, max_elements)
-        for feats, others in sides
-    ]
-    return tuple(sum(each) / 2 for each in zip(*found, strict=True))
+    loss = found = 0.0
+    for feats, others, own in ((image_feats, texts, images), (text_feats, images, texts)):
+        every = torch.cat([others, own])
+        loss = loss + contrast(criterion, outputs, feats, every, ids, max_elements)[0] / 2
+        with torch.no_grad():  # among `every`, each row would find itself
+            right = contrast(criterion, outputs, feats, others, max_elements=max_elements)[1]
+        found = found + right / 2
+    return loss, found
 
 
 @MODELS.register_module()

@@ -1,6 +1,5 @@
 """The random choices of a step, the same whatever the number of processes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,9 @@ from torch import Tensor
 
 from eclip_mm.models.heads.itm_head import draw_hard_negatives
 from eclip_mm.utils.seeding import derive_seed
+
+#: what a step may do alone: match pairs, predict words, predict regions
+TASKS = ('itm', 'mlm', 'mrm')
 
 
 @dataclass
@@ -37,8 +39,7 @@ class StepSampler:
         mismatch_prob: probability that a picture gets the text of another
             product.
         tasks: name -> share of the steps that do this task alone; None if
-            every step does all. A mismatch needs a step of ``matching_task``.
-        matching_task: the task that is given mismatched texts.
+            every step does all. Only ``itm`` is then given mismatched texts.
         seed: seed of all choices.
 
     Raises:
@@ -50,7 +51,6 @@ class StepSampler:
         self,
         mismatch_prob: float = 0.0,
         tasks: dict[str, float] | None = None,
-        matching_task: str | None = None,
         seed: int = 0,
     ):
         if not 0 <= mismatch_prob <= 1:
@@ -59,7 +59,6 @@ class StepSampler:
             raise ValueError(f'tasks must have shares above 0, got {tasks}')
         self.mismatch_prob = mismatch_prob
         self.tasks = tasks
-        self.matching_task = matching_task
         self.seed = seed
 
     def __call__(self, ids: Tensor, rows: slice, step: int) -> StepDraws:
@@ -77,7 +76,7 @@ class StepSampler:
         draws = torch.rand(2, len(ids), generator=generator)
         partner = torch.arange(len(ids))[rows]
         is_pair = torch.ones(len(partner), dtype=torch.bool)
-        if self.mismatch_prob and task == self.matching_task:
+        if self.mismatch_prob and task in (None, 'itm'):
             is_pair = (draws[0] >= self.mismatch_prob)[rows]
             others = draw_others(ids, rows, draws[1])
             partner = torch.where(is_pair, partner, others)
@@ -111,12 +110,11 @@ def draw_others(ids: Tensor, rows: slice, draws: Tensor) -> Tensor:
     return draw_hard_negatives(torch.zeros(same.shape), same, draws[rows])
 
 
-def check_tasks(tasks: dict | None, heads: Sequence[str]) -> None:
-    """Check that each task of the steps has a head of its name.
+def check_tasks(tasks: dict | None) -> None:
+    """Check the names of tasks.
 
     Raises:
-        KeyError: it has none.
+        KeyError: one is not known.
     """
-    missing = sorted(set(tasks or ()) - set(heads))
-    if missing:
-        raise KeyError(f'tasks names {missing}, which are no pretext_heads: {sorted(heads)}')
+    if unknown := sorted(set(tasks or ()) - set(TASKS)):
+        raise KeyError(f'tasks has unknown names {unknown}; known: {", ".join(TASKS)}')
