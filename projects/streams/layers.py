@@ -1,6 +1,5 @@
 """Attention over one sequence, or of one sequence over another, as BERT's layers do it."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

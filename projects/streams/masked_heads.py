@@ -59,6 +59,7 @@ class MaskedWordsHead(PretextHead):
         super().__init__()
         self.loss_weight = loss_weight
         self.task = task
+        self.vocab_size = vocab_size
         self.transform = Transform(embed_dims)
         self.classifier = nn.Linear(embed_dims, vocab_size)
 
@@ -104,7 +105,7 @@ class MaskedRegionsHead(PretextHead):
         super().__init__()
         self.loss_weight = loss_weight
         self.task = task
-        self.tied = tied
+        self.tied, self.region_dims = tied, region_dims
         self.transform = Transform(embed_dims)
         if tied:
             self.bias = nn.Parameter(torch.zeros(region_dims))

@@ -7,7 +7,7 @@ from eclip_mm.registry import MODELS
 
 
 def draw_rows(seed: int, num_rows: int, width: int, rows: slice, kinds: int) -> Tensor:
-    """(kinds, B, width) uniform draws of this rank's rows, the same whatever the number of ranks."""
+    """(kinds, B, width) uniform draws of this rank's rows, whatever the number of ranks."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(kinds, num_rows, width, generator=generator)[:, rows]
 
@@ -85,7 +85,9 @@ class StepMasks:
         length = input_ids.shape[1]
         draws = draw_rows(seed, num_rows, self.max_words, rows, 3).to(input_ids.device)
         place, kind, other = draws[:, :, :length]
-        chosen = choose(place, attention_mask.bool() & (input_ids >= self.first_id), self.word_prob)
+        chosen = choose(
+            place, attention_mask.bool() & (input_ids >= self.first_id), self.word_prob
+        )
         others = self.first_id + (other * (self.vocab_size - self.first_id)).long()
         shown = torch.where(kind < 0.8, self.mask_id, torch.where(kind < 0.9, others, input_ids))
         return torch.where(chosen, shown, input_ids), input_ids.masked_fill(~chosen, -100)
@@ -93,7 +95,7 @@ class StepMasks:
     def regions(
         self, mask: Tensor, seed: int, num_rows: int, rows: slice
     ) -> tuple[Tensor, Tensor]:
-        """Hide regions: of those to be predicted 90% are hidden, 10% shown; never the whole picture.
+        """Hide regions, never the whole picture: 90% of those to be predicted, and 10% are shown.
 
         Args:
             mask: (B, 1 + K) bool, False at padding.

@@ -8,6 +8,7 @@ from eclip_mm.models.product_ids import hash_product_ids
 from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
 from eclip_mm.utils.dist import gather_on_host, local_rows
+from projects.streams.checks import check_widths
 from projects.streams.draws import StepSampler, check_tasks
 from projects.streams.network import StreamsNetwork
 from projects.streams.outputs import StreamOutputs
@@ -39,8 +40,8 @@ class StreamsModel(ECLIP):
 
     Raises:
         KeyError: a task that is not known.
-        ValueError: a pretext task needs the instance decoder, or ``chunk_size``
-            is given.
+        ValueError: a pretext task needs the instance decoder, ``chunk_size`` is
+            given, or a width or vocabulary differs from that of the encoders.
     """
 
     network_type = StreamsNetwork
@@ -69,6 +70,9 @@ class StreamsModel(ECLIP):
             )
         check_tasks(tasks)
         self.masking = MODELS.build(masking)
+        encoders = self.network.text_encoder, self.network.image_encoder
+        widths = dict(vocab_size=encoders[0].vocab_size, region_dims=encoders[1].embed_dims)
+        check_widths(dict(self.heads.items()), widths, self.masking)
         self.prompts = StepSampler(mismatch_prob, tasks)  # the name that gets the run's seed
         if hasattr(self.network.regions, 'follow'):
             self.network.regions.follow(self.data_preprocessor)
@@ -108,8 +112,6 @@ class StreamsModel(ECLIP):
             task=draws.task,
         )
 
-    def features(
-        self, states, regions, text: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def features(self, states, regions, text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """L2-normalised features of pictures and texts, (B, D) each."""
         raise NotImplementedError

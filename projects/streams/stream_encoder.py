@@ -131,7 +131,7 @@ class StreamEncoder(nn.Module):
 
 
 def region_content(feats: Tensor) -> Tensor:
-    """(..., C) what the streams see of a region, and predict of a hidden one: no channel is larger.
+    """(..., C) what the streams see of a region, and what is predicted of a hidden one.
 
     The channels of a convolutional tower differ in size by orders of magnitude.
     """
