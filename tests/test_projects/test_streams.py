@@ -5,8 +5,9 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from eclip_mm.config.loading import load_config
 from eclip_mm.registry import MODELS
-from eclip_mm.testing import end_rank, fake_batch
+from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
 from helpers.processes import start_ranks
 from helpers.streams import KINDS, build, import_projects
 
@@ -169,7 +170,7 @@ def test_grad_cam_by_hand():
     torch.testing.assert_close(found, torch.tensor([[[0.5, 0.3]]]))
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', ['CAPTURE', 'UNITER'])
 def test_a_box_in_the_place_of_patches(kind):
     model = build(kind, regions=dict(type='BoxRegions', proposer=dict(type='RegionProposer')))
     data = model.data_preprocessor(fake_batch())
@@ -184,7 +185,9 @@ def losses_of(model, steps):
     data = model.data_preprocessor(fake_batch(batch_size=8))
     optim = torch.optim.AdamW(model.parameters(), lr=3e-3)
     seen = []
-    for _ in range(steps):
+    for step in range(steps):
+        model.discard_step()
+        model.num_steps = step % 5  # masks and pairs repeat, and all tasks are among them
         optim.zero_grad()
         terms = model(**data, mode='loss')
         sum(v for k, v in terms.items() if 'loss' in k).backward()
@@ -199,13 +202,37 @@ def losses_of(model, steps):
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_it_learns(kind):
-    seen = losses_of(build(kind), 40)
+    seen = losses_of(build(kind), 35)
     for name in {k for terms in seen for k in terms if 'loss' in k} - {'loss_wra'}:
         values = [terms[name] for terms in seen if terms[name] != 0]
-        # half of the texts change in each step, so that pairs are not learned by heart
-        least = 1 if name in ('loss_itm', 'loss_itc') else 0.85
-        end = values[-(len(values) // 3) :]
-        assert sum(end) / len(end) < least * values[0], (name, values)
+        assert min(values[-3:]) < 0.9 * values[0], (name, values)
+
+
+def steps_of(model, optim, first, last):
+    """Steps whose batch and dropout follow from their number, as those of a training do."""
+    for step in range(first, last):
+        torch.manual_seed(step)
+        terms = model(**model.data_preprocessor(fake_batch(seed=step)), mode='loss')
+        optim.zero_grad()
+        sum(v for k, v in terms.items() if 'loss' in k).backward()
+        optim.step()
+        model.finish_step()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_resumed_training_is_the_same_bit_for_bit(kind, tmp_path):
+    models = [build(kind, dropout=0.1).train() for _ in range(2)]
+    optims = [torch.optim.AdamW(model.parameters(), lr=1e-2) for model in models]
+    steps_of(models[0], optims[0], 0, 3)
+    torch.save(dict(model=models[0].state_dict(), optim=optims[0].state_dict()), tmp_path / 'x')
+    steps_of(models[0], optims[0], 3, 6)
+    saved = torch.load(tmp_path / 'x', weights_only=True)
+    models[1].load_state_dict(saved['model'])
+    optims[1].load_state_dict(saved['optim'])
+    steps_of(models[1], optims[1], 3, 6)
+    ours, theirs = (model.state_dict() for model in models)
+    assert models[1].num_steps == 6 and list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_no_gradient_of_the_first_stage_reaches_the_towers():
@@ -270,3 +297,48 @@ def test_two_processes_give_the_losses_and_gradients_of_one(tmp_path, repo_root,
                 atol=1e-8,
                 msg=lambda m, n=name, k=kind: f'{k} {n}: {m}',
             )
+
+
+BASES = dict(
+    tiny_synthetic='configs/demo/eclip_tiny_synthetic.py',
+    vitb16='configs/eclip_vitb16.py',
+    lite2_snacks='configs/photos/clip_lite2_snacks.py',
+    lite2_grocery='configs/photos/clip_lite2_grocery.py',
+)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('name', BASES)
+def test_configs_have_the_towers_and_steps_of_their_base(kind, name, repo_root):
+    folder = kind.lower()
+    cfg = load_config(str(repo_root / f'projects/{folder}/{folder}_{name}.py'))
+    other = load_config(str(repo_root / BASES[name]))
+    for key in set(other) - {'model'}:
+        assert cfg[key] == other[key], key
+    changed = {key for key in other.model if cfg.model[key] != other.model[key]}
+    assert changed <= {'type', 'pretext_heads', 'projections', 'embed_dims'}
+    if 'lite2' in name:  # whose towers may not be on this machine
+        return
+    for encoder in ('image_encoder', 'text_encoder'):
+        cfg.model[encoder].pretrained = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    heads = [head for head in KINDS[kind]['heads'] if head != 'itc']
+    assert set(model.heads) - {'itc'} == {*heads, 'words', 'regions'}
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(chunk_size=2), 'chunk_size=2 would not bound'),
+        (dict(tasks=dict(mlm=1, itc=1)), r"unknown names \['itc'\]"),
+        (dict(projections=dict(image='linear')), 'set projections=None'),
+        (dict(masking=dict(type='StepMasks', mask_id=4, vocab_size=99)), 'set vocab_size=100'),
+        (dict(text_encoder=dict(padding='max_length', length_groups=1)), "is 'max_length'"),
+    ],
+)
+def test_what_it_cannot_do_is_an_error(options, words):
+    if 'text_encoder' in options:
+        options = dict(text_encoder=tiny_model_config()['text_encoder'] | options['text_encoder'])
+    with pytest.raises((ValueError, KeyError), match=words):
+        build('CAPTURE', **options)
