@@ -1,5 +1,6 @@
 """Streams without a contrast: pairs are scored one by one, so CLIP retrieves the candidates."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -7,6 +8,7 @@ from eclip_mm.structures import ProductDataSample
 from projects.streams.grounding import grad_cam_map
 from projects.streams.matching import StreamMatchingHead
 from projects.streams.model import StreamsModel
+from projects.streams.reranking import REGIONS, WORDS
 
 
 class RerankingStreams(StreamsModel):
@@ -60,7 +62,39 @@ class RerankingStreams(StreamsModel):
             logits = self.matching_head.logits(states)
             return states, logits[:, 1] - logits[:, 0]
 
-        score_maps = grad_cam_map(read, regions, grid, self.score_layer).float().cpu()
-        for sample, score_map in zip(data_samples, score_maps, strict=True):
-            sample.set_data(dict(pred_score_map=score_map))
+        fields = dict(pred_score_map=grad_cam_map(read, regions, grid, self.score_layer))
+        states = self.network.read(*text, regions)
+        fields[WORDS] = pack(states.own_words, states.word_mask)
+        fields[REGIONS] = pack(states.own_regions, states.region_mask)
+        fields = {name: value.float().cpu() for name, value in fields.items()}
+        for k, sample in enumerate(data_samples):
+            sample.set_data({name: value[k] for name, value in fields.items()})
         return data_samples
+
+    @torch.no_grad()
+    def score_pairs(self, words: np.ndarray, regions: np.ndarray) -> np.ndarray:
+        """How well texts and pictures match.
+
+        Args:
+            words: (P, M, 1 + H) packed states of texts, see :func:`pack`.
+            regions: (P, 1 + K, 1 + H) of pictures.
+
+        Returns:
+            (P,) log odds.
+        """
+        weight = self.logit_scale
+        states = [unpack(torch.from_numpy(x).to(weight)) for x in (words, regions)]
+        (words, word_mask), (regions, region_mask) = states
+        states = self.network.streams.meet(words, regions, word_mask, region_mask)
+        logits = self.matching_head.logits(states)
+        return (logits[:, 1] - logits[:, 0]).double().cpu().numpy()
+
+
+def pack(states: Tensor, mask: Tensor) -> Tensor:
+    """(B, M, 1 + H) states behind a 1 for each that is no padding, and a 0 for padding."""
+    return torch.cat([mask[..., None].to(states), states * mask[..., None]], dim=-1)
+
+
+def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """States (B, M, H) and mask (B, M) of :func:`pack`."""
+    return packed[..., 1:], packed[..., 0] > 0.5

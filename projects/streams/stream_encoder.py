@@ -115,19 +115,30 @@ class StreamEncoder(nn.Module):
                 for a faster computation without it.
         """
         own_words, own_regions = self.read_words(words, mask), self.read_regions(regions, hidden)
+        return self.meet(own_words, own_regions, mask, regions.mask, maps)
+
+    def meet(
+        self,
+        own_words: Tensor,
+        own_regions: Tensor,
+        mask: Tensor,
+        region_mask: Tensor,
+        maps: list[Tensor] | None = None,
+    ) -> StreamStates:
+        """Co-attention and joint layers on the states of both streams; arguments as above."""
         states, others = own_words, own_regions
         for ask, answer in zip(self.words_ask, self.regions_ask, strict=True):
             states, others = (
-                ask(states, mask, others, regions.mask, maps),
-                answer(others, regions.mask, states, mask),
+                ask(states, mask, others, region_mask, maps),
+                answer(others, region_mask, states, mask),
             )
         if len(self.joint):
             num_words = states.shape[1]
-            both, both_mask = torch.cat([states, others], 1), torch.cat([mask, regions.mask], 1)
+            both, both_mask = torch.cat([states, others], 1), torch.cat([mask, region_mask], 1)
             for layer in self.joint:
                 both = layer(both, both_mask, maps=maps)
             states, others = both[:, :num_words], both[:, num_words:]
-        return StreamStates(states, others, own_words, own_regions, mask, regions.mask)
+        return StreamStates(states, others, own_words, own_regions, mask, region_mask)
 
 
 def region_content(feats: Tensor) -> Tensor:
