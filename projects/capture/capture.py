@@ -3,8 +3,7 @@
 from torch import Tensor
 
 import projects.capture.contrast  # noqa: F401  registers its head
-import projects.streams.masked_heads
-import projects.streams.masks  # noqa: F401
+import projects.streams.masked_tasks  # noqa: F401
 from eclip_mm.registry import MODELS
 from projects.streams.contrast_model import ContrastStreams, normalised_sum
 from projects.streams.outputs import StreamStates

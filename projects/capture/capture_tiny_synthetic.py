@@ -11,14 +11,12 @@ model = dict(
         joint_layers=1,
         num_heads=4,
     ),
-    masking=dict(type='StepMasks', mask_id=4, vocab_size=400),
     pretext_heads=dict(
         itc=None,
         inter=None,
         itm=None,
         intra=None,
         clr=dict(type='CrossModalContrastHead'),
-        words=dict(type='MaskedWordsHead', vocab_size=400),
-        regions=dict(type='MaskedRegionsHead', region_dims=128),
+        masked=dict(type='MaskedTasksHead', vocab_size=400, mask_id=4, first_id=5, patch_dims=128),
     ),
 )

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 import projects.scale.harmony
-import projects.streams.masked_heads
-import projects.streams.masks  # noqa: F401  registers
+import projects.streams.masked_tasks  # noqa: F401
 from eclip_mm.registry import MODELS
 from projects.scale.harmony import harmony
 from projects.streams.contrast_model import ContrastStreams, normalised_sum

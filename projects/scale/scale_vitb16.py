@@ -7,14 +7,12 @@ model = dict(
     streams=dict(
         type='StreamEncoder', text_layers=6, image_layers=6, joint_layers=6, num_heads=12
     ),
-    masking=dict(type='StepMasks', mask_id=103, vocab_size=30522, first_id=999),
     pretext_heads=dict(
         itc=None,
         inter=None,
         itm=None,
         intra=None,
         ssc=dict(type='HarmonisedContrastHead'),
-        words=dict(type='MaskedWordsHead', vocab_size=30522),
-        regions=dict(type='MaskedRegionsHead', region_dims=768),
+        masked=dict(type='MaskedTasksHead', vocab_size=30522, patch_dims=768),
     ),
 )

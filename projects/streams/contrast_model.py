@@ -7,7 +7,6 @@ from torch import Tensor
 from eclip_mm.models.encoders.families import check_choice
 from eclip_mm.models.score_map import similarity_score_map
 from eclip_mm.structures import ProductDataSample
-from projects.streams.grounding import attention_map
 from projects.streams.model import StreamsModel
 from projects.streams.network import PooledStreamsNetwork
 from projects.streams.outputs import StreamStates
@@ -58,7 +57,7 @@ class ContrastStreams(StreamsModel):
         if maps is None:
             score_map = similarity_score_map(patches, text_feats, grid)
         else:
-            score_map = attention_map(maps, states, regions, grid, self.score_layer)
+            score_map = regions.to_map(words_attend(maps[self.score_layer], states), grid)
         fields = dict(
             pred_image_feat=image_feats,
             pred_text_feat=text_feats,
@@ -72,6 +71,20 @@ class ContrastStreams(StreamsModel):
         for k, sample in enumerate(data_samples):
             sample.set_data({name: value[k] for name, value in fields.items()})
         return data_samples
+
+
+def words_attend(attention: Tensor, states: StreamStates) -> Tensor:
+    """(B, K) attention to each region, mean over heads and words.
+
+    Args:
+        attention: (B, heads, M, 1 + K) of words to regions, or of all to all,
+            words first.
+        states: which words are no padding.
+    """
+    num_words, num_regions = states.words.shape[1], states.regions.shape[1]
+    found = attention.mean(dim=1)[:, :num_words, 1 - num_regions :]
+    words = states.word_mask.to(found)
+    return torch.einsum('bmk,bm->bk', found, words) / words.sum(dim=1, keepdim=True)
 
 
 def normalised_sum(*feats: Tensor) -> Tensor:

@@ -1,18 +1,20 @@
 """The model of two streams that CAPTURE, SCALE, ViLBERT and UNITER are wirings of."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from eclip_mm.models.eclip import ECLIP
 from eclip_mm.models.product_ids import hash_product_ids
-from eclip_mm.registry import MODELS
 from eclip_mm.structures import ProductDataSample
-from eclip_mm.utils.dist import gather_on_host, local_rows
-from projects.streams.checks import check_widths
-from projects.streams.draws import StepSampler, check_tasks
+from eclip_mm.utils.dist import gather_on_host
+from projects.fusion.masked_modelling import NOT_HIDDEN
+from projects.streams.draws import StepChoices
+from projects.streams.masked_tasks import MaskedTasksHead
 from projects.streams.network import StreamsNetwork
-from projects.streams.outputs import StreamOutputs
-from projects.streams.regions import with_neighbours
+from projects.streams.outputs import StreamOutputs, StreamStates
+from projects.streams.regions import Regions, with_neighbours
 from projects.streams.texts import take_texts
 
 
@@ -28,7 +30,6 @@ class StreamsModel(ECLIP):
 
     Args:
         streams: config of the :class:`StreamEncoder`.
-        masking: config of the :class:`StepMasks`.
         regions: ``PatchRegions`` (the default), or ``BoxRegions`` for the
             boxes of a proposer.
         mismatch_prob: probability that a picture is given another product's
@@ -39,9 +40,9 @@ class StreamsModel(ECLIP):
         kwargs: of :class:`ECLIP`.
 
     Raises:
-        KeyError: a task that is not known.
         ValueError: a pretext task needs the instance decoder, ``chunk_size`` is
-            given, or a width or vocabulary differs from that of the encoders.
+            given, there is not one :class:`MaskedTasksHead`, or it has other
+            widths than the encoders.
     """
 
     network_type = StreamsNetwork
@@ -49,7 +50,6 @@ class StreamsModel(ECLIP):
     def __init__(
         self,
         streams: dict,
-        masking: dict,
         regions: dict | None = None,
         mismatch_prob: float = 0.0,
         tasks: dict | None = None,
@@ -68,12 +68,15 @@ class StreamsModel(ECLIP):
                 f'{name} has no instance decoder, which pretext_heads {wrong} need; '
                 'set them to None'
             )
-        check_tasks(tasks)
-        self.masking = MODELS.build(masking)
-        encoders = self.network.text_encoder, self.network.image_encoder
-        widths = dict(vocab_size=encoders[0].vocab_size, region_dims=encoders[1].embed_dims)
-        check_widths(dict(self.heads.items()), widths, self.masking)
-        self.prompts = StepSampler(mismatch_prob, tasks)  # the name that gets the run's seed
+        masked = [k for k, head in self.heads.items() if isinstance(head, MaskedTasksHead)]
+        if len(masked) != 1:
+            raise ValueError(
+                f'{name} needs one MaskedTasksHead, pretext_heads has {len(masked)}: '
+                f'{sorted(self.heads)}'
+            )
+        self.heads[masked[0]].fit(self.network, masked[0])
+        self.modelling = (self.heads[masked[0]].modelling,)  # which the head holds
+        self.prompts = StepChoices(mismatch_prob, tasks)  # the name that gets the run's seed
         if hasattr(self.network.regions, 'follow'):
             self.network.regions.follow(self.data_preprocessor)
 
@@ -82,21 +85,14 @@ class StreamsModel(ECLIP):
         images = inputs['images'][:, 0]
         text = own_text = inputs['input_ids'], inputs['attention_mask']
         ids = hash_product_ids([s.product_id for s in data_samples])
-        rows, all_ids = local_rows(len(ids)), gather_on_host(ids)
-        draws = self.prompts(all_ids, rows, self.num_steps)
-        is_pair = draws.is_pair.to(images.device)
+        choices = self.prompts.choose(gather_on_host(ids), len(ids), self.num_steps)
+        is_pair = choices.is_pair.to(images.device)
         if self.prompts.mismatch_prob:
-            text = take_texts(*own_text, draws.partner)
+            text = take_texts(*own_text, choices.partner)
         regions, _ = self.network.find_regions(images)
-        input_ids, word_targets = text[0], torch.full_like(text[0], -100)
-        wanted = hidden = torch.zeros_like(regions.mask)
-        of_step = draws.seed, len(all_ids), rows
-        if draws.task in (None, 'mlm'):
-            input_ids, word_targets = self.masking.words(*text, *of_step)
-        if draws.task in (None, 'mrm'):
-            wanted, hidden = self.masking.regions(regions.mask, *of_step)
-            hidden = with_neighbours(hidden, regions.places)
-        states = self.network.read(input_ids, text[1], regions, hidden)
+        shown, hidden_regions = self.hide_regions(regions, choices.task)
+        input_ids, word_targets = self.hide_words(*text, choices.task)
+        states = self.network.read(input_ids, text[1], shown)
         image_feats, text_feats = self.features(states, regions, own_text)
         return StreamOutputs(
             image_feats,
@@ -105,13 +101,37 @@ class StreamsModel(ECLIP):
             logit_scale=self.logit_scale.exp(),
             states=states,
             regions=regions,
-            word_targets=word_targets.masked_fill(~is_pair[:, None], -100),
-            hidden_regions=wanted & is_pair[:, None],
+            word_targets=word_targets.masked_fill(~is_pair[:, None], NOT_HIDDEN),
+            hidden_regions=hidden_regions & is_pair[:, None],
             is_pair=is_pair,
-            region_embed=self.network.streams.region_embed,
-            task=draws.task,
+            task=choices.task,
         )
 
-    def features(self, states, regions, text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """L2-normalised features of pictures and texts, (B, D) each."""
+    def hide_words(
+        self, input_ids: Tensor, attention_mask: Tensor, task: str | None
+    ) -> tuple[Tensor, Tensor]:
+        """(B, M) ids of which some are hidden, and targets, in a step that has this task."""
+        if task not in (None, 'mlm'):
+            return input_ids, torch.full_like(input_ids, NOT_HIDDEN)
+        # as many draws on every rank, whatever its longest text
+        length = self.network.text_encoder.max_length or input_ids.shape[1]
+        draws = self.prompts.rows('words', self.num_steps, len(input_ids), length, 3)
+        return self.modelling[0].hide_words(input_ids, attention_mask, draws)
+
+    def hide_regions(self, regions: Regions, task: str | None) -> tuple[Regions, Tensor]:
+        """Regions of which some are hidden, and (B, K) which are to be predicted."""
+        feats, mask = regions.feats[:, 1:], regions.mask[:, 1:]
+        if task not in (None, 'mrm'):
+            return regions, torch.zeros_like(mask)
+        draws = self.prompts.rows('regions', self.num_steps, *mask.shape, 2)
+        shown, chosen = self.modelling[0].hide_patches(feats, draws)
+        hidden = chosen & (shown == 0).all(dim=-1)
+        close = with_neighbours(hidden, regions.places[:, 1:]) & ~chosen
+        shown = shown.masked_fill(close[..., None], 0)
+        return replace(regions, feats=torch.cat([regions.feats[:, :1], shown], 1)), chosen & mask
+
+    def features(
+        self, states: StreamStates, regions: Regions, text: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """L2-normalised features of pictures and of the products' own texts, (B, D) each."""
         raise NotImplementedError

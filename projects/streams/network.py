@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import projects.streams.stream_encoder  # noqa: F401  registers
 from eclip_mm.models.embed_dims import with_embed_dims
 from eclip_mm.models.instance_network import InstanceNetwork
 from eclip_mm.models.precision import at_least_float32
@@ -63,7 +64,6 @@ class StreamsNetwork(InstanceNetwork):
         input_ids: Tensor,
         attention_mask: Tensor,
         regions: Regions,
-        hidden: Tensor | None = None,
         maps: list[Tensor] | None = None,
     ) -> StreamStates:
         """The streams on texts and regions.
@@ -71,11 +71,10 @@ class StreamsNetwork(InstanceNetwork):
         Args:
             input_ids, attention_mask: (B, M).
             regions: of B pictures.
-            hidden: (B, 1 + K) bool, regions whose features are not shown.
             maps: receives attention, see :class:`StreamEncoder`.
         """
         words = self.text_encoder.encode_tokens(input_ids, attention_mask)
-        return self.streams(words, attention_mask.bool(), regions, hidden, maps)
+        return self.streams(words, attention_mask.bool(), regions, maps)
 
     def project_image(self, class_token: Tensor) -> Tensor:
         """(B, D) L2-normalised g_I(v_cls) of (B, C) tokens, through which no gradient flows."""

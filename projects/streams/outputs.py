@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from eclip_mm.models.pretrain_outputs import PretrainOutputs
 from projects.streams.regions import Regions
@@ -38,9 +38,8 @@ class StreamOutputs(PretrainOutputs):
         regions: of the pictures, as the tower gives them, nothing hidden.
         word_targets: (B, M) int64 hidden words; -100 where none is hidden, and
             in texts that do not belong to the picture.
-        hidden_regions: (B, 1 + K) bool regions to be predicted.
+        hidden_regions: (B, K) bool regions to be predicted.
         is_pair: (B,) bool, False where the text is another product's.
-        region_embed: maps region features to the width of the streams.
         task: the task of this step; None for all.
         word_weights, region_weights: (B,) factors of the predictions; None for 1.
     """
@@ -50,7 +49,6 @@ class StreamOutputs(PretrainOutputs):
     word_targets: Tensor | None = None
     hidden_regions: Tensor | None = None
     is_pair: Tensor | None = None
-    region_embed: nn.Linear | None = None
     task: str | None = None
     word_weights: Tensor | None = None
     region_weights: Tensor | None = None

@@ -42,6 +42,10 @@ class Regions:
         cover = self.cover * self.mask[:, 1:, None]
         return cover.transpose(1, 2) @ values / cover.sum(dim=1).clamp(min=1e-8)[..., None]
 
+    def to_map(self, scores: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(B, h, w) map of one score (B, K) for each region, see :meth:`to_patches`."""
+        return self.to_patches(scores[..., None]).squeeze(-1).unflatten(1, grid)
+
 
 def grid_boxes(grid: tuple[int, int], like: Tensor) -> Tensor:
     """(N, 4) xyxy of the patches of a grid (h, w), row by row, as fractions of the picture."""
@@ -113,7 +117,8 @@ class BoxRegions(nn.Module):
         proposer: config of a proposer in TASK_UTILS, a callable
             ``(sample: dict, image) -> (K, 4)`` boxes xyxy in pixels, such as
             ``RegionProposer`` or ``MMDetProposer``.
-        num_regions: boxes of a picture, the first ones.
+        num_regions: K boxes of a picture, the first ones. The rest of a
+            picture with fewer is padding.
     """
 
     def __init__(self, proposer: dict, num_regions: int = 36):
@@ -168,7 +173,9 @@ class BoxRegions(nn.Module):
                 'tower: leave feature_cache out, or take PatchRegions'
             )
         found = self.propose(images)
-        boxes = torch.nn.utils.rnn.pad_sequence(found, batch_first=True).to(patch_tokens)
+        boxes = patch_tokens.new_zeros(len(found), self.num_regions, 4)
+        for row, each in zip(boxes, found, strict=True):
+            row[: len(each)] = each
         counts = torch.tensor([len(each) for each in found], device=boxes.device)
         mask = torch.arange(boxes.shape[1], device=boxes.device) < counts[:, None]
         cover = covered_part(boxes, grid_boxes(grid, patch_tokens))
@@ -185,22 +192,17 @@ class BoxRegions(nn.Module):
 def with_neighbours(hidden: Tensor, places: Tensor, max_iou: float = 0.4) -> Tensor:
     """Hidden regions and all that overlap one of them, which would give it away (ViLBERT).
 
-    The whole picture, the first region, stays.
-
     Args:
-        hidden: (B, 1 + K) bool.
-        places: (B, 1 + K, 5).
+        hidden: (B, K) bool.
+        places: (B, K, 5).
         max_iou: a region with a higher IoU is hidden as well.
 
     Returns:
-        (B, 1 + K) bool.
+        (B, K) bool.
     """
     boxes, area = places[..., :4], places[..., 4]
     low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
     both = (high - low).clamp(min=0).prod(dim=-1)
     union = area[:, :, None] + area[:, None, :] - both
-    close = both > max_iou * union
-    found = hidden | (close & hidden[:, None, :]).any(dim=-1)
-    found[:, 0] = hidden[:, 0]
-    return found
+    return hidden | ((both > max_iou * union) & hidden[:, None, :]).any(dim=-1)

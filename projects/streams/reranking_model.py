@@ -1,14 +1,15 @@
 """Streams without a contrast: pairs are scored one by one, so CLIP retrieves the candidates."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
+import projects.streams.product_matching  # noqa: F401  registers its metric
 from eclip_mm.structures import ProductDataSample
-from projects.streams.grounding import grad_cam_map
+from projects.fusion.grad_cam import grad_cam
+from projects.fusion.two_stage import IMAGE_STATES, TEXT_STATES
 from projects.streams.matching import StreamMatchingHead
 from projects.streams.model import StreamsModel
-from projects.streams.reranking import REGIONS, WORDS
+from projects.streams.regions import Regions
 
 
 class RerankingStreams(StreamsModel):
@@ -57,44 +58,49 @@ class RerankingStreams(StreamsModel):
         text = inputs['input_ids'], inputs['attention_mask']
         regions, grid = self.network.find_regions(inputs['images'][:, 0])
 
-        def read(maps: list[Tensor]):
-            states = self.network.read(*text, regions, maps=maps)
-            logits = self.matching_head.logits(states)
-            return states, logits[:, 1] - logits[:, 0]
-
-        fields = dict(pred_score_map=grad_cam_map(read, regions, grid, self.score_layer))
         states = self.network.read(*text, regions)
-        fields[WORDS] = pack(states.own_words, states.word_mask)
-        fields[REGIONS] = pack(states.own_regions, states.region_mask)
+        fields = dict(pred_score_map=regions.to_map(self.locate_words(text, regions), grid))
+        fields[IMAGE_STATES] = pack(states.own_regions, states.region_mask)
         fields = {name: value.float().cpu() for name, value in fields.items()}
+        words, word_mask = states.own_words.float().cpu(), states.word_mask.cpu()
         for k, sample in enumerate(data_samples):
             sample.set_data({name: value[k] for name, value in fields.items()})
+            sample.set_data({TEXT_STATES: words[k][word_mask[k]]})
         return data_samples
 
-    @torch.no_grad()
-    def score_pairs(self, words: np.ndarray, regions: np.ndarray) -> np.ndarray:
-        """How well texts and pictures match.
+    def locate_words(self, text: tuple[Tensor, Tensor], regions: Regions) -> Tensor:
+        """(B, K) Grad-CAM of matching: the regions that speak for the text."""
+        joint = len(self.network.streams.joint.layers) > 0
+        word_mask = text[1].bool()
+        num_words = word_mask.shape[1]
+        if joint:  # whose attention has a row for each region, too
+            word_mask = torch.cat([word_mask, torch.zeros_like(regions.mask)], dim=1)
+
+        def score(maps: list[Tensor]) -> Tensor:
+            states = self.network.read(*text, regions, maps=maps)
+            return log_odds(self.matching_head.logits(states))
+
+        found = grad_cam(score, word_mask, self.score_layer)
+        return found[:, (num_words if joint else 0) + 1 :]
+
+    def match(self, image_states: Tensor, text_states: Tensor, text_mask: Tensor) -> Tensor:
+        """How well pictures and texts match, log odds (P,).
 
         Args:
-            words: (P, M, 1 + H) packed states of texts, see :func:`pack`.
-            regions: (P, 1 + K, 1 + H) of pictures.
-
-        Returns:
-            (P,) log odds.
+            image_states: (P, 1 + K, 1 + H) :func:`packed <pack>` states of the image stream.
+            text_states: (P, M, H) of the text stream.
+            text_mask: (P, M) bool, False at padding.
         """
-        weight = self.logit_scale
-        states = [unpack(torch.from_numpy(x).to(weight)) for x in (words, regions)]
-        (words, word_mask), (regions, region_mask) = states
-        states = self.network.streams.meet(words, regions, word_mask, region_mask)
-        logits = self.matching_head.logits(states)
-        return (logits[:, 1] - logits[:, 0]).double().cpu().numpy()
+        regions, mask = image_states[..., 1:], image_states[..., 0] > 0.5
+        states = self.network.streams.meet(text_states, regions, text_mask, mask)
+        return log_odds(self.matching_head.logits(states))
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """(B,) of belonging together, of (B, 2) logits."""
+    return logits[:, 1] - logits[:, 0]
 
 
 def pack(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, M, 1 + H) states behind a 1 for each that is no padding, and a 0 for padding."""
+    """(B, R, 1 + H) states behind a 1 for each that is no padding, and a 0 for padding."""
     return torch.cat([mask[..., None].to(states), states * mask[..., None]], dim=-1)
-
-
-def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
-    """States (B, M, H) and mask (B, M) of :func:`pack`."""
-    return packed[..., 1:], packed[..., 0] > 0.5

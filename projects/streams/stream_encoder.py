@@ -1,11 +1,11 @@
 """A text stream and an image stream, co-attention between them, and joint layers over both."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.registry import MODELS
-from projects.streams.layers import Layer
+from projects.fusion.encoder import FusionEncoder
+from projects.fusion.layers import FusionLayer
 from projects.streams.outputs import StreamStates
 from projects.streams.regions import Regions
 
@@ -54,17 +54,16 @@ class StreamEncoder(nn.Module):
         self.place_embed = nn.Linear(5, embed_dims)
         self.word_norm, self.region_norm = nn.LayerNorm(embed_dims), nn.LayerNorm(embed_dims)
 
-        def layers(count: int, attends: str) -> nn.ModuleList:
-            ffn_dims = round(ffn_ratio * embed_dims)
-            return nn.ModuleList(
-                Layer(embed_dims, num_heads, ffn_dims, dropout, attends) for _ in range(count)
-            )
-
-        self.text_stream = layers(text_layers, 'self')
-        self.image_stream = layers(image_layers, 'self')
-        self.words_ask = layers(co_layers, 'both')
-        self.regions_ask = layers(co_layers, 'both')
-        self.joint = layers(joint_layers, 'self')
+        ffn_dims = round(ffn_ratio * embed_dims)
+        options = dict(
+            embed_dims=embed_dims, num_heads=num_heads, ffn_dims=ffn_dims, dropout=dropout
+        )
+        self.text_stream, self.image_stream = (
+            nn.ModuleList(FusionLayer(has_cross=False, **options) for _ in range(count))
+            for count in (text_layers, image_layers)
+        )
+        self.co_attention = FusionEncoder(co_layers, wiring='co', **options)
+        self.joint = FusionEncoder(joint_layers, wiring='single', **options)
 
     def read_words(self, words: Tensor, mask: Tensor) -> Tensor:
         """(B, M, H) states of the text stream.
@@ -78,17 +77,9 @@ class StreamEncoder(nn.Module):
             words = layer(words, mask)
         return words
 
-    def read_regions(self, regions: Regions, hidden: Tensor | None = None) -> Tensor:
-        """(B, 1 + K, H) states of the image stream.
-
-        Args:
-            regions: of B pictures.
-            hidden: (B, 1 + K) bool, regions whose features are replaced by
-                zeros; their places are shown.
-        """
+    def read_regions(self, regions: Regions) -> Tensor:
+        """(B, 1 + K, H) states of the image stream; a hidden region has a feature of zeros."""
         feats = region_content(regions.feats)
-        if hidden is not None:
-            feats = feats.masked_fill(hidden[..., None], 0)
         states = self.region_embed(feats) + self.place_embed(regions.places.to(feats.dtype))
         states = self.region_norm(states)
         for layer in self.image_stream:
@@ -96,25 +87,18 @@ class StreamEncoder(nn.Module):
         return states
 
     def forward(
-        self,
-        words: Tensor,
-        mask: Tensor,
-        regions: Regions,
-        hidden: Tensor | None = None,
-        maps: list[Tensor] | None = None,
+        self, words: Tensor, mask: Tensor, regions: Regions, maps: list[Tensor] | None = None
     ) -> StreamStates:
         """
         Args:
             words: (B, M, word_dims) tokens of the text encoder.
             mask: (B, M) bool, False at padding.
             regions: of B pictures.
-            hidden: (B, 1 + K) bool, regions that are not shown.
-            maps: receives the attention of each layer in which both meet, with
-                gradient: (B, heads, M, 1 + K) of words to regions, and (B,
-                heads, M + 1 + K, M + 1 + K) of joint layers, words first; None
-                for a faster computation without it.
+            maps: receives the attention of each layer in which both meet, see
+                :class:`FusionEncoder`: of words to regions in co-attention,
+                of all to all in joint layers, words first.
         """
-        own_words, own_regions = self.read_words(words, mask), self.read_regions(regions, hidden)
+        own_words, own_regions = self.read_words(words, mask), self.read_regions(regions)
         return self.meet(own_words, own_regions, mask, regions.mask, maps)
 
     def meet(
@@ -126,23 +110,13 @@ class StreamEncoder(nn.Module):
         maps: list[Tensor] | None = None,
     ) -> StreamStates:
         """Co-attention and joint layers on the states of both streams; arguments as above."""
-        states, others = own_words, own_regions
-        for ask, answer in zip(self.words_ask, self.regions_ask, strict=True):
-            states, others = (
-                ask(states, mask, others, region_mask, maps),
-                answer(others, region_mask, states, mask),
-            )
-        if len(self.joint):
-            num_words = states.shape[1]
-            both, both_mask = torch.cat([states, others], 1), torch.cat([mask, region_mask], 1)
-            for layer in self.joint:
-                both = layer(both, both_mask, maps=maps)
-            states, others = both[:, :num_words], both[:, num_words:]
-        return StreamStates(states, others, own_words, own_regions, mask, region_mask)
+        states = self.co_attention(own_words, mask, own_regions, region_mask, maps)
+        states = self.joint(states[0], mask, states[1], region_mask, maps)
+        return StreamStates(*states, own_words, own_regions, mask, region_mask)
 
 
 def region_content(feats: Tensor) -> Tensor:
-    """(..., C) what the streams see of a region, and what is predicted of a hidden one.
+    """(..., C) what the streams see of a region, which is also what is predicted of a hidden one.
 
     The channels of a convolutional tower differ in size by orders of magnitude.
     """

@@ -1,7 +1,6 @@
 """UNITER: one stream over words and regions (Chen et al., ECCV 2020)."""
 
-import projects.streams.masked_heads
-import projects.streams.masks
+import projects.streams.masked_tasks
 import projects.uniter.matching  # noqa: F401  registers
 from eclip_mm.registry import MODELS
 from projects.streams.reranking_model import RerankingStreams

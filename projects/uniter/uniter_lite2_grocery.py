@@ -1,17 +1,15 @@
 # UNITER on phone photos, from the cached features of frozen towers.
-_base_ = '../../configs/photos/clip_lite2_grocery.py'
+_base_ = '../streams/matched_grocery.py'
 custom_imports = dict(imports=['projects.uniter.uniter'])
 model = dict(
     type='UNITER',
     streams=dict(type='StreamEncoder', joint_layers=3, num_heads=4),
-    masking=dict(type='StepMasks', mask_id=103, vocab_size=30522, first_id=999),
     mismatch_prob=0.5,
     tasks=dict(itm=2, mlm=2, mrm=1),
     pretext_heads=dict(
         inter=None,
         intra=None,
         itm=dict(_delete_=True, type='TransportMatchingHead'),
-        words=dict(type='MaskedWordsHead', vocab_size=30522),
-        regions=dict(type='MaskedRegionsHead', region_dims=1280, tied=True),
+        masked=dict(type='MaskedTasksHead', vocab_size=30522, patch_dims=1280, tied=True),
     ),
 )

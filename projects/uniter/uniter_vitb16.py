@@ -5,14 +5,12 @@ model = dict(
     type='UNITER',
     embed_dims=768,
     streams=dict(type='StreamEncoder', joint_layers=12, num_heads=12),
-    masking=dict(type='StepMasks', mask_id=103, vocab_size=30522, first_id=999),
     mismatch_prob=0.5,
     tasks=dict(itm=2, mlm=2, mrm=1),
     pretext_heads=dict(
         inter=None,
         intra=None,
         itm=dict(_delete_=True, type='TransportMatchingHead'),
-        words=dict(type='MaskedWordsHead', vocab_size=30522),
-        regions=dict(type='MaskedRegionsHead', region_dims=768, tied=True),
+        masked=dict(type='MaskedTasksHead', vocab_size=30522, patch_dims=768, tied=True),
     ),
 )

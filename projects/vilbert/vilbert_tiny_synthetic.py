@@ -4,13 +4,11 @@ custom_imports = dict(imports=['projects.vilbert.vilbert'])
 model = dict(
     type='ViLBERT',
     streams=dict(type='StreamEncoder', image_layers=1, co_layers=2, num_heads=4),
-    masking=dict(type='StepMasks', mask_id=4, vocab_size=400),
     mismatch_prob=0.5,
     pretext_heads=dict(
         inter=None,
         intra=None,
         itm=dict(_delete_=True, type='AlignmentHead'),
-        words=dict(type='MaskedWordsHead', vocab_size=400),
-        regions=dict(type='MaskedRegionsHead', region_dims=128),
+        masked=dict(type='MaskedTasksHead', vocab_size=400, mask_id=4, first_id=5, patch_dims=128),
     ),
 )

@@ -5,13 +5,11 @@ model = dict(
     type='ViLBERT',
     embed_dims=768,
     streams=dict(type='StreamEncoder', image_layers=1, co_layers=6, num_heads=12),
-    masking=dict(type='StepMasks', mask_id=103, vocab_size=30522, first_id=999),
     mismatch_prob=0.5,
     pretext_heads=dict(
         inter=None,
         intra=None,
         itm=dict(_delete_=True, type='AlignmentHead'),
-        words=dict(type='MaskedWordsHead', vocab_size=30522),
-        regions=dict(type='MaskedRegionsHead', region_dims=768),
+        masked=dict(type='MaskedTasksHead', vocab_size=30522, patch_dims=768),
     ),
 )

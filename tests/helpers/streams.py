@@ -38,17 +38,20 @@ def import_projects() -> None:
     import projects.vilbert.vilbert  # noqa: F401
 
 
-def build(kind: str, dropout: float = 0.0, **overrides):
+def build(kind: str, dropout: float = 0.0, masking: dict | None = None, **overrides):
     """A model of 32 numbers a token, of an own seed."""
     torch.manual_seed(0)
     options = dict(KINDS[kind])
     heads, layers = options.pop('heads'), options.pop('streams')
     streams = dict(type='StreamEncoder', num_heads=2, ffn_ratio=2, dropout=dropout, **layers)
-    masking = dict(type='StepMasks', mask_id=4, vocab_size=100)
-    cfg = tiny_model_config(
-        **{**dict(type=kind, streams=streams, masking=masking, **options), **overrides}
+    cfg = tiny_model_config(**{**dict(type=kind, streams=streams, **options), **overrides})
+    masked = dict(
+        type='MaskedTasksHead',
+        vocab_size=100,
+        patch_dims=32,
+        mask_id=4,
+        first_id=5,
+        tied=kind == 'UNITER',
     )
-    regions = dict(type='MaskedRegionsHead', region_dims=32, tied=kind == 'UNITER')
-    words = dict(type='MaskedWordsHead', vocab_size=100)
-    cfg['pretext_heads'] = {**OFF, **heads, 'words': words, 'regions': regions}
+    cfg['pretext_heads'] = {**OFF, **heads, 'masked': masked | (masking or {})}
     return MODELS.build(cfg)

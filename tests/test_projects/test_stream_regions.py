@@ -44,7 +44,7 @@ def test_boxes_by_hand(regions):
     """Pictures of 8 x 4 pixels and 4 x 2 patches of 2 pixels."""
     images = (torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 4, 8) - 100) / 50
     tokens = torch.arange(8.0).view(1, 8, 1).repeat(3, 1, 1)
-    model = regions.BoxRegions(dict(type='FixedBoxes'))
+    model = regions.BoxRegions(dict(type='FixedBoxes'), num_regions=2)
     model.follow(SimpleNamespace(mean=torch.tensor(100.0), std=torch.tensor(50.0)))
     found = model(torch.zeros(3, 1), tokens, (2, 4), images)
     assert found.mask.tolist() == [[True] * 3, [True, True, False], [True, True, False]]
@@ -63,11 +63,11 @@ def test_boxes_by_hand(regions):
 
 
 def test_neighbours_of_hidden_regions(regions):
-    boxes = torch.tensor([[[0, 0, 1, 1], [0, 0, 0.5, 1], [0.1, 0, 0.6, 1], [0.4, 0, 0.9, 1]]])
-    places = regions.add_area(boxes)
-    hidden = torch.tensor([[False, True, False, False]])
-    # IoU 0.4 / 0.6 with the second, 0.1 / 0.9 with the third; the whole picture (0.5) stays
-    assert regions.with_neighbours(hidden, places).tolist() == [[False, True, True, False]]
+    boxes = torch.tensor([[[0, 0, 0.5, 1], [0.1, 0, 0.6, 1], [0.4, 0, 0.9, 1]]])
+    hidden = torch.tensor([[True, False, False]])
+    # IoU 0.4 / 0.6 with the second, 0.1 / 0.9 with the third
+    found = regions.with_neighbours(hidden, regions.add_area(boxes))
+    assert found.tolist() == [[True, True, False]]
 
 
 def test_a_box_counts_a_patch_by_what_it_covers(regions):
