@@ -11,6 +11,7 @@ model = dict(
         co_layers=1,
         joint_layers=1,
         num_heads=4,
+        ffn_ratio=2,
     ),
     pretext_heads=dict(
         itc=None,

@@ -3,7 +3,7 @@ _base_ = '../../configs/demo/eclip_tiny_synthetic.py'
 custom_imports = dict(imports=['projects.uniter.uniter'])
 model = dict(
     type='UNITER',
-    streams=dict(type='StreamEncoder', joint_layers=3, num_heads=4),
+    streams=dict(type='StreamEncoder', joint_layers=3, num_heads=4, ffn_ratio=2),
     mismatch_prob=0.5,
     tasks=dict(itm=2, mlm=2, mrm=1),
     pretext_heads=dict(

@@ -3,7 +3,7 @@ _base_ = '../streams/matched_snacks.py'
 custom_imports = dict(imports=['projects.vilbert.vilbert'])
 model = dict(
     type='ViLBERT',
-    streams=dict(type='StreamEncoder', image_layers=1, co_layers=2, num_heads=4),
+    streams=dict(type='StreamEncoder', image_layers=1, co_layers=2, num_heads=4, ffn_ratio=2),
     mismatch_prob=0.5,
     pretext_heads=dict(
         inter=None,
