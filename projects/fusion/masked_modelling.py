@@ -147,15 +147,20 @@ class MaskedModelling(nn.Module):
             losses = (1 - alpha) * losses + alpha * soft
         return mean_of_all(losses)
 
-    def patch_loss(self, states: Tensor, tokens: Tensor, hidden: Tensor) -> Tensor:
+    def patch_loss(
+        self, states: Tensor, tokens: Tensor, hidden: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Mean squared error of the hidden patches, whose channels are normalised.
 
         Args:
             states: (B, N, H) of the patches.
             tokens: (B, N, C) as they were before some were hidden; no gradient reaches them.
             hidden: (B, N) bool of :meth:`hide_patches`.
+            weights: (B,) factors of the predictions (SCALE); None for 1.
         """
         wanted = at_least_float32(tokens.detach()[hidden])
         wanted = F.layer_norm(wanted, wanted.shape[-1:])
         found = at_least_float32(self.patches(states[hidden]))
+        if weights is not None:
+            found = found * weights[:, None].expand(hidden.shape)[hidden, None]
         return mean_of_all((found - wanted).square().mean(dim=-1))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from mmengine.hooks import Hook
-from torch import Tensor
+from torch import Tensor, nn
 
 from eclip_mm.evaluation import ImageTextRetrieval
 from eclip_mm.evaluation.functional import recall_at_k, recall_chance, topk_similarity
@@ -116,29 +116,44 @@ class TwoStageRetrieval(ImageTextRetrieval):
                 asking,
             )
 
-    @torch.no_grad()
     def match(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
         """(P,) matching logits of pictures and texts, given as (P,) indices each."""
-        device = next(self.model.parameters()).device
-        scores = []
-        for start in range(0, len(images), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            words = [torch.from_numpy(self._texts[i][TEXT_STATES]) for i in texts[part]]
-            mask = [torch.ones(len(w), dtype=torch.bool) for w in words]
-            words, mask = (
-                torch.nn.utils.rnn.pad_sequence(x, batch_first=True) for x in (words, mask)
-            )
-            patches = torch.from_numpy(
-                np.stack([self._images[i][IMAGE_STATES] for i in images[part]])
-            )
-            states: list[Tensor] = [x.to(device).float() for x in (patches, words)]
-            scores.append(self.model.match(*states, mask.to(device)).float().cpu())
-        return torch.cat(scores).numpy()
+        return match_states(
+            self.model,
+            [self._images[i][IMAGE_STATES] for i in images],
+            [self._texts[i][TEXT_STATES] for i in texts],
+            self.batch_size,
+        )
+
+
+@torch.no_grad()
+def match_states(
+    model: nn.Module, images: list[np.ndarray], texts: list[np.ndarray], batch_size: int
+) -> np.ndarray:
+    """(P,) matching logits of P pairs.
+
+    Args:
+        model: defines ``match``, see :class:`TwoStageRetrieval`.
+        images: P arrays (N, C).
+        texts: P arrays (M, H), of different lengths.
+        batch_size: number of pairs that are matched at a time.
+    """
+    device = next(model.parameters()).device
+    scores = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        words = [torch.from_numpy(x) for x in texts[part]]
+        mask = [torch.ones(len(w), dtype=torch.bool) for w in words]
+        words, mask = (torch.nn.utils.rnn.pad_sequence(x, batch_first=True) for x in (words, mask))
+        patches = torch.from_numpy(np.stack(images[part]))
+        states: list[Tensor] = [x.to(device).float() for x in (patches, words)]
+        scores.append(model.match(*states, mask.to(device)).float().cpu())
+    return torch.cat(scores).numpy()
 
 
 @HOOKS.register_module()
 class MatchingHook(Hook):
-    """Gives the model to each metric that matches pairs with it."""
+    """Gives the model to each metric that matches pairs with it: those that have ``k_match``."""
 
     def before_val(self, runner) -> None:
         self._give(runner, runner.val_loop)
@@ -148,5 +163,5 @@ class MatchingHook(Hook):
 
     def _give(self, runner, loop) -> None:
         for metric in loop.evaluator.metrics:
-            if isinstance(metric, TwoStageRetrieval):
+            if hasattr(metric, 'k_match'):
                 metric.model = unwrap_model(runner.model)
