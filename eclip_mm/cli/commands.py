@@ -27,6 +27,7 @@ MODULES = {
     'classify': ('eclip_mm.cli.classify', 'which names pictures fit best; JSON Lines'),
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),
+    'audit': ('eclip_mm.cli.audit', 'what is wrong in a catalogue, and a file of fixes'),
     'page': ('eclip_mm.cli.page', 'search an index in the browser'),
     'serve': ('eclip_mm.cli.serve', 'answer requests over HTTP'),
 }

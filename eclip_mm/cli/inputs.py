@@ -51,9 +51,9 @@ def add_jsonl(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_names(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add ``--names`` and ``--names-file``, of which one must be there."""
-    group = parser.add_mutually_exclusive_group(required=True)
+def add_names(parser: argparse.ArgumentParser, what: str, required: bool = True) -> None:
+    """Add ``--names`` and ``--names-file``, of which one must be there if they are required."""
+    group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument('--names', nargs='+', metavar='NAME', help=what)
     group.add_argument('--names-file', metavar='FILE', help='file with a name on each line')
 

@@ -9,7 +9,8 @@ from eclip_mm.utils.command import part_parser
 
 EXAMPLE = """examples:
   eclip-mm page my/index --model CHECKPOINT
-  eclip-mm page my/index --model my_model --catalogue my/catalogue.parquet --port 8000"""
+  eclip-mm page my/index --model my_model --catalogue my/catalogue.parquet --port 8000
+  eclip-mm page my/index --model my_model --audit my/audit"""
 
 
 def main(arguments: list[str], name: str) -> int:
@@ -31,6 +32,9 @@ def main(arguments: list[str], name: str) -> int:
         type=Path,
         metavar='FILE',
         help='JSON Lines that wrong results are saved to; default: INDEX_judged/searches.jsonl',
+    )
+    parser.add_argument(
+        '--audit', metavar='FOLDER', help='what eclip-mm audit has written; its report gets a tab'
     )
     parser.add_argument('-k', type=int, default=12, help='number of results')
     parser.add_argument(
@@ -58,7 +62,22 @@ def _serve(args) -> None:
     from eclip_mm.page import ShownProducts, open_search
     from eclip_mm.page.blocks import build_blocks, launch
 
+    report = None if args.audit is None else _read_report(args.audit)
     index = open_index(args.index)
     search = open_search(index, args.model, ShownProducts.of_index(index, args.catalogue))
     judged = args.judged or Path(f'{index.name}_judged') / 'searches.jsonl'
-    launch(build_blocks(search, judged, args.k), args.host, args.port)
+    launch(build_blocks(search, judged, args.k, report), args.host, args.port)
+
+
+def _read_report(folder: str | Path) -> str:
+    """The report that ``eclip-mm audit`` has written.
+
+    Raises:
+        FileNotFoundError: the folder has none.
+    """
+    file = Path(folder) / 'report.html'
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'{file} is missing: give the folder that `eclip-mm audit` has written'
+        )
+    return file.read_text(encoding='utf-8')

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from eclip_mm.page.audit_tab import add_audit_tab
 from eclip_mm.page.catalogue_search import CatalogueSearch
 from eclip_mm.page.parts import gr
 from eclip_mm.page.point_tab import add_point_tab
@@ -26,13 +27,16 @@ CSS = """
 """
 
 
-def build_blocks(search: CatalogueSearch, judged: Path, num_hits: int = 12) -> gr.Blocks:
+def build_blocks(
+    search: CatalogueSearch, judged: Path, num_hits: int = 12, report: str | None = None
+) -> gr.Blocks:
     """The page.
 
     Args:
         search: what it does.
         judged: file that wrong results are saved to.
         num_hits: number of results.
+        report: HTML of an audit, which gets a tab; None for no such tab.
     """
     manifest = search.index.manifest
     with gr.Blocks(
@@ -42,6 +46,9 @@ def build_blocks(search: CatalogueSearch, judged: Path, num_hits: int = 12) -> g
             add_search_tab(search, judged, num_hits)
         with gr.Tab('Point'):
             add_point_tab(search)
+        if report is not None:
+            with gr.Tab('Audit'):
+                add_audit_tab(report)
         gr.Markdown(
             f'{len(search.index)} vectors of {manifest["per"]}s ({manifest["feature"]}) · weights '
             f'{manifest["checkpoint_sha256"][:12]} · wrong results go to `{judged}`'

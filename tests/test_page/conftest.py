@@ -38,7 +38,7 @@ def page(monkeypatch) -> list:
     """Takes the place of the module that needs Gradio, and notes what it should serve."""
     served = []
     module = ModuleType('eclip_mm.page.blocks')
-    module.build_blocks = lambda search, judged, k: (search, judged, k)
+    module.build_blocks = lambda *args: args
     module.launch = lambda blocks, host, port: served.append((*blocks, host, port))
     monkeypatch.setitem(sys.modules, 'eclip_mm.page.blocks', module)
     monkeypatch.setattr('eclip_mm.cli.page.version', lambda name: '6.31.0')

@@ -19,6 +19,14 @@ pytestmark = [
 ]
 
 
+#: as an audit writes it: with links inside, a script, and a title that asks for a picture
+REPORT = """<!doctype html><html><head><meta charset="utf-8"><title>Audit</title></head><body>
+<a href="#odd">Odd pictures</a><p>a title with <img src="http://example.org/a.png"> in it</p>
+<div style="height: 3000px"></div><h2 id="odd">Odd "pictures" &amp; more</h2>
+<img alt="thumbnail" src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=">
+<button onclick="this.textContent = 'done'">sort</button></body></html>"""
+
+
 class Visitor:
     """A person at the page.
 
@@ -50,7 +58,7 @@ def server(search, tmp_path_factory) -> Iterator[tuple[str, object]]:
     from eclip_mm.page.blocks import build_blocks, launch
 
     judged = tmp_path_factory.mktemp('judged') / 'searches.jsonl'
-    blocks = build_blocks(search, judged, num_hits=6)
+    blocks = build_blocks(search, judged, num_hits=6, report=REPORT)
     yield launch(blocks, '127.0.0.1', None, wait=False), judged
     blocks.close(verbose=False)
 
@@ -190,7 +198,7 @@ def test_a_product_is_pointed_at(visitor, products):
     visitor.page.get_by_label('Names of products').fill('red mug\nblue mug')
     visitor.press('Find')
     visitor.said('red mug: box ')
-    assert visitor.page.locator('#boxes img').is_visible()
+    visitor.page.locator('#boxes img').wait_for()
     heat = visitor.page.locator('#map img')
     before = heat.get_attribute('src')
     visitor.page.get_by_label('blue mug: box').check()
@@ -212,7 +220,7 @@ def test_a_port_that_is_taken_is_named(server):
 
 def test_a_phone_shows_all_without_scrolling_sideways(visitor):
     visitor.page.set_viewport_size(dict(width=390, height=844))
-    for tab in ('Point', 'Search'):
+    for tab in ('Point', 'Audit', 'Search'):
         visitor.page.get_by_role('tab', name=tab).click()
         assert visitor.page.evaluate('document.documentElement.scrollWidth') == 390
     sides = [
@@ -220,3 +228,19 @@ def test_a_phone_shows_all_without_scrolling_sideways(visitor):
     ]
     assert sides and all(s['x'] >= 0 and s['x'] + s['width'] <= 390 for s in sides)
     assert all(s['width'] > 120 for s in sides)  # two side by side
+
+
+def test_the_report_of_an_audit_is_a_tab_of_its_own(visitor):
+    visitor.page.get_by_role('tab', name='Audit').click()
+    report = visitor.page.frame_locator('#audit iframe')
+    part = report.get_by_role('heading', name='Odd "pictures" & more')
+    playwright.expect(part).not_to_be_in_viewport()
+    report.get_by_role('link', name='Odd pictures').click()
+    playwright.expect(part).to_be_in_viewport()
+    report.get_by_role('button', name='sort').click()
+    report.get_by_role('button', name='done').wait_for()
+    assert report.get_by_alt_text('thumbnail').evaluate('image => image.naturalWidth') == 1
+    visitor.page.set_viewport_size(dict(width=390, height=800))
+    frame = visitor.page.locator('#audit iframe').bounding_box()
+    assert frame['x'] >= 0 and 300 <= frame['width'] <= 390 - frame['x']
+    visitor.page.set_viewport_size(dict(width=1280, height=900))

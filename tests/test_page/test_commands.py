@@ -11,10 +11,17 @@ from eclip_mm.index import Query, append_judged
 def test_the_page_is_served_with_what_was_asked_for(search, model, page):
     index = search.index.folder
     assert main(['page', str(index), '--model', model, '-k', '3', '--port', '80']) == 0
-    [(found, judged, k, host, port)] = page
+    [(found, judged, k, report, host, port)] = page
     assert len(found.index) == len(search.index) and found.eclip is search.eclip
     assert judged == index.with_name('index_judged') / 'searches.jsonl'
-    assert (k, host, port) == (3, '127.0.0.1', 80)
+    assert (k, report, host, port) == (3, None, '127.0.0.1', 80)
+
+
+def test_the_report_of_an_audit_is_shown(search, model, page, tmp_path):
+    (tmp_path / 'report.html').write_text('<h1>Ärger</h1>', encoding='utf-8')
+    command = ['page', str(search.index.folder), '--model', model, '--audit', str(tmp_path)]
+    assert main(command) == 0
+    assert page[0][3] == '<h1>Ärger</h1>'
 
 
 @pytest.mark.parametrize(
@@ -22,6 +29,10 @@ def test_the_page_is_served_with_what_was_asked_for(search, model, page):
     [
         (['{}/nothing'], 'build the index'),
         (['{}', '--catalogue', 'gone.parquet'], 'gone.parquet'),
+        (
+            ['{}', '--audit', 'gone'],
+            'gone/report.html is missing: give the folder',
+        ),
     ],
 )
 def test_faults_are_one_line(search, model, page, capsys, arguments, words):

@@ -11,6 +11,7 @@ from eclip_mm.datasets.storage.report import list_problems
 from eclip_mm.datasets.storage.schema import CatalogueError
 from eclip_mm.datasets.storage.writers import picture_suffix
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
+from eclip_mm.utils.files import whole_file
 
 CLASSES = ('product', 'category', 'object')
 
@@ -92,19 +93,12 @@ def convert_catalogue_boxes(
             except ImageDecodeError as error:
                 report.problems.append(f'{where}: {error}')
                 continue
-            data = image['bytes'] if 'bytes' in image else Path(image['path']).read_bytes()
-            name = hashlib.sha1(data).hexdigest()[:16]
-            if name in seen:
+            file_name = write_seen_picture(image, loaded, image_dir)
+            if file_name in seen:
                 report.num_repeated += 1
                 continue
-            seen.add(name)
+            seen.add(file_name)
             picture = loaded['images'][0]
-            suffix = picture_suffix(data) if loaded['orientations'][0] == 1 else None
-            file_name = f'{name}{suffix or ".png"}'
-            if suffix is None:
-                picture.save(image_dir / file_name)
-            else:
-                (image_dir / file_name).write_bytes(data)
             image_id = len(images) + 1
             images.append(
                 dict(
@@ -142,6 +136,31 @@ def convert_catalogue_boxes(
         encoding='utf-8',
     )
     return report
+
+
+def write_seen_picture(image: dict, loaded: dict, image_dir: Path) -> str:
+    """Write a picture as it is seen, unless it is there already.
+
+    The bytes stay as they are where the picture has no orientation and any program reads it.
+
+    Args:
+        image: ``path`` or ``bytes``.
+        loaded: what ``LoadProductImages`` made of it, at its full size.
+        image_dir: folder to write to.
+
+    Returns:
+        The name of the file, which depends on the bytes alone.
+    """
+    data = image['bytes'] if 'bytes' in image else Path(image['path']).read_bytes()
+    suffix = picture_suffix(data) if loaded['orientations'][0] == 1 else None
+    file = image_dir / f'{hashlib.sha1(data).hexdigest()[:16]}{suffix or ".png"}'
+    if not file.exists():
+        with whole_file(file) as part:
+            if suffix is None:
+                loaded['images'][0].save(part, 'PNG')
+            else:
+                part.write_bytes(data)
+    return file.name
 
 
 def _categories(rows: Iterable[dict], classes: str) -> tuple[list[dict], Callable]:

@@ -38,12 +38,43 @@ class InstanceDecoderBlock(nn.Module):
             nn.Linear(ffn_ratio * embed_dims, embed_dims),
         )
 
-    def forward(self, patch_tokens, queries, instance_feats, padding_mask=None):
-        h, assign_map = self.slot_attn(patch_tokens, queries, instance_feats, padding_mask)
-        x = self.norm_attn(h)
-        h = h + self.self_attn(x, x, x, need_weights=False)[0]
+    def forward(
+        self,
+        patch_tokens: Tensor,
+        queries: Tensor,
+        instance_feats: Tensor,
+        padding_mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        places: Tensor | None = None,
+        num_groups: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            patch_tokens, queries, instance_feats, padding_mask, bias,
+                num_groups: as for :class:`SlotAttention`. The self-attention
+                of a group sees that group alone.
+            places: (B, T, D), added to what the self-attention compares
+                (queries and keys), and not to what it carries (values).
+
+        Returns:
+            H^l (B, T, D) and M (B, N, T).
+        """
+        h, assign_map = self.slot_attn(
+            patch_tokens, queries, instance_feats, padding_mask, bias, num_groups
+        )
+        values = self.norm_attn(h)
+        keys = values if places is None else values + places
+        if num_groups > 1:
+            values, keys = (_split_groups(x, num_groups) for x in (values, keys))
+        attended = self.self_attn(keys, keys, values, need_weights=False)[0]
+        h = h + attended.reshape(h.shape)
         h = h + self.ffn(self.norm_ffn(h))
         return h, assign_map
+
+
+def _split_groups(x: Tensor, num_groups: int) -> Tensor:
+    """(B, K * T, D) as (B * K, T, D)."""
+    return x.unflatten(1, (num_groups, -1)).flatten(0, 1)
 
 
 @MODELS.register_module()

@@ -85,6 +85,8 @@ class SlotAttention(nn.Module):
         queries: Tensor,
         instance_feats: Tensor,
         padding_mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        num_groups: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
@@ -92,23 +94,32 @@ class SlotAttention(nn.Module):
             queries: Q (B, T, D).
             instance_feats: H^{l-1} (B, T, D).
             padding_mask: (B, N) bool, True for tokens to ignore.
+            bias: (B, N, T), added to the logits of Eq. 2.
+            num_groups: the queries are this many groups of equal size, one
+                after the other, and each group divides all tokens among its
+                own queries.
 
         Returns:
             H^l before self-attention (B, T, D); the assignment M,
-            ``assign_map`` (B, N, T), float32. Its rows sum to 1 (less with
-            ``background``; its columns, with the softmax over tokens); rows
-            of padding are 0.
+            ``assign_map`` (B, N, T), float32. Its rows sum to 1 in each group
+            (less with ``background``; its columns, with the softmax over
+            tokens); rows of padding are 0.
         """
         q = self.proj_q(self.norm_query(queries + instance_feats)) @ self.proj_z.weight
         with torch.autocast(q.device.type, enabled=False):
             z, q = at_least_float32(patch_tokens), at_least_float32(q)
             logits = z @ (self.scale * q).transpose(1, 2)  # Eq. 2
+            if bias is not None:
+                logits = logits + bias
             padding = None if padding_mask is None else padding_mask.unsqueeze(-1)
             if self.softmax_over == 'queries':
+                groups = logits.unflatten(2, (num_groups, -1))
                 if self.background is not None:
-                    logits = F.pad(logits, (0, 1), value=self.background)
-                assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
-                assign_map = assign_map[..., : q.shape[1]]
+                    groups = F.pad(groups, (0, 1), value=self.background)
+                groups = groups.softmax(dim=3)  # Eq. 3: over queries, not over tokens
+                if self.background is not None:
+                    groups = groups[..., :-1]
+                assign_map = groups.flatten(2)
                 if padding is not None:
                     assign_map = assign_map.masked_fill(padding, 0.0)
             else:
