@@ -22,6 +22,7 @@ LAYOUT = (
     'embedding',
     'index',
     'serving',
+    'audit',
     'comparison',
     'testing',
     'page',

@@ -44,14 +44,15 @@ def run_missing(experiment, work_dir: Path, args) -> list[Path]:
     from eclip_mm.comparison.plan import check_figures, plan_jobs, rehearsals
     from eclip_mm.comparison.results import Results
     from eclip_mm.comparison.runs import choose
-    from eclip_mm.comparison.scheduler import Scheduler, num_cores, visible_gpus
+    from eclip_mm.comparison.scheduler import Scheduler, visible_gpus
     from eclip_mm.datasets.synthetic import prepare_catalogue
+    from eclip_mm.utils.cpus import num_cpus
 
     for name in args.only or ():
         choose(name, experiment.runs, '--only')
     for run in experiment.runs.values():
         prepare_catalogue(run.cfg)
-    num_workers = args.jobs or len(visible_gpus()) or num_cores()
+    num_workers = args.jobs or len(visible_gpus()) or num_cpus()
     scheduler = Scheduler(num_workers, say=lambda line: print(line, flush=True))
     if failed := scheduler.run(rehearsals(experiment, work_dir)):
         raise SystemExit(f'{len(failed)} of the evaluations cannot run; nothing was trained')

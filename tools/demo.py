@@ -65,11 +65,11 @@ def fill_cache(path: str, cfg) -> None:
     """Compute the features of the frozen layers, on all cores or on the GPU."""
     import torch
 
-    from eclip_mm.comparison.scheduler import num_cores
     from eclip_mm.config import use_feature_cache
+    from eclip_mm.utils.cpus import num_cpus
 
     command = [sys.executable, ROOT / 'tools/cache_features.py', path, '--num-workers', '0']
-    jobs = 1 if torch.cuda.is_available() else min(8, num_cores())
+    jobs = 1 if torch.cuda.is_available() else min(8, num_cpus())
     # a process with one thread each is faster than one with several
     environment = dict(os.environ, OMP_NUM_THREADS='1')
     subprocess.run([*map(str, command), '--jobs', str(jobs)], check=True, env=environment)

@@ -98,9 +98,7 @@ def json_object(text):
 def main():
     args = vars(parse_args())
     from eclip_mm.embedding import EmbedOptions, embed_catalogue
-    from eclip_mm.utils.memory import reuse_freed_memory
 
-    reuse_freed_memory()
     address, num_models = args.pop('ray'), args.pop('models')
     run = None
     if address is not None:

@@ -177,7 +177,7 @@ the ops for the CPU only: put CUDA_VISIBLE_DEVICES= before this command"
 
 compiler_jobs() {
     local jobs memory
-    jobs=$("$PY" -c 'import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())')
+    jobs=$("$PY" "$REPO/eclip_mm/utils/cpus.py")
     if memory=$(awk '/^MemTotal/ {print int($2 / 2097152)}' /proc/meminfo 2>/dev/null); then
         [ "${memory:-1}" -ge 1 ] || memory=1
         [ "$jobs" -le "$memory" ] || jobs=$memory

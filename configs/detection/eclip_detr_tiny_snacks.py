@@ -8,20 +8,9 @@ _base_ = [
     '_base_/runtime.py',
 ]
 model = dict(
-    num_extra_blocks=2,  # one pretrained block cannot suppress duplicates
-    # queries start as the pretrained prompts of the products' names, two queries per name
+    num_extra_blocks=1,  # one pretrained block cannot suppress duplicates
+    # the classifier starts as the pretraining's features of the products' names
     class_prompts=_base_.data_root + 'annotations/train.json',
     num_queries=38,
     test_cfg=dict(max_per_img=38),
-    # a query that starts as a name should be matched with that product; with DETR's weight of 1
-    # the nearest box would win, although all boxes are still coarse
-    train_cfg=dict(
-        assigner=dict(
-            match_costs=[
-                dict(type='ClassificationCost', weight=5.0),
-                dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
-                dict(type='IoUCost', iou_mode='giou', weight=2.0),
-            ]
-        )
-    ),
 )

@@ -8,7 +8,7 @@ _base_ = [
 ]
 model = dict(
     num_queries=20,
-    num_extra_blocks=2,
+    num_extra_blocks=1,
     bbox_head=dict(num_classes=64),
     test_cfg=dict(max_per_img=20),
 )

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from eclip_mm.datasets.storage.words import is_unicode
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, to_rgb
 from eclip_mm.datasets.transforms.orientation import ORIENTATION, read_orientation
 from eclip_mm.registry import TRANSFORMS
@@ -90,6 +91,10 @@ def parse_item(value, takes: str = 'any') -> Item:
         item = Item(picture=value)
     if item.text is not None and (not isinstance(item.text, str) or not item.text.strip()):
         raise InputError(f'a text is a string that is not empty, got {item.text!r}')
+    if item.text is not None and not is_unicode(item.text):
+        raise InputError(
+            f'a text is Unicode, and this one has half of a character: {item.text!a:.60}'
+        )
     if item.picture is None and (takes != 'any' or item.text is None):
         raise InputError('there is no picture' + ' and no text' * (takes == 'any'))
     if takes == 'picture' and item.text is not None:

@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from eclip_mm.utils.command import INTERRUPTED, SAYS_WHAT, CommandParser, error_text
+from eclip_mm.utils.memory import reuse_freed_memory
 from eclip_mm.utils.shipped import find_program
 
 #: command -> (program in tools/, what it does)
@@ -26,6 +27,7 @@ MODULES = {
     'classify': ('eclip_mm.cli.classify', 'which names pictures fit best; JSON Lines'),
     'index': ('eclip_mm.cli.index', 'build an index of features, change or export it'),
     'search': ('eclip_mm.cli.search', 'search an index; JSON Lines'),
+    'audit': ('eclip_mm.cli.audit', 'what is wrong in a catalogue, and a file of fixes'),
     'page': ('eclip_mm.cli.page', 'search an index in the browser'),
     'serve': ('eclip_mm.cli.serve', 'answer requests over HTTP'),
 }
@@ -69,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_module(module: str, arguments: list[str], name: str) -> int:
     """Run ``main(arguments, name)`` of a module; an error becomes a line and exit code 1."""
     CommandParser.wants_traceback = False
+    reuse_freed_memory()
     try:
         code = import_module(module).main(arguments, name)
         sys.stdout.flush()

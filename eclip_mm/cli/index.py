@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+from eclip_mm.cli.inputs import ADDRESS, bar
 from eclip_mm.utils.command import part_parser
 
 BUILD = """example:
@@ -14,22 +15,37 @@ BUILD = """example:
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     args = _parser(name).parse_args(arguments)
-    from eclip_mm.index import VectorIndex, write_bulk  # after --help: it imports torch
+    from eclip_mm.index import (
+        VectorIndex,
+        open_index,
+        write_bulk,
+    )  # after --help: it imports torch
 
     if args.action == 'build':
-        index = VectorIndex.build(
-            args.index, args.features, args.feature, args.columns, args.dtype, args.attributes
-        )
+        options = (args.feature, args.columns, args.dtype, args.attributes)
+        with bar('index', 'product', None, args.quiet) as shown:
+
+            def progress(count: int, total: int) -> None:
+                shown.total = total
+                shown.update(count)
+
+            index = VectorIndex.build(args.index, args.features, *options, progress)
         _say(f'{len(index)} {index.manifest["per"]} vectors of {index.manifest["dims"]} numbers')
         _say_recall(index.manifest['recall'])
         return 0
-    index = VectorIndex(args.index)
+    index = open_index(args.index)
+    if args.action == 'info':
+        print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
+        return 0
+    if not isinstance(index, VectorIndex):
+        raise ValueError(
+            f'{index.name} is a copy of an index: {args.action} takes the folder of the exact '
+            'one, from which a new copy can be made'
+        )
     if args.action == 'add':
         _say(f'{index.add(args.features, args.columns)} rows added')
     elif args.action == 'remove':
         _say(f'{index.remove(args.product_id)} rows removed')
-    elif args.action == 'info':
-        print(json.dumps(dict(index.manifest, columns=index.schema.names, alive=len(index))))
     elif args.action == 'lance':
         from eclip_mm.index.lance import LanceIndex
 
@@ -51,7 +67,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
     def action(key: str, what: str) -> argparse.ArgumentParser:
         added = actions.add_parser(key, help=what, description=what)
-        added.add_argument('index', help='folder of the index')
+        added.add_argument('index', help=ADDRESS if key == 'info' else 'folder of the index')
         return added
 
     build = action('build', 'build or replace an index')
@@ -74,6 +90,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         help='attributes of the catalogue to filter by, such as brand and price',
     )
     build.add_argument('--dtype', choices=['float32', 'float16'], default='float32')
+    build.add_argument('--quiet', action='store_true', help='show no progress bar')
     action('remove', 'remove products').add_argument('product_id', nargs='+')
     action('info', 'print what the index is made of')
     bulk = action('opensearch', 'write bulk NDJSON for OpenSearch')

@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from eclip_mm.cli.inputs import ADDRESS
 from eclip_mm.utils.command import part_parser
 
 EXAMPLE = """examples:
@@ -15,7 +16,7 @@ EXAMPLE = """examples:
 def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     parser = part_parser(name, __doc__, EXAMPLE)
-    parser.add_argument('index', help='folder of the index')
+    parser.add_argument('index', help=ADDRESS)
     parser.add_argument(
         '--model', required=True, help='checkpoint, or folder of an exported model'
     )
@@ -57,17 +58,14 @@ def _gradio() -> int:
 
 
 def _serve(args) -> None:
-    from eclip_mm.index import VectorIndex
+    from eclip_mm.index import open_index
     from eclip_mm.page import ShownProducts, open_search
     from eclip_mm.page.blocks import build_blocks, launch
-    from eclip_mm.utils.memory import reuse_freed_memory
 
     report = None if args.audit is None else _read_report(args.audit)
-    reuse_freed_memory()
-    index = VectorIndex(args.index)
+    index = open_index(args.index)
     search = open_search(index, args.model, ShownProducts.of_index(index, args.catalogue))
-    folder = index.folder
-    judged = args.judged or folder.with_name(f'{folder.name}_judged') / 'searches.jsonl'
+    judged = args.judged or Path(f'{index.name}_judged') / 'searches.jsonl'
     launch(build_blocks(search, judged, args.k, report), args.host, args.port)
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 from importlib.util import find_spec
 
+from eclip_mm.cli.inputs import ADDRESS
 from eclip_mm.utils.command import part_parser
 
 KEY = 'ECLIP_MM_API_KEY'
@@ -20,8 +21,8 @@ LIMITS = {
     'hits': (int, 'hits of a search'),
     'seconds': (float, 'time until the answer'),
     'requests': (int, 'requests at the same time; others get 429'),
-    'batch': (int, 'inputs that the model takes at a time'),
-    'wait': (float, 'longest wait for a full batch, in seconds'),
+    'batch': (int, 'inputs that the model takes at a time; default: 16 on CPUs, else 32'),
+    'wait': (float, 'longest wait for a full batch, while others send requests, in seconds'),
 }
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str], name: str) -> int:
     """Run the command; returns the exit code."""
     parser = part_parser(name, __doc__, EXAMPLE)
     parser.add_argument('model', help='checkpoint, or folder of an exported model')
-    parser.add_argument('--index', metavar='FOLDER', help='index that /search searches')
+    parser.add_argument('--index', metavar='ADDRESS', help=f'what /search searches: {ADDRESS}')
     parser.add_argument('--device', help='such as cuda:1; default: a GPU if there is one')
     parser.add_argument('--host', default='127.0.0.1', help='0.0.0.0 for other machines')
     parser.add_argument('--port', type=int, default=8000)
@@ -47,15 +48,14 @@ def _serve(args) -> None:
     import uvicorn
 
     from eclip_mm.apis import Eclip
-    from eclip_mm.index import VectorIndex
+    from eclip_mm.index import open_index
     from eclip_mm.serving import Limits, build_app
-    from eclip_mm.utils.memory import reuse_freed_memory
 
-    reuse_freed_memory()
     given = {key: getattr(args, key) for key in LIMITS if getattr(args, key) is not None}
-    limits = Limits(**given)
-    index = None if args.index is None else VectorIndex(args.index)
-    app = build_app(Eclip(args.model, args.device), index, limits, os.environ.get(KEY))
+    index = None if args.index is None else open_index(args.index)
+    eclip = Eclip(args.model, args.device)
+    limits = Limits.of_device(eclip.device, **given)
+    app = build_app(eclip, index, limits, os.environ.get(KEY))
     # the requests that run may finish before the end
     uvicorn.run(
         app,

@@ -23,6 +23,7 @@ from eclip_mm.comparison.frozen import read_record
 from eclip_mm.config.feature_cache import use_feature_cache
 from eclip_mm.config.loading import CachedTextConfig
 from eclip_mm.utils.files import write_whole_text
+from eclip_mm.utils.memory import reuse_freed_memory
 
 METRICS_FILE = 'metrics.json'
 
@@ -117,6 +118,7 @@ def main():
     parser.add_argument('--untrained', action='store_true')
     parser.add_argument('--parent', type=int, help='end when this process is gone')
     args = parser.parse_args()
+    reuse_freed_memory()
     if args.parent is not None:
         end_with_parent(args.parent)
     with open(args.folder / 'lock', 'w') as lock:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from eclip_mm.utils.cpus import num_cpus
+
 COMMAND = (sys.executable, '-m', 'eclip_mm.comparison.job')
 TAIL = 15  # lines of a failed job's log
 
@@ -153,11 +155,6 @@ class Scheduler:
         self._running.clear()
 
 
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-
-
 def show_seconds(seconds: float) -> str:
     """Format seconds as ``42 s``, ``12 min`` or ``3 h 5 min``."""
     if seconds < 120:
@@ -168,7 +165,7 @@ def show_seconds(seconds: float) -> str:
 
 def _start(job: Job, worker: int, num_workers: int) -> subprocess.Popen:
     root = Path(__file__).resolve().parents[2]  # for custom_imports such as projects.filip
-    threads = str(max(1, num_cores() // num_workers))
+    threads = str(max(1, num_cpus() // num_workers))
     env = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
     env['PYTHONPATH'] = os.pathsep.join(filter(None, [str(root), os.environ.get('PYTHONPATH')]))
     env['PYTHONUNBUFFERED'] = '1'

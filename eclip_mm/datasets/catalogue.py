@@ -15,6 +15,7 @@ str}}``; boxes are xyxy in pixels of the stored picture.
 else is read, since other programs write it.
 """
 
+import logging
 import os
 import posixpath
 from array import array
@@ -22,7 +23,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
+from eclip_mm.datasets.fixes import Fixes
 from eclip_mm.datasets.storage.attributes import Attribute, read_attributes
 from eclip_mm.datasets.storage.jsonl import JsonLinesFile
 from eclip_mm.datasets.storage.parquet_file import ParquetCatalogueFile
@@ -46,12 +49,19 @@ class Catalogue(Sequence):
         files: its files, opened.
         strict: raise at the first problem.
         check_files: leave out pictures whose file does not exist.
+        fixes: what else to leave out, and which pictures come first. Products that they merge
+            keep their ids here; :class:`SampleBuilder` gives their samples the other's.
     """
 
     def __init__(
-        self, files: list[CatalogueFile], strict: bool = False, check_files: bool = True
+        self,
+        files: list[CatalogueFile],
+        strict: bool = False,
+        check_files: bool = True,
+        fixes: Fixes | None = None,
     ) -> None:
         self.report = CatalogueReport()
+        self.fixes = fixes or Fixes()
         self.product_ids: list[str] = []
         self.source_names: list[str] = []
         self._files = files
@@ -69,6 +79,7 @@ class Catalogue(Sequence):
     def _scan(self, strict: bool, check_files: bool) -> None:
         seen: dict[str, int] = {}
         codes: dict[str, int] = {}
+        fixed_out: set[str] = set()
         for file_index, opened in enumerate(self._files):
             for row_index, number, row in opened.scan():
                 self.report.num_rows += 1
@@ -90,6 +101,15 @@ class Catalogue(Sequence):
                     self.report.num_skipped += 1
                     self.report.add(str(error), error.kind)
                     continue
+                sources = row.sources
+                if self.fixes:
+                    numbers = kept or range(len(sources))
+                    fixed = self.fixes.pictures(row.product_id, numbers)
+                    if not fixed:
+                        fixed_out.add(row.product_id)
+                        continue
+                    source_of = dict(zip(numbers, sources, strict=True))
+                    kept, sources = list(fixed), [source_of[number] for number in fixed]
                 index = len(self.product_ids)
                 seen[row.product_id] = index
                 self.product_ids.append(row.product_id)
@@ -97,11 +117,14 @@ class Catalogue(Sequence):
                 self._row_of.append(row_index)
                 if kept is not None:
                     self._kept_images[index] = kept
-                for source in row.sources:
+                for source in sources:
                     self._image_source.append(codes.setdefault(source, len(codes)))
                 self._image_start.append(len(self._image_source))
         self.source_names = list(codes)
         self.report.num_used = len(self.product_ids)
+        self.report.num_fixed = len(fixed_out)
+        if self.fixes and (unknown := self.fixes.unknown(fixed_out.union(seen))):
+            print_log(unknown, logger='current', level=logging.WARNING)
         if not self.product_ids:
             names = ', '.join(str(opened.file) for opened in self._files[:3])
             problem = f'no row can be used\n{self.report}'
@@ -240,7 +263,10 @@ class Catalogue(Sequence):
 
 
 def read_catalogue(
-    path: str | Path | Sequence[str | Path], strict: bool = False, check_files: bool = True
+    path: str | Path | Sequence[str | Path],
+    strict: bool = False,
+    check_files: bool = True,
+    fixes: str | Path | None = None,
 ) -> Catalogue:
     """Open a catalogue and check every row of it.
 
@@ -251,11 +277,13 @@ def read_catalogue(
             counted and named in ``Catalogue.report``.
         check_files: check that picture files exist. Switch it off where that is slow (a network
             file system).
+        fixes: file of fixes to apply, see :mod:`~eclip_mm.datasets.fixes`.
 
     Returns:
         The usable rows.
 
     Raises:
+        FixError: the file of fixes cannot be used.
         CatalogueError: a file does not exist, is not local or is not a catalogue; no row can be
             used; with ``strict``, also if one row cannot.
     """
@@ -266,7 +294,7 @@ def read_catalogue(
                 f'{file}: a catalogue that is read at random lies on a local file system; use '
                 'ProductStream, which reads any, or copy the file'
             )
-    return Catalogue(open_files(files), strict=strict, check_files=check_files)
+    return Catalogue(open_files(files), strict, check_files, Fixes(fixes))
 
 
 def open_files(files: Sequence[StoredFile]) -> list[CatalogueFile]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,7 +44,13 @@ class CatalogueDataset(Dataset):
         sources: Sequence[str] | None,
         exclude_sources: Sequence[str] | None,
         where: Conditions | None,
+        fixes: str | Path | None = None,
     ) -> None:
+        if fixes is not None and isinstance(catalogue, Catalogue):
+            raise ValueError(
+                f"{type(self).__name__}: give 'fixes' to read_catalogue, which has read this "
+                'catalogue without them'
+            )
         check_sources(type(self).__name__, sources, exclude_sources)
         self.filter = ProductFilter(type(self).__name__, where)
         self.catalogue_path = catalogue
@@ -52,6 +59,7 @@ class CatalogueDataset(Dataset):
         self.strict = strict
         self.sources = sources
         self.exclude_sources = exclude_sources
+        self.fixes = fixes
         self._catalogue: Catalogue | None = None
 
     @property
@@ -85,8 +93,9 @@ class CatalogueDataset(Dataset):
             return
         catalogue = self.catalogue_path
         if not isinstance(catalogue, Catalogue):
-            catalogue = read_catalogue(catalogue, strict=self.strict)
-        if catalogue.report:
+            catalogue = read_catalogue(catalogue, strict=self.strict, fixes=self.fixes)
+        self.builder.fixes = catalogue.fixes
+        if catalogue.report or catalogue.fixes:
             self._warn(str(catalogue.report))
         used = self._used_images(catalogue) & self._kept_images(catalogue)
         self._catalogue = catalogue

@@ -46,6 +46,8 @@ class ProductDataset(CatalogueDataset):
         where: use only products whose category and attributes meet these conditions, such as
             ``['price<20', 'brand=Acme,Nord']``; see
             :class:`~eclip_mm.datasets.product_filter.ProductFilter`.
+        fixes: file of fixes to apply, such as ``eclip-mm audit`` writes; see
+            :mod:`~eclip_mm.datasets.fixes`.
     """
 
     def __init__(
@@ -59,11 +61,12 @@ class ProductDataset(CatalogueDataset):
         exclude_sources: Sequence[str] | None = None,
         first_picture: str = 'source',
         where: Conditions | None = None,
+        fixes: str | Path | None = None,
     ) -> None:
         check_choice('ProductDataset', num_images, first_picture)
         choose = partial(choose_pictures, num_images=num_images, first_picture=first_picture)
         builder = SampleBuilder(pipeline, choose)
-        super().__init__(catalogue, builder, seed, strict, sources, exclude_sources, where)
+        super().__init__(catalogue, builder, seed, strict, sources, exclude_sources, where, fixes)
         self.num_images = num_images
 
     def _index_items(self, catalogue: Catalogue, used: np.ndarray) -> None:
@@ -143,7 +146,7 @@ class ProductImageDataset(CatalogueDataset):
         prompt_text: one text for all samples, such as 'a product', instead of each product's own.
             An instance feature that is prompted by a product's own title also says what the title
             says; one that is prompted by the same text for all says what the picture shows.
-        where: as for :class:`ProductDataset`.
+        where, fixes: as for :class:`ProductDataset`.
     """
 
     def __init__(
@@ -160,6 +163,7 @@ class ProductImageDataset(CatalogueDataset):
         one_product: bool = True,
         prompt_text: str | None = None,
         where: Conditions | None = None,
+        fixes: str | Path | None = None,
     ) -> None:
         if prompt_text is not None and not (isinstance(prompt_text, str) and prompt_text.strip()):
             raise ValueError(
@@ -176,7 +180,7 @@ class ProductImageDataset(CatalogueDataset):
             self._prompts = ImagePrompts(prompt_sources, prompt_catalogue)
         choose = choose_all if self._prompts is None else choose_with_prompt
         builder = SampleBuilder(pipeline, choose, split)
-        super().__init__(catalogue, builder, seed, strict, sources, None, where)
+        super().__init__(catalogue, builder, seed, strict, sources, None, where, fixes)
         self.split = split
         self.one_product = one_product and prompt_text is None
         if max_images_per_product is not None and max_images_per_product < 1:

@@ -11,6 +11,7 @@ from mmengine.dist import get_dist_info
 from torch.utils.data import IterableDataset, get_worker_info
 
 from eclip_mm.datasets.catalogue import is_json_lines
+from eclip_mm.datasets.fixes import Fixes
 from eclip_mm.datasets.picture_choice import (
     check_choice,
     check_sources,
@@ -56,7 +57,7 @@ class ProductStream(IterableDataset):
         sources: use only pictures of these sources. Products without any are not left out but
             replaced: where many have none, write a catalogue without them.
         exclude_sources: use no picture of these.
-        where: as for ``ProductDataset``; other products are replaced like those above.
+        where, fixes: as for ``ProductDataset``; other products are replaced like those above.
         first_picture: as for ``ProductDataset``.
         shuffle: shuffle row groups, and rows in memory.
         shuffle_rows: products that the virtual workers of a shard hold together, and twice as many
@@ -87,6 +88,7 @@ class ProductStream(IterableDataset):
         exclude_sources: Sequence[str] | None = None,
         first_picture: str = 'source',
         where: Conditions | None = None,
+        fixes: str | Path | None = None,
         shuffle: bool = True,
         shuffle_rows: int = 2048,
         num_virtual_workers: int = 8,
@@ -121,6 +123,7 @@ class ProductStream(IterableDataset):
         self.faults = StreamFaults(num_virtual_workers, f'ProductStream({catalogue})', strict)
         choose = partial(choose_pictures, num_images=num_images, first_picture=first_picture)
         self._builder = SampleBuilder(pipeline, choose)
+        self._builder.fixes = Fixes(fixes)
         self._groups: RowGroupReader | None = None
         # epoch and first batch, in memory that workers share
         self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
@@ -197,6 +200,7 @@ class ProductStream(IterableDataset):
             exclude_sources=self.exclude_sources and sorted(self.exclude_sources),
             first_picture=self.first_picture,
             where=str(self.filter),
+            fixes=self._builder.fixes.sha256,
             num_shards=self.num_shards,
             num_virtual_workers=self.num_virtual_workers,
             shuffle_rows=self.shuffle_rows,
@@ -293,7 +297,9 @@ class ProductStream(IterableDataset):
             attributes = read_attributes(row.get('attributes'))
             if not self.filter.keeps(row.get('category'), attributes):
                 return []
-        return wanted_pictures(row, self.sources, self.exclude_sources)
+        pictures = wanted_pictures(row, self.sources, self.exclude_sources)
+        fixes = self._builder.fixes
+        return list(fixes.pictures(row['product_id'], pictures)) if fixes else pictures
 
     def _warn_of_unseen_names(self, window: StreamWindow) -> None:
         """A misspelt source would exclude nothing, or everything; a misspelt attribute all."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from mmengine.dataset import Compose
 
+from eclip_mm.datasets.fixes import Fixes
 from eclip_mm.datasets.image_ids import make_image_id
 from eclip_mm.datasets.storage.attributes import read_attributes
 from eclip_mm.datasets.storage.stored_files import StoredFile
@@ -50,6 +51,9 @@ class SampleBuilder:
         choose: chooses the pictures of a sample: takes the keys of pictures, their sources and a
             generator, and returns keys, or an empty sequence if these make no sample.
         split: name that metrics select samples by.
+
+    Attributes:
+        fixes: whose merges the samples follow.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class SampleBuilder:
         self.pipeline = pipeline
         self.choose = choose
         self.split = split
+        self.fixes = Fixes()
 
     def build(
         self,
@@ -93,6 +98,8 @@ class SampleBuilder:
                 break
             try:
                 row = load(chosen)
+                if self.fixes:
+                    merge_products(row, self.fixes)
                 results = dict(
                     product_id=row['product_id'],
                     text=row['text'],
@@ -167,3 +174,16 @@ def load_stored(
                 ) from error
         images.append(image)
     return {**row, 'images': images}
+
+
+def merge_products(row: dict, fixes: Fixes) -> None:
+    """Give a row and its boxes, in place, the products that fixes merge theirs into.
+
+    Pictures have their ``image_id`` already, which names the stored row.
+    """
+    row['product_id'] = fixes.product(row['product_id'])
+    for image in row['images']:
+        if image.get('boxes'):
+            image['boxes'] = [
+                dict(box, product_id=fixes.product(box['product_id'])) for box in image['boxes']
+            ]

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from eclip_mm.embedding.job import EmbedOptions, ShardEmbedder
 from eclip_mm.embedding.row_ranges import RowRange
 from eclip_mm.utils.env_check import check_ray
+from eclip_mm.utils.memory import reuse_freed_memory
 
 
 class RayShardEmbedder:
     """A worker of Ray Data; its arguments are those of :class:`ShardEmbedder`."""
 
     def __init__(self, options: EmbedOptions, num_shards: int) -> None:
+        reuse_freed_memory()
         self.embedder = ShardEmbedder(options, num_shards)
 
     def __call__(self, row: dict) -> dict:

@@ -1,7 +1,6 @@
 """Embedding a catalogue, in this process or on a cluster through Ray Data."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from eclip_mm.embedding.products import ProductBlocks
 from eclip_mm.embedding.row_ranges import RowRange, plan_row_ranges
 from eclip_mm.embedding.shards import ShardWriter, read_counts, shard_name, shard_schema
 from eclip_mm.models.precision import bf16_is_faster
+from eclip_mm.utils.cpus import num_cpus
 from eclip_mm.utils.files import sha256_of, write_whole_json
 
 # Programs that read a folder of Parquet files skip names that begin with an underscore.
@@ -177,7 +177,7 @@ def embed_catalogue(
         print_log(f'{options.device}: the features are computed in {chosen}')
     if options.num_workers is None:
         beside_gpu = run is None and options.device.startswith('cuda')
-        options = replace(options, num_workers=min(8, os.cpu_count()) if beside_gpu else 0)
+        options = replace(options, num_workers=min(8, num_cpus()) if beside_gpu else 0)
     _check_manifest(out, options, files)
     paths = [out / shard_name(part.shard, len(ranges)) for part in ranges]
     missing = [part for part, path in zip(ranges, paths, strict=True) if not read_counts(path)]

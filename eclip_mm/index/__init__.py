@@ -7,18 +7,27 @@ from eclip_mm.index.judged_searches import (
     judged_figures,
     read_judged,
 )
-from eclip_mm.index.opening import open_index
+from eclip_mm.index.opening import Index, open_index
 from eclip_mm.index.opensearch import write_bulk
-from eclip_mm.index.queries import Query, check_box, encoded_queries, query_parts, read_photo
+from eclip_mm.index.queries import (
+    Query,
+    check_box,
+    encode_each,
+    encoded_queries,
+    query_parts,
+    read_photo,
+)
 from eclip_mm.index.vector_index import VectorIndex
 
 __all__ = [
     'FeatureFolder',
+    'Index',
     'JudgedSearch',
     'Query',
     'VectorIndex',
     'append_judged',
     'check_box',
+    'encode_each',
     'encoded_queries',
     'judged_figures',
     'open_index',

@@ -29,6 +29,17 @@ class ApproximateIndex(ABC):
     schema: pa.Schema
 
     @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def values_of(self, column: str) -> list:
+        """As :meth:`VectorIndex.values_of`."""
+
+    @abstractmethod
+    def vectors_of(self, product_id: str) -> np.ndarray:
+        """As :meth:`VectorIndex.vectors_of`."""
+
+    @abstractmethod
     def nearest(self, query: np.ndarray, take: int, condition) -> list[dict]:
         """The nearest ``take`` rows, best first; fewer only if fewer meet the condition.
 
@@ -49,6 +60,10 @@ class ApproximateIndex(ABC):
     def every(self, number: int):
         """The condition that ``id`` is a multiple of a number."""
 
+    def check_model(self, checkpoint_sha256: str) -> None:
+        """As :meth:`VectorIndex.check_model`."""
+        check_weights(self.name, self.manifest['checkpoint_sha256'], checkpoint_sha256)
+
     def search(
         self,
         vectors,
@@ -59,7 +74,7 @@ class ApproximateIndex(ABC):
     ) -> list[list[dict]]:
         """As :meth:`VectorIndex.search`; the neighbours are approximate, their order is exact."""
         if checkpoint_sha256 is not None:
-            check_weights(self.name, self.manifest['checkpoint_sha256'], checkpoint_sha256)
+            self.check_model(checkpoint_sha256)
         condition = self.condition(typed_conditions(where, self.schema))
         queries = unit_vectors(np.atleast_2d(vectors), 'queries')
         check_search(queries, self.manifest['dims'], k, per)

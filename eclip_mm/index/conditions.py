@@ -35,9 +35,7 @@ def typed_conditions(where: Conditions | None, schema: pa.Schema) -> list[Condit
     """
     typed = []
     for column, op, value in parse_conditions(where):
-        if column not in schema.names:
-            raise ValueError(f'column {column!r} is unknown; there are {", ".join(schema.names)}')
-        kind = schema.field(column).type
+        kind = type_of_column(column, schema)
         kind = kind.value_type if pa.types.is_list(kind) else kind
         try:
             many = [_typed(v, kind) for v in (value if op in ('in', 'not in') else [value])]
@@ -45,6 +43,24 @@ def typed_conditions(where: Conditions | None, schema: pa.Schema) -> list[Condit
             raise ValueError(f'column {column!r} is {kind}, got {value!r}') from error
         typed.append((column, op, many if op in ('in', 'not in') else many[0]))
     return typed
+
+
+def type_of_column(column: str, schema: pa.Schema) -> pa.DataType:
+    """The type of a column.
+
+    Raises:
+        ValueError: the column is unknown.
+    """
+    if column not in schema.names:
+        raise ValueError(f'column {column!r} is unknown; there are {", ".join(schema.names)}')
+    return schema.field(column).type
+
+
+def different_values(values) -> list:
+    """The different values of a column, without null; of lists their elements."""
+    if pa.types.is_list(values.type):
+        values = pc.list_flatten(values)
+    return pc.unique(values).drop_null().to_pylist()
 
 
 def rows_that_meet(conditions: Sequence[Condition], rows: pa.Table) -> pa.ChunkedArray | None:

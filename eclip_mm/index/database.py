@@ -52,6 +52,28 @@ def connect(dsn: str):
     return connection
 
 
+def reconnecting(method: Callable) -> Callable:
+    """Let threads call a method of an index in turns, on a new connection if the old one is lost.
+
+    The index has a ``lock``, a ``connection``, and ``reopen()``, which makes another one.
+    """
+
+    @wraps(method)
+    def wrapped(self, *args, **kwargs):
+        import psycopg
+
+        with self.lock:
+            try:
+                return method(self, *args, **kwargs)
+            except psycopg.OperationalError:
+                if not self.connection.closed:
+                    raise
+                self.reopen()
+                return method(self, *args, **kwargs)
+
+    return wrapped
+
+
 def dict_rows():
     """What makes a dict of each row."""
     from psycopg.rows import dict_row
@@ -85,17 +107,17 @@ def check_name(what: str, name: str) -> None:
         )
 
 
-def find_table(connection, table: str) -> tuple[bool, dict | None]:
-    """Whether there is a table, and the manifest in its comment if it is an index."""
+def find_table(connection, table: str) -> tuple[int | None, dict | None]:
+    """The id of a table, None if there is none, and the manifest in its comment if it has one."""
     name = quoted(table).as_string(None)
-    there, comment = connection.execute(
-        'SELECT to_regclass(%s) IS NOT NULL, obj_description(to_regclass(%s))', [name, name]
+    table_id, comment = connection.execute(
+        'SELECT to_regclass(%s)::oid, obj_description(to_regclass(%s))', [name, name]
     ).fetchone()
     try:
         manifest = json.loads(comment or 'null')
     except ValueError:
         manifest = None
-    return there, manifest if isinstance(manifest, dict) and 'dims' in manifest else None
+    return table_id, manifest if isinstance(manifest, dict) and 'dims' in manifest else None
 
 
 def store_manifest(connection, table: str, manifest: dict) -> None:

@@ -29,7 +29,7 @@ def read_columns(paths: Sequence[str | Path]) -> list[pa.Table]:
     """Read files of columns; each table has ``product_id``, as strings.
 
     Columns of lists and structs, and the index of pandas, are left out. Categories become strings,
-    decimals become float64, and NaN becomes null.
+    decimals become float64, or int64 if they have no fractions, and NaN becomes null.
 
     Args:
         paths: files of Parquet, CSV or JSON Lines.
@@ -83,12 +83,13 @@ def _read(path: str | Path) -> pa.Table:
         raise ValueError(f'{path}: column {twice[0]!r} is there twice; rename one')
     if 'product_id' not in table.column_names:
         raise ValueError(f'{path}: the column product_id is missing, by which rows are joined')
-    columns = {
-        name: _plain(table[name])
-        for name in table.column_names
-        # `to_csv` of pandas writes its index without a name
-        if name.strip() and not is_index(name)
-    }
+    columns = {}
+    for name in table.column_names:
+        if name.strip() and not is_index(name):  # `to_csv` of pandas writes its own without a name
+            try:
+                columns[name] = _plain(table[name])
+            except pa.ArrowInvalid as error:
+                raise ValueError(f'{path}: column {name!r}: {error}') from error
     columns['product_id'] = columns['product_id'].cast(pa.string())
     counts = pc.value_counts(columns['product_id'])
     twice = counts.filter(pc.greater(counts.field('counts'), 1))
@@ -103,7 +104,8 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_null(kind) or pa.types.is_large_string(kind) or str(kind) == 'string_view':
         return array.cast(pa.string())
     if pa.types.is_decimal(kind):
-        array = array.cast(pa.float64(), safe=False)
+        # a whole number that is too large for int64 is an error, and never rounded
+        array = array.cast(pa.float64(), safe=False) if kind.scale > 0 else array.cast(pa.int64())
     if pa.types.is_floating(array.type):
         return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     return array

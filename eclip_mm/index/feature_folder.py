@@ -1,7 +1,7 @@
 """Reads the folder that ``tools/embed_catalog.py`` writes, as rows and vectors."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class FeatureFolder:
         schema: columns of the rows: those of the shards without vectors, then ``picture`` and
             ``source`` (null for products), then those of ``columns`` and ``attributes``.
         dims: width D of the vectors.
+        num_products: number of products.
 
     Raises:
         FileNotFoundError: the folder has no finished features.
@@ -78,9 +79,15 @@ class FeatureFolder:
             )
         empty, vectors = self._rows(pa.RecordBatch.from_pylist([], schema=stored))
         self.schema, self.dims = empty.schema, vectors.shape[1]
+        self.num_products = sum(pq.read_metadata(path).num_rows for path in self._shards)
 
-    def blocks(self) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    def blocks(
+        self, done: Callable[[int], object] = lambda count: None
+    ) -> Iterator[tuple[pa.Table, np.ndarray]]:
         """Rows, and their unit vectors (n, D) float32.
+
+        Args:
+            done: called with the number of products of each block when it has been used.
 
         Raises:
             ValueError: a vector is zero or not finite.
@@ -90,6 +97,7 @@ class FeatureFolder:
                 for batch in file.iter_batches(_BATCH):
                     rows, vectors = self._rows(batch)
                     yield rows, unit_vectors(vectors, path)
+                    done(len(batch))
 
     def _rows(self, batch: pa.RecordBatch) -> tuple[pa.Table, np.ndarray]:
         table = pa.Table.from_batches([batch])

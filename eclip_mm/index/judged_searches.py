@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from eclip_mm.index.opening import Index
 from eclip_mm.index.queries import Encoder, Query
-from eclip_mm.index.vector_index import VectorIndex
 from eclip_mm.utils.files import whole_file
 
 FIELDS = ('query', 'found', 'wrong', 'right', 'checkpoint_sha256', 'time')
@@ -159,7 +159,7 @@ def _check_keys(row, known: Sequence[str], where: str) -> None:
 
 
 def judged_figures(
-    index: VectorIndex, encoder: Encoder, searches: Sequence[JudgedSearch], k: int = 10
+    index: Index, encoder: Encoder, searches: Sequence[JudgedSearch], k: int = 10
 ) -> dict[str, tuple[int, int, int]]:
     """Search again, and compare with what was shown.
 

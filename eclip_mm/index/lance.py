@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from eclip_mm.index.approximate import ApproximateIndex
-from eclip_mm.index.conditions import OPPOSITES, Condition
+from eclip_mm.index.conditions import OPPOSITES, Condition, different_values, type_of_column
+from eclip_mm.index.files import FORMAT
 from eclip_mm.index.files import MANIFEST as EXACT_MANIFEST
 from eclip_mm.index.vector_index import VectorIndex
 from eclip_mm.utils.env_check import check_lancedb
@@ -42,6 +43,7 @@ class LanceIndex(ApproximateIndex):
     Raises:
         EnvironmentCheckError: lancedb is not installed.
         FileNotFoundError: the folder has no index.
+        ValueError: another version of eclip_mm wrote it.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -51,6 +53,11 @@ class LanceIndex(ApproximateIndex):
         if not path.is_file():
             raise FileNotFoundError(f'{path} is missing: build it with `eclip-mm index lance`')
         self.manifest = json.loads(path.read_text(encoding='utf-8'))
+        if self.manifest.get('format') != FORMAT:
+            raise ValueError(
+                f'{path} is of another version of eclip_mm: build it again with `eclip-mm index '
+                'lance`'
+            )
         self._table = _database(self.folder).open_table(self.manifest['table'])
         fields = [f for f in self._table.schema if f.name not in ('id', 'vector')]
         self.schema = pa.schema(fields)
@@ -129,8 +136,14 @@ class LanceIndex(ApproximateIndex):
     def every(self, number: int) -> str:
         return '' if number == 1 else f'id % {number} = 0'
 
+    def values_of(self, column: str) -> list:
+        type_of_column(column, self.schema)
+        values: set = set()
+        for batch in self._table.search().select([column]).to_batches():
+            values.update(different_values(batch[column]))
+        return sorted(values)
+
     def vectors_of(self, product_id: str) -> np.ndarray:
-        """As :meth:`VectorIndex.vectors_of`."""
         where = _sql('product_id', '=', product_id)
         found = self._table.search().where(where).select(['vector']).to_arrow()['vector']
         if not len(found):

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from threading import RLock
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from eclip_mm.index.approximate import ApproximateIndex
-from eclip_mm.index.conditions import Condition
+from eclip_mm.index.conditions import Condition, type_of_column
 from eclip_mm.index.database import (
     check_name,
     connect,
@@ -16,9 +17,11 @@ from eclip_mm.index.database import (
     in_query,
     one_line,
     quoted,
+    reconnecting,
     store_manifest,
 )
-from eclip_mm.index.sql_columns import ARROW_TYPES, sql_conditions, sql_type
+from eclip_mm.index.postgres_rows import copy_rows, longest_text
+from eclip_mm.index.sql_columns import sql_conditions, sql_type, stored_schema
 from eclip_mm.index.vector_index import VectorIndex
 
 #: the largest value of hnsw.ef_search; more rows are found exactly
@@ -32,7 +35,8 @@ class PostgresIndex(ApproximateIndex):
 
     The graph has half-precision vectors, and finds four times as many rows as are wanted; their
     order is that of the float32 vectors. It looks further until enough rows meet the conditions
-    (``hnsw.iterative_scan``), and where it still finds too few, all rows are compared.
+    (``hnsw.iterative_scan``), and where it still finds too few, all rows are compared. Threads
+    may share it. A table that is built anew with the same weights is searched from then on.
 
     Args:
         dsn: address of the database.
@@ -42,21 +46,49 @@ class PostgresIndex(ApproximateIndex):
         manifest: that of the exact index, with the ``recall`` of this one.
 
     Raises:
-        ValueError: the database has no such index.
+        ValueError: the database has no such index, or another version of eclip_mm wrote it.
         OSError: the database does not answer, or refuses something.
     """
 
     @one_line
     def __init__(self, dsn: str, table: str) -> None:
         check_name('table', table)
-        self.connection, self.name = connect(dsn), table
-        _, self.manifest = find_table(self.connection, table)
-        if self.manifest is None:
+        self.name, self.lock, self._dsn = table, RLock(), dsn
+        self.connection = connect(dsn)
+        try:
+            self._read_manifest()
+        except Exception:
             self.close()
-            raise ValueError(f'the database has no index {table!r}; build it first')
-        self.schema = pa.schema(
-            [pa.field(name, ARROW_TYPES[kind]) for name, kind in self.manifest['columns']]
-        )
+            raise
+
+    def _read_manifest(self) -> None:
+        self._table_id, manifest = find_table(self.connection, self.name)
+        if manifest is None:
+            raise ValueError(f'the database has no index {self.name!r}; build it first')
+        self.schema, self.manifest = stored_schema(self.name, manifest), manifest
+
+    def reopen(self) -> None:
+        """Connect again.
+
+        Raises:
+            ConnectionError: nothing answers.
+        """
+        self.connection.close()
+        self.connection = connect(self._dsn)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Read the manifest of a table that was built anew.
+
+        Raises:
+            ValueError: it has other weights.
+        """
+        before = self.manifest['checkpoint_sha256']
+        self._read_manifest()
+        if self.manifest['checkpoint_sha256'] != before:
+            raise ValueError(
+                f'table {self.name!r} was built anew with other weights: open it again'
+            )
 
     @classmethod
     @one_line
@@ -86,7 +118,8 @@ class PostgresIndex(ApproximateIndex):
         connection = connect(dsn)
         # one transaction: readers see the old table until the new one is complete
         with connection, connection.transaction():
-            if find_table(connection, table) == (True, None):
+            table_id, found = find_table(connection, table)
+            if table_id and found is None:
                 raise ValueError(
                     f'the database has a table {table!r} that is no index; name another one'
                 )
@@ -98,14 +131,14 @@ class PostgresIndex(ApproximateIndex):
                     'CREATE TABLE {} (id bigint PRIMARY KEY, {}, embedding vector({}))'
                 ).format(new, sql.SQL(', ').join(columns), sql.Literal(dims))
             )
-            _copy_rows(connection, new, kinds, index)
+            copy_rows(connection, new, kinds, index)
             run(
                 sql.SQL(
                     'CREATE INDEX ON {} USING hnsw ((embedding::halfvec({})) halfvec_ip_ops)'
                 ).format(new, sql.Literal(dims))
             )
             for name in ('product_id', 'category'):
-                method = 'hash' if _longest(index, name) > _MAX_SORTED_BYTES else 'btree'
+                method = 'hash' if longest_text(index, name) > _MAX_SORTED_BYTES else 'btree'
                 create = sql.SQL(f'CREATE INDEX ON {{}} USING {method} ({name})')
                 run(create.format(new))
             run(sql.SQL('DROP TABLE IF EXISTS {}').format(quoted(table)))
@@ -125,6 +158,7 @@ class PostgresIndex(ApproximateIndex):
         self.connection.close()
 
     @one_line
+    @reconnecting
     def search(self, *args, **kwargs) -> list[list[dict]]:
         """As :meth:`ApproximateIndex.search`.
 
@@ -133,14 +167,42 @@ class PostgresIndex(ApproximateIndex):
         """
         return super().search(*args, **kwargs)
 
+    @one_line
+    @reconnecting
+    def __len__(self) -> int:
+        return self._rows('SELECT count(*) FROM {}', quoted(self.name))[0][0]
+
+    @one_line
+    @reconnecting
+    def values_of(self, column: str) -> list:
+        is_list = pa.types.is_list(type_of_column(column, self.schema))
+        values = 'unnest({})' if is_list else '{}'
+        rows = self._rows(f'SELECT DISTINCT {values} FROM {{}}', *map(quoted, (column, self.name)))
+        return sorted(value for (value,) in rows if value is not None)
+
+    @one_line
+    @reconnecting
+    def vectors_of(self, product_id: str) -> np.ndarray:
+        statement = 'SELECT embedding::real[] FROM {} WHERE product_id = %s ORDER BY id'
+        rows = self._rows(statement, in_query(self.name), values=[product_id])
+        if not rows:
+            raise KeyError(f'{self.name} has no product_id {product_id!r}')
+        return np.array([vector for (vector,) in rows], dtype=np.float32)
+
+    def _rows(self, statement: str, *names, values: Sequence | None = None) -> list[tuple]:
+        from psycopg import sql
+
+        return self.connection.execute(sql.SQL(statement).format(*names), values).fetchall()
+
     def nearest(self, query, take: int, condition) -> list[dict]:
         from psycopg import sql
 
         condition, values = condition
         scan, dims = 4 * take, sql.Literal(self.manifest['dims'])
         statement = sql.SQL(
-            'SELECT id, {columns}, -(embedding <#> %s) AS score FROM (SELECT * FROM {table} '
-            'WHERE {where} ORDER BY embedding::halfvec({dims}) <#> %s::vector::halfvec({dims}) '
+            'SELECT tableoid, id, {columns}, -(embedding <#> %s) AS score FROM '
+            '(SELECT tableoid, * FROM {table} WHERE {where} '
+            'ORDER BY embedding::halfvec({dims}) <#> %s::vector::halfvec({dims}) '
             'LIMIT {scan}) AS near ORDER BY embedding <#> %s, id LIMIT {take}'
         ).format(
             columns=sql.SQL(', ').join(map(in_query, self.schema.names)),
@@ -160,9 +222,16 @@ class PostgresIndex(ApproximateIndex):
                 cursor.execute('SET LOCAL hnsw.iterative_scan = strict_order')
                 rows = cursor.execute(statement, arguments).fetchall()
                 if len(rows) == take:
-                    return rows
+                    return self._checked(rows)
             cursor.execute('SET LOCAL enable_indexscan = off')  # compares all rows
-            return cursor.execute(statement, arguments).fetchall()
+            return self._checked(cursor.execute(statement, arguments).fetchall())
+
+    def _checked(self, rows: list[dict]) -> list[dict]:
+        """Rows of the table that was opened, or of one that took its place."""
+        ids = {row.pop('tableoid') for row in rows}
+        if ids - {self._table_id}:
+            self._follow()
+        return rows
 
     def condition(self, conditions: Sequence[Condition]):
         return sql_conditions(conditions, self.schema)
@@ -171,29 +240,3 @@ class PostgresIndex(ApproximateIndex):
         from psycopg import sql
 
         return sql.SQL('id %% {} = 0').format(sql.Literal(number)), []
-
-
-def _copy_rows(connection, table, kinds: list[str], index: VectorIndex) -> None:
-    from psycopg import DataError, sql
-
-    statement = sql.SQL('COPY {} FROM STDIN WITH (FORMAT BINARY)').format(table)
-    kinds = [{'double precision': 'float8', 'bigint': 'int8'}.get(kind, kind) for kind in kinds]
-    with connection.cursor().copy(statement) as copy:
-        copy.set_types(['int8', *kinds, 'vector'])
-        number = 0
-        for block, vectors in index.blocks():
-            for row, vector in zip(block.to_pylist(), vectors, strict=True):
-                try:
-                    copy.write_row([number, *row.values(), vector])
-                except (DataError, OverflowError) as error:
-                    raise ValueError(
-                        f'product_id {row["product_id"]!r} has a value that PostgreSQL cannot '
-                        f'store: {error}'
-                    ) from error
-                number += 1
-
-
-def _longest(index: VectorIndex, column: str) -> int:
-    """Bytes of the longest text of a column."""
-    lengths = (pc.max(pc.binary_length(rows[column])).as_py() for rows, _ in index.blocks())
-    return max((length or 0 for length in lengths), default=0)

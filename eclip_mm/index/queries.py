@@ -40,6 +40,25 @@ def encoded_queries(encoder: Encoder, inputs: Sequence) -> dict:
     return dict(vectors=vectors, checkpoint_sha256=encoder.checkpoint['sha256'])
 
 
+def encode_each(encoder: Encoder, queries: Sequence, feature: str) -> list[dict]:
+    """``vector`` of each query (:func:`query_parts`), or ``error`` of one that cannot be used.
+
+    Args:
+        encoder: makes the vectors.
+        queries: texts, paths, and dicts of ``image`` and ``text``, as ``Eclip.encode`` takes them.
+        feature: of the index: ``image``, ``instance`` or ``text``.
+    """
+    parts = [query_parts(q, feature) if isinstance(q, dict) else [q] for q in queries]
+    results = iter(encoder.encode([part for of_query in parts for part in of_query]))
+    found = []
+    for of_query in parts:
+        own = [next(results) for _ in of_query]
+        bad = next((result for result in own if 'error' in result), None)
+        vector = bad or np.sum([result['vector'] for result in own], axis=0, dtype=np.float32)
+        found.append(bad or dict(vector=vector))
+    return found
+
+
 def query_parts(query: dict, feature: str) -> list[dict]:
     """What is encoded for one query; the vector of the query is the sum of its unit vectors.
 
@@ -51,7 +70,9 @@ def query_parts(query: dict, feature: str) -> list[dict]:
         query: ``text``, ``image`` or both, as ``Eclip.encode`` takes it.
         feature: of the index: ``image``, ``instance`` or ``text``.
     """
-    return [query] if feature == 'instance' else [{key: query[key]} for key in query]
+    if feature == 'instance':
+        return [query]
+    return [{key: value} for key, value in query.items() if value is not None] or [query]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ _TYPES += ((lambda kind: kind == pa.list_(pa.string()), 'text[]'),)
 #: type of PostgreSQL -> type of Arrow
 ARROW_TYPES = {'boolean': pa.bool_(), 'bigint': pa.int64(), 'double precision': pa.float64()}
 ARROW_TYPES |= {'text': pa.string(), 'text[]': pa.list_(pa.string())}
+#: as bytes, whatever the language of the database: texts are in the order of the exact index
+_ORDER = ' COLLATE "C"'
 _FORMS = {'in': '{} = ANY(%s)', 'not in': '{} <> ALL(%s)'}
 #: of lists, whose elements stand on the right
 _LIST_FORMS = {'=': '%s = ANY({})', '!=': '%s <> ALL({})', 'in': '{} && %s'}
@@ -35,6 +37,22 @@ def sql_type(field: pa.Field) -> str:
     )
 
 
+def stored_schema(table: str, manifest: dict) -> pa.Schema:
+    """The columns of a table, from its manifest.
+
+    Raises:
+        ValueError: another version of eclip_mm wrote it.
+    """
+    try:
+        columns = [pa.field(name, ARROW_TYPES[kind]) for name, kind in manifest['columns']]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'table {table!r} is of another version of eclip_mm: build it again with `eclip-mm '
+            'index postgres`'
+        ) from error
+    return pa.schema(columns)
+
+
 def sql_conditions(conditions: Sequence[Condition], schema: pa.Schema):
     """An expression of SQL, and the values of its places.
 
@@ -46,8 +64,11 @@ def sql_conditions(conditions: Sequence[Condition], schema: pa.Schema):
 
     parts, values = [sql.SQL('true')], []
     for column, op, value in conditions:
-        is_list = pa.types.is_list(schema.field(column).type)
+        kind = schema.field(column).type
+        is_list = pa.types.is_list(kind)
         form = (_LIST_FORMS if is_list else _FORMS).get(op, f'{{}} {op} %s')
+        if op[0] in '<>' and (is_list or pa.types.is_string(kind)):
+            form = form.replace('%s', f'%s::text{_ORDER}')
         parts.append(sql.SQL(form).format(in_query(column)))
         values.append(value)
     return sql.SQL(' AND ').join(parts), values

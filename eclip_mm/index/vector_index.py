@@ -1,13 +1,19 @@
 """The exact index of a catalogue: memory-mapped vectors and the rows that they belong to."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eclip_mm.index.conditions import Condition, rows_that_meet, typed_conditions
+from eclip_mm.index.conditions import (
+    Condition,
+    different_values,
+    rows_that_meet,
+    type_of_column,
+    typed_conditions,
+)
 from eclip_mm.index.feature_folder import FeatureFolder, unit_vectors
 from eclip_mm.index.files import FORMAT, IndexFiles
 from eclip_mm.index.ranking import (
@@ -35,6 +41,7 @@ class VectorIndex:
 
     Attributes:
         folder: the folder.
+        name: the folder, for errors.
         manifest: what the index is made of: ``checkpoint_sha256`` of the weights, ``feature``,
             ``per``, ``dims``, ``dtype``, ``recall``, and the names of its files.
 
@@ -43,7 +50,7 @@ class VectorIndex:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder, self.name = Path(folder), str(folder)
         self._files = IndexFiles(folder)
         self._open()
 
@@ -67,6 +74,7 @@ class VectorIndex:
         columns: Sequence[str | Path] = (),
         dtype: str = 'float32',
         attributes: Sequence[str] = (),
+        progress: Callable[[int, int], object] = lambda count, total: None,
     ) -> 'VectorIndex':
         """Build an index, or replace the one in the folder when the new one is complete.
 
@@ -77,6 +85,8 @@ class VectorIndex:
             folder: folder of the index.
             features, feature, columns, attributes: see :class:`FeatureFolder`.
             dtype: ``float16`` takes half the space; its rounding moves scores by about 0.0003.
+            progress: called with the number of products that have been read since the last call,
+                and with the total, three times those of the folder: recall is measured twice.
 
         Raises:
             ValueError: the type is unknown, or see :class:`FeatureFolder`.
@@ -85,6 +95,10 @@ class VectorIndex:
             raise ValueError(f'dtype is one of {", ".join(DTYPES)}, got {dtype!r}')
         source = FeatureFolder(features, feature, columns, attributes)
         files = IndexFiles(folder)
+
+        def done(count: int) -> None:
+            progress(count, 3 * source.num_products)
+
         with files.writing():
             try:
                 generation = files.manifest()['generation'] + 1
@@ -104,8 +118,8 @@ class VectorIndex:
                 rows=[],
                 removed=None,
             )
-            manifest = files.append(manifest, source.blocks(), source.schema)
-            manifest['recall'] = _measure(files.read(manifest)[0], source)
+            manifest = files.append(manifest, source.blocks(done), source.schema)
+            manifest['recall'] = _measure(files.read(manifest)[0], source, done)
             files.commit(manifest)
         return cls(folder)
 
@@ -229,14 +243,10 @@ class VectorIndex:
         Raises:
             ValueError: the column is unknown.
         """
-        if column not in self.schema.names:
-            names = ', '.join(self.schema.names)
-            raise ValueError(f'column {column!r} is unknown; there are {names}')
+        type_of_column(column, self.schema)
         ids = self._ids(None)
         values = self._rows[column] if ids is None else self._rows[column].take(pa.array(ids))
-        if pa.types.is_list(values.type):
-            values = pc.list_flatten(values)
-        return sorted(pc.unique(values).drop_null().to_pylist())
+        return sorted(different_values(values))
 
     def vectors_of(self, product_id: str) -> np.ndarray:
         """The vectors (n, D) float32 of a product, for a search of what is like it.
@@ -276,13 +286,13 @@ class VectorIndex:
         return [dict(score=score, **row) for (score, _), row in zip(hits, rows, strict=True)]
 
 
-def _measure(vectors: np.ndarray, source: FeatureFolder) -> dict:
+def _measure(vectors: np.ndarray, source: FeatureFolder, done: Callable[[int], None]) -> dict:
     """Recall of ten neighbours against the features as they were, before any rounding."""
     own = np.array(spread_indices(len(vectors), RECALL_QUERIES), dtype=np.int64)
     queries = np.asarray(vectors[own], dtype=np.float32)
     result = dict(k=10, queries=len(own))
     for key, every in (('all', 1), ('filtered', RECALL_FILTER)):
-        truth = nearest_in_blocks(queries, (block for _, block in source.blocks()), 11, every)
+        truth = nearest_in_blocks(queries, (block for _, block in source.blocks(done)), 11, every)
         ids = None if every == 1 else np.arange(0, len(vectors), every)
         found = nearest_rows(queries, vectors, 11, ids)[1]
         result[key] = round(recall_of(found, truth, own), 4)

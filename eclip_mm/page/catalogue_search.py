@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import JudgedSearch, Query, VectorIndex, read_photo
+from eclip_mm.index import Index, JudgedSearch, Query, read_photo
 from eclip_mm.page.photo_box import fitted
 from eclip_mm.page.shown_products import ShownProducts
 from eclip_mm.visualization import overlay_score_map
@@ -59,7 +59,7 @@ class CatalogueSearch:
         ValueError: the index is of other weights.
     """
 
-    def __init__(self, index: VectorIndex, eclip: Eclip, shown: ShownProducts) -> None:
+    def __init__(self, index: Index, eclip: Eclip, shown: ShownProducts) -> None:
         index.check_model(eclip.checkpoint['sha256'])
         self.index, self.eclip, self.shown = index, eclip, shown
 
@@ -190,7 +190,7 @@ def first_sentence(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + '…'
 
 
-def open_search(index: VectorIndex, model: str | Path, shown: ShownProducts) -> CatalogueSearch:
+def open_search(index: Index, model: str | Path, shown: ShownProducts) -> CatalogueSearch:
     """Load the model, with the titles of the catalogue as what competes in ``point``.
 
     Raises:

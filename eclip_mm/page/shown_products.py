@@ -8,7 +8,7 @@ from PIL import Image
 
 from eclip_mm.datasets.catalogue import read_catalogue
 from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductImages
-from eclip_mm.index import VectorIndex
+from eclip_mm.index import Index
 from eclip_mm.page.photo_box import SHOWN_SIDE
 from eclip_mm.utils.spread import spread_indices
 
@@ -31,7 +31,7 @@ class ShownProducts:
         self._lock = Lock()
 
     @classmethod
-    def of_index(cls, index: VectorIndex, catalogue: Sequence[str] = ()) -> 'ShownProducts':
+    def of_index(cls, index: Index, catalogue: Sequence[str] = ()) -> 'ShownProducts':
         """The catalogue that an index was made from, or the one that is given instead.
 
         Raises:
@@ -42,14 +42,14 @@ class ShownProducts:
         for file in () if catalogue else files:
             if not Path(file).exists():
                 raise FileNotFoundError(
-                    f'{file}, which {index.folder} was made from, is not there: start in the '
+                    f'{file}, which {index.name} was made from, is not there: start in the '
                     'folder that the path begins at, or give --catalogue'
                 )
         shown = cls(files)
         ids = index.values_of('product_id')
         if not any(product in shown for product in ids):
             raise ValueError(
-                f'{", ".join(files[:3])} has none of the {len(ids)} products of {index.folder}, '
+                f'{", ".join(files[:3])} has none of the {len(ids)} products of {index.name}, '
                 f'such as {ids[0]!r}: give the catalogue that it was made from'
             )
         return shown

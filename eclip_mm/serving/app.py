@@ -1,5 +1,6 @@
 """The ASGI application."""
 
+import logging
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -8,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import VectorIndex
+from eclip_mm.index import Index
 from eclip_mm.serving.gate import Gate
 from eclip_mm.serving.limits import Limits, Refused
 from eclip_mm.serving.messages import (
@@ -31,7 +32,7 @@ class PlainJSON(JSONResponse):
 
 def build_app(
     eclip: Eclip,
-    index: VectorIndex | None = None,
+    index: Index | None = None,
     limits: Limits | None = None,
     key: str | None = None,
 ) -> Gate:
@@ -40,7 +41,7 @@ def build_app(
     Args:
         eclip: the model.
         index: what ``/search`` searches; None for no search.
-        limits: None for the defaults.
+        limits: None for the defaults of the device.
         key: what requests must have; None for no key.
 
     Raises:
@@ -48,7 +49,7 @@ def build_app(
     """
     if key is not None and not key.strip():
         raise ValueError('the key of the service is empty')
-    limits, metrics = limits or Limits(), Metrics()
+    limits, metrics = limits or Limits.of_device(eclip.device), Metrics()
     service = Service(eclip, index, limits, metrics)
 
     @asynccontextmanager
@@ -62,6 +63,7 @@ def build_app(
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(ValueError, _refuse_value)
+    app.add_exception_handler(OSError, _fail_for_now)
     app.add_exception_handler(Exception, _fail)
 
     @app.get('/healthz')
@@ -88,7 +90,8 @@ def build_app(
     async def search(request: SearchRequest) -> Response:
         return PlainJSON(await service.search(request))
 
-    return Gate(app, limits, metrics, key, ('/encode', '/locate', '/classify', '/search'))
+    paths = ('/encode', '/locate', '/classify', '/search')
+    return Gate(app, limits, metrics, service.batcher.expect, key, paths)
 
 
 async def _refuse(request: Request, error: Refused) -> Response:
@@ -106,6 +109,13 @@ async def _refuse_invalid(request: Request, error: RequestValidationError) -> Re
 async def _refuse_value(request: Request, error: ValueError) -> Response:
     """What model and index refuse, such as a condition on an unknown column."""
     return JSONResponse(dict(detail=f'{error}.'.encode(errors='replace').decode()), 422)
+
+
+async def _fail_for_now(request: Request, error: OSError) -> Response:
+    """What the index of a database raises where that does not answer."""
+    logging.getLogger('uvicorn.error').error('%s', error)
+    refused = Refused(503, 'The index does not answer; the log says why.', retry_after=1)
+    return await _refuse(request, refused)
 
 
 async def _fail(request: Request, error: Exception) -> Response:

@@ -19,8 +19,9 @@ class _Job:
 class MicroBatcher:
     """Collects jobs and runs those of the same key together.
 
-    The job that came first is in the next batch, so that no key starves another. Jobs that are
-    cancelled before their batch begins are dropped.
+    The job that came first is in the next batch, so that no key starves another. A batch waits
+    for others only while more requests are expected than there are jobs. Jobs that are cancelled
+    before their batch begins are dropped.
 
     Args:
         run: called as ``run(key, inputs)`` on the thread; gives one result an input, in order.
@@ -40,7 +41,7 @@ class MicroBatcher:
         self._run, self._size, self._wait, self._observe = run, size, wait, observe
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed, self._expected = False, 0
         self._thread = threading.Thread(target=self._work, name='eclip-model', daemon=True)
 
     def start(self) -> None:
@@ -51,6 +52,12 @@ class MicroBatcher:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def expect(self, requests: int) -> None:
+        """Tell how many requests are under way, with those whose jobs wait or run."""
+        with self._changed:
+            self._expected = requests
+            self._changed.notify()
 
     def close(self) -> None:
         """Finish the jobs that wait, then end the thread."""
@@ -102,6 +109,8 @@ class MicroBatcher:
     def _await_others(self, key: Hashable) -> None:
         deadline = time.monotonic() + self._wait
         while not self._closed and (left := deadline - time.monotonic()) > 0:
+            if self._expected <= len(self._jobs):  # nobody else is coming
+                return
             if sum(len(job.inputs) for job in self._jobs if job.key == key) >= self._size:
                 return
             self._changed.wait(left)

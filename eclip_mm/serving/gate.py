@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from fastapi.responses import JSONResponse
 
@@ -21,15 +21,22 @@ class Gate:
         app: the application.
         limits: of bodies, of time, and of requests at the same time.
         metrics: counts answers.
+        watch: called with the number of requests whenever it changes.
         key: what requests must have as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``; None
             for no key.
         paths: paths that do the work; they take JSON.
     """
 
     def __init__(
-        self, app, limits: Limits, metrics: Metrics, key: str | None, paths: Collection[str]
+        self,
+        app,
+        limits: Limits,
+        metrics: Metrics,
+        watch: Callable[[int], None],
+        key: str | None,
+        paths: Collection[str],
     ) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+        self._app, self._limits, self._metrics, self._watch = app, limits, metrics, watch
         self._key = None if key is None else key.encode()
         self._paths, self._running = paths, 0
 
@@ -78,13 +85,16 @@ class Gate:
     async def _admit(self, scope, receive, send) -> None:
         if self._running >= self._limits.requests:
             raise Refused(429, 'The service is busy; try again.', retry_after=1)
-        self._running += 1
-        self._metrics.running.set(self._running)
+        self._count_running(1)
         try:
             await self._answer(scope, receive, send)
         finally:
-            self._running -= 1
-            self._metrics.running.set(self._running)
+            self._count_running(-1)
+
+    def _count_running(self, change: int) -> None:
+        self._running += change
+        self._metrics.running.set(self._running)
+        self._watch(self._running)
 
     async def _answer(self, scope, receive, send) -> None:
         headers = dict(scope['headers'])

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import torch
 from PIL import Image
 
 
@@ -40,7 +41,8 @@ class Limits:
         seconds: time until the answer, and time to receive the body.
         requests: number of requests that may be received, wait or run at the same time.
         batch: number of inputs that the model takes at a time.
-        wait: longest time that an input waits for others to fill a batch, in seconds.
+        wait: longest time that an input waits for others to fill a batch, in seconds; it waits
+            only while other requests are under way.
 
     Raises:
         ValueError: a limit is not positive.
@@ -56,6 +58,12 @@ class Limits:
     requests: int = 64
     batch: int = 32
     wait: float = 0.005
+
+    @classmethod
+    def of_device(cls, device: str | torch.device, **given) -> 'Limits':
+        """The defaults on a device: on CPUs, which gain little from large batches, 16 inputs."""
+        on_cpu = torch.device(device).type == 'cpu'
+        return cls(**{**(dict(batch=16) if on_cpu else {}), **given})
 
     def __post_init__(self) -> None:
         for field in fields(self):

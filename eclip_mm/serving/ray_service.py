@@ -10,9 +10,10 @@ import os
 from ray import serve
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import VectorIndex
+from eclip_mm.index import open_index
 from eclip_mm.serving.app import build_app
 from eclip_mm.serving.limits import Limits
+from eclip_mm.utils.memory import reuse_freed_memory
 
 
 @serve.deployment
@@ -22,15 +23,16 @@ class EclipDeployment:
 
     Args:
         model: checkpoint or folder of a model, on every machine.
-        index: folder of an index, on every machine; None for no search.
+        index: address of an index, a folder on every machine or a database; None for no search.
     """
 
     def __init__(self, model: str, index: str | None = None) -> None:
+        reuse_freed_memory()
         self._model, self._index = model, index
 
     def __serve_build_asgi_app__(self):
         """The application; Ray Serve calls this in the replica."""
-        index = None if self._index is None else VectorIndex(self._index)
+        index = None if self._index is None else open_index(self._index)
         return build_app(Eclip(self._model), index, key=os.environ.get('ECLIP_MM_API_KEY'))
 
 

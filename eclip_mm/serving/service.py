@@ -6,7 +6,7 @@ import numpy as np
 from fastapi.concurrency import run_in_threadpool
 
 from eclip_mm.apis import Eclip
-from eclip_mm.index import VectorIndex, query_parts
+from eclip_mm.index import Index, query_parts
 from eclip_mm.serving.batching import MicroBatcher
 from eclip_mm.serving.limits import Limits, Refused
 from eclip_mm.serving.messages import (
@@ -38,7 +38,7 @@ class Service:
     """
 
     def __init__(
-        self, eclip: Eclip, index: VectorIndex | None, limits: Limits, metrics: Metrics
+        self, eclip: Eclip, index: Index | None, limits: Limits, metrics: Metrics
     ) -> None:
         if index is not None:
             index.check_model(eclip.checkpoint['sha256'])

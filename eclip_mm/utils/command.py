@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from eclip_mm.utils.memory import reuse_freed_memory
+
 #: exit code after Ctrl-C, as shells have it
 INTERRUPTED = 130
 # Errors by which the package, Python and libraries say what is wrong with an input.
@@ -68,6 +70,7 @@ def run_command(main: Callable[[], None], interrupted: str = 'interrupted') -> N
         SystemExit: the program ends, with an error or on Ctrl-C.
         Exception: an error, where ``--traceback`` is given.
     """
+    reuse_freed_memory()
     try:
         main()
     except KeyboardInterrupt:

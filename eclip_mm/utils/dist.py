@@ -65,8 +65,18 @@ def gather_on_host(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _host_group(world):
-    """The group of all ranks for tensors on the CPU, which NCCL does not transfer."""
-    return world if dist.get_backend(world) == 'gloo' else dist.new_group(backend='gloo')
+    """The group of all ranks for tensors on the CPU, which NCCL does not transfer.
+
+    It waits for a late rank as long as ``world`` does (``env_cfg.dist_cfg.timeout``); a new group
+    would take torch's default of 30 minutes.
+    """
+    if dist.get_backend(world) == 'gloo':
+        return world
+    # torch has no public way to ask a group for its timeout. Where this one fails, the new group
+    # keeps torch's default.
+    devices = getattr(world, '_device_types', [])
+    options = getattr(world._get_backend(devices[0]), 'options', None) if devices else None
+    return dist.new_group(backend='gloo', timeout=getattr(options, '_timeout', None))
 
 
 def local_part(x: Tensor) -> Tensor:

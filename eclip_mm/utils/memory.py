@@ -9,11 +9,12 @@ _MMAP_FROM, _NEVER = 2**30, 2**31 - 1
 
 
 def reuse_freed_memory() -> bool:
-    """Keep freed memory for the next tensors; for programs that run models on CPUs.
+    """Keep freed memory for the next tensors; called where a process of a program starts.
 
     glibc gives tensors of more than 32 MB back to the system when they are freed, and the system
     fills each page with zeros when it is asked for again: with an EfficientNet-lite2 on pictures
-    of 384 pixels that was 26 of 42 seconds. The process keeps at most its largest size.
+    of 384 pixels that was 26 of 42 seconds. The process keeps at most its largest size. Processes
+    that are forked inherit it.
 
     Returns:
         Whether the C library took it; others than glibc do not.

@@ -1,5 +1,6 @@
 """Configs, pictures and COCO files for the tests of detection."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -34,6 +35,51 @@ def load(name: str, checkpoints: dict[str, str]) -> Config:
     part.init_cfg.checkpoint = checkpoint
     fill_architecture(cfg.model)
     return cfg
+
+
+def detr_config(checkpoint=None, **overrides):
+    """An EclipDETR for 3 classes, its parts from a pretraining checkpoint."""
+    import eclip_mm.models.detection  # noqa: F401
+
+    cfg = dict(
+        type='eclip_mm.EclipDETR',
+        num_queries=6,
+        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=1),
+        backbone=dict(type='eclip_mm.EclipBackbone'),
+        bbox_head=dict(type='eclip_mm.EclipDETRHead', num_classes=3),
+        train_cfg=dict(
+            assigner=dict(
+                type='HungarianAssigner',
+                match_costs=[
+                    dict(type='ClassificationCost', weight=1.0),
+                    dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
+                    dict(type='IoUCost', iou_mode='giou', weight=2.0),
+                ],
+            )
+        ),
+        test_cfg=dict(max_per_img=6),
+    )
+    if checkpoint:
+        cfg['init_cfg'] = dict(type='Pretrained', checkpoint=checkpoint)
+    cfg.update(overrides)
+    return cfg
+
+
+def build_detector(cfg):
+    """A detector with initialised weights."""
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        model = MODELS.build(copy.deepcopy(cfg))
+        model.init_weights()
+    return model
+
+
+def prepared(model, data):
+    """A batch as the model's loss takes it."""
+    return model.data_preprocessor(data, training=True)
 
 
 def batch(sizes=((40, 48), (32, 33)), padded=None):

@@ -74,6 +74,27 @@ def write_features_of(eclip, catalogue: Path, num_products: int, folder: Path) -
     _write(folder, rows, schema, eclip.checkpoint['sha256'], 1)
 
 
+def write_vectors(folder: Path, products: Sequence[dict]) -> None:
+    """Given vectors: each product has ``product_id``, ``category``, ``text`` and ``pictures``."""
+
+    def unit(x):
+        return (x / np.linalg.norm(x)).astype(np.float32)
+
+    folder.mkdir(parents=True)
+    rows = []
+    for number, product in enumerate(products, 1):
+        pictures = [
+            dict(picture=i, source='merchant', image_feat=unit(x))
+            for i, x in enumerate(product['pictures'])
+        ]
+        about = dict(file='c.parquet', row=number, pictures=pictures)
+        keys = ('product_id', 'category')
+        rows.append({k: product[k] for k in keys} | about | dict(text_feat=unit(product['text'])))
+    dims = len(products[0]['text'])
+    schema = shard_schema(('image', 'text'), ('picture',), dims)
+    _write(folder, rows, schema, 'a' * 64, 2)
+
+
 def _write(folder: Path, rows: list[dict], schema: pa.Schema, weights: str, shards: int) -> None:
     size = -(-len(rows) // shards)
     for shard in range(shards):

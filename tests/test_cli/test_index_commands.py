@@ -1,5 +1,6 @@
 """The command eclip-mm, in this process."""
 
+import io
 import json
 import re
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import eclip_mm.apis
 from eclip_mm.cli import commands, main
+from eclip_mm.index import VectorIndex
 from helpers.feature_folders import write_features
 
 
@@ -46,7 +48,17 @@ def test_words_and_photos_go_through_the_model(folder, capsys, monkeypatch):
             self.checkpoint = dict(sha256=source * 64)
 
         def encode(self, inputs):
-            return [dict(vector=np.load(folder / 'queries.npy')[0]) for _ in inputs]
+            rows = dict(first=0, second=1)
+            vectors = np.load(folder / 'queries.npy')
+            words = [
+                value if isinstance(value, str) else value.get('text', '') for value in inputs
+            ]
+            return [
+                dict(error=f'{word} is broken')
+                if word.startswith('broken')
+                else dict(vector=vectors[rows.get(word, 0)])
+                for word in words
+            ]
 
     monkeypatch.setattr(eclip_mm.apis, 'Eclip', Eclip, raising=False)
     args = ['search', str(folder / 'index'), 'red shoes', 'photo.jpg', '-k', '1', '--model']
@@ -55,6 +67,37 @@ def test_words_and_photos_go_through_the_model(folder, capsys, monkeypatch):
     assert [hit['product_id'] for hit in found] == ['p0', 'p0']
     assert main([*args, 'b']) == 1
     assert 'the query is of bbbb' in capsys.readouterr().err
+    given = ['"first"', '{', '{"text": "broken", "image": "a.jpg", "id": 7}', '"second"']
+    given += ['{"text": "second", "image": null, "id": 8}', '{"image": "a.jpg", "text": "second"}']
+    (folder / 'queries.jsonl').write_text('\n'.join(given))
+    args = ['search', str(folder / 'index'), '--jsonl', str(folder / 'queries.jsonl'), '-k', '1']
+    assert main([*args, '--model', 'a']) == 3
+    shown = capsys.readouterr()
+    lines = [json.loads(line) for line in shown.out.splitlines()]
+    assert [line['query'] for line in lines] == list(range(6))
+    assert [line['id'] for line in lines[:5]] == ['first', None, 7, 'second', 8]
+    assert [line.get('product_id') for line in lines[:5]] == ['p0', None, None, 'p1', 'p1']
+    assert 'queries.jsonl, line 2: it is not JSON' in lines[1]['error']
+    assert lines[2]['error'] == 'broken is broken' and 'inputs without a result: 2' in shown.err
+    both = np.load(folder / 'queries.npy').sum(0)  # the words and the photo, which is the first
+    wanted = VectorIndex(folder / 'index').search(both, 1)[0][0]
+    assert lines[5]['score'] == pytest.approx(wanted['score'])
+
+
+def test_a_build_shows_how_far_it_is(folder, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    arguments = ['index', 'build', str(folder / 'index'), str(folder / 'features')]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, 'stderr', terminal)
+        main(arguments)
+        assert '27/27' in terminal.getvalue()  # nine products, read three times
+        patch.setattr(sys, 'stderr', quiet := Terminal())
+        main([*arguments, '--quiet'])
+    assert 'product' not in quiet.getvalue() and 'recall' in quiet.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from eclip_mm.apis import Eclip
 from eclip_mm.cli import main
 from helpers.catalogues import encode
+from helpers.results import assert_same
 from test_apis.conftest import write_checkpoint
 
 NAMES = ['red mug', 'blue mug', 'green bowl']
@@ -89,6 +90,76 @@ def test_an_input_that_fails_has_its_line_and_the_exit_code_says_so(run):
     assert 'broken.jpg' in lines[1]['error'] and 'inputs without a result: 1' in err
 
 
+#: line -> id, and what its error says after the number of the line
+BAD_LINES = {
+    b'{': (None, 'it is not JSON'),
+    b'[' * 100_000: (None, 'it is not JSON'),
+    b'{"text": "a", "id": NaN}': (None, 'NaN is no number in JSON'),
+    b'"caf\xe9"': (None, 'it is not UTF-8'),
+    b'{"text": "a", "titel": 3, "id": 7}': (7, "unknown key 'titel'; known: id, image, text"),
+    b'{"id": 8}': (8, 'write a string, or an object'),
+    b'[3]': ([3], 'write a string, or an object'),
+    b'null': (None, 'write a string, or an object'),
+}
+
+
+@pytest.mark.parametrize('batch_size', ['1', '3', '32'])
+def test_bad_lines_are_results_in_their_places(run, folder, batch_size):
+    (folder / 'bad.jsonl').write_bytes(b'\n'.join(b'\n%b\n"mug"' % line for line in BAD_LINES))
+    lines, err = run('encode', '--jsonl', 'bad.jsonl', '--batch-size', batch_size, expected=3)
+    assert [line['id'] for line in lines[1::2]] == ['mug'] * len(BAD_LINES)
+    assert all(line['kind'] == 'text' for line in lines[1::2])
+    for number, (line, (name, words)) in enumerate(
+        zip(lines[::2], BAD_LINES.values(), strict=True)
+    ):
+        assert line['id'] == name and line['error'].startswith(
+            f'bad.jsonl, line {3 * number + 2}: '
+        )
+        assert words in line['error']
+    assert f'inputs without a result: {len(BAD_LINES)}' in err
+
+
+@pytest.mark.parametrize(
+    ('command', 'options'),
+    [
+        ('encode', []),
+        ('locate', ['--names', 'red mug', 'bowl']),
+        ('classify', ['--names', 'red mug', 'bowl']),
+    ],
+)
+def test_bad_pictures_and_lines_leave_the_others(run, command, options):
+    given = ['"broken.jpg"', '{"image": 5, "id": 1}', '{', '"0.png"', '"gone.jpg"', '"1.png"', '{']
+    lines, _ = run(command, '--jsonl', '-', *options, stdin='\n'.join(given), expected=3)
+    assert ['error' in line for line in lines] == [True, True, True, False, True, False, True]
+    assert 'standard input, line 3: ' in lines[2]['error'] and 'gone.jpg' in lines[4]['error']
+    assert_same(lines[3], run(command, '0.png', *options)[0][0])
+
+
+def test_halves_of_characters_stop_nothing(run):
+    """As JSON may name them, and as the names of files that are not UTF-8 have them."""
+    given = '"\\ud800 mug"\n{"image": "\\udce9.jpg", "id": "\\udce9"}\n"mug"'
+    lines, _ = run('encode', '--jsonl', '-', stdin=given, expected=3)
+    assert 'half of a character' in lines[0]['error'] and lines[2]['kind'] == 'text'
+    assert lines[1]['id'] == '\udce9' and 'error' in lines[1]
+
+
+def test_a_bar_is_shown_on_a_terminal_alone(run, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def shown(*options):
+        terminal = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, 'stderr', terminal)
+            run('encode', 'red mug', '0.png', *options)
+        return terminal.getvalue()
+
+    assert '2/2' in shown() and shown('--quiet') == ''
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
+    assert shown() == ''  # the lines themselves are there
+
+
 @pytest.mark.parametrize(
     ('arguments', 'code', 'words'),
     [
@@ -101,17 +172,12 @@ def test_an_input_that_fails_has_its_line_and_the_exit_code_says_so(run):
         (['detect', '{}', 'a.jpg'], 1, 'a pretrained model, which cannot detect; it has'),
         (['encode', '{}', 'a', '--backend', 'onnx'], 1, 'has no ONNX graphs: write it with'),
         (['encode', 'gone', 'a'], 1, 'gone is neither a checkpoint nor a folder'),
-        (['encode', '{}', '--jsonl', 'bad.jsonl'], 1, 'bad.jsonl, line 2 is not JSON'),
-        (['encode', '{}', '--jsonl', 'key.jsonl'], 1, "line 1: unknown key 'titel'; known: id"),
-        (['encode', '{}', '--jsonl', 'none.jsonl'], 1, 'line 1: write a string, or an object'),
+        (['encode', '{}', '--jsonl', 'gone.jsonl'], 1, 'gone.jsonl'),
         (['locate', '{}', '0.png', '--names-file', 'empty.txt'], 1, 'empty.txt has no name'),
     ],
 )
 def test_faults_have_a_line_and_an_exit_code(folder, capsys, monkeypatch, arguments, code, words):
     monkeypatch.chdir(folder)
-    (folder / 'bad.jsonl').write_text('"red mug"\n{\n')
-    (folder / 'key.jsonl').write_text('{"text": "a", "titel": 3}\n')
-    (folder / 'none.jsonl').write_text('[3]\n')
     (folder / 'empty.txt').write_text('\n')
     try:
         found = main([a.format('epoch_6.pth') for a in arguments])

@@ -8,13 +8,8 @@ import time
 import pytest
 
 from eclip_mm.comparison import scheduler as module
-from eclip_mm.comparison.scheduler import (
-    Job,
-    Scheduler,
-    num_cores,
-    remaining_seconds,
-    show_seconds,
-)
+from eclip_mm.comparison.scheduler import Job, Scheduler, remaining_seconds, show_seconds
+from eclip_mm.utils.cpus import num_cpus
 from helpers.processes import Program, is_running, wait_until
 
 # replaces the real job: runs the code in its folder
@@ -68,7 +63,7 @@ def test_workers_run_one_job_each_and_divide_the_cores(make_job, tmp_path, num_w
     for line in (tmp_path / 'events').read_text().splitlines():
         running += 1 if line.startswith('start') else -1
         most = max(most, running)
-        assert line in ('end', f'start {max(1, num_cores() // num_workers)}')
+        assert line in ('end', f'start {max(1, num_cpus() // num_workers)}')
     assert most == num_workers
 
 

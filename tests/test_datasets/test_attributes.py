@@ -144,6 +144,11 @@ def test_numbers_of_other_libraries_are_floats(number, tmp_path):
     assert read_catalogue(path)[0]['attributes'] == dict(a=0.5)
 
 
+@pytest.mark.parametrize('number', [np.int64(2**53 + 1), Decimal(2**53 + 1)])
+def test_large_whole_numbers_of_other_libraries_stay_exact(number):
+    assert read_attributes(dict(a=number)) == dict(a=2**53 + 1)
+
+
 SHOP = [
     dict(brand='Acme', price=5.0, colours=['red', 'blue'], sale=True),
     dict(brand='Nord', price=25.0, colours=['green'], sale=False),

@@ -64,19 +64,54 @@ def test_any_size(model_type, size):
     backbone = build(encoder=encoder(model_type))
     (features,) = backbone(torch.randn(1, 3, *size))
     assert features.shape == (1, 16, -(-size[0] // 8), -(-size[1] // 8))
-    assert backbone.stride == 8
+    assert backbone.strides == (8,)
 
 
-def test_a_convolutional_encoder():
+PYRAMIDS = {
+    'convnext': dict(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]),
+    'resnet': dict(embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]),
+    'swin': dict(
+        embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1] * 4, image_size=64, window_size=2
+    ),
+}
+
+
+@pytest.mark.parametrize('model_type', PYRAMIDS)
+def test_the_stride_of_a_pyramid_is_measured(model_type):
+    """Its sides need not be multiples of the stride, nor equal."""
     backbone = build(
         encoder=dict(
-            type='TransformersImageEncoder',
-            model_type='convnext',
-            config=dict(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]),
+            type='TransformersImageEncoder', model_type=model_type, config=PYRAMIDS[model_type]
         )
-    )
-    (features,) = backbone(torch.randn(1, 3, 64, 96))
-    assert features.shape == (1, 16, 2, 3) and backbone.stride is None
+    ).train()
+    assert backbone.strides == (32,) and backbone.training
+    (features,) = backbone(torch.randn(2, 3, 64, 96))
+    assert features.shape == (2, backbone.embed_dims, 2, 3)
+    for size in ((65, 96), (70, 100)):
+        height, width = backbone(torch.randn(2, 3, *size))[0].shape[2:]
+        assert size[0] // 32 <= height <= -(-size[0] // 32)
+        assert size[1] // 32 <= width <= -(-size[1] // 32)
+
+
+@pytest.mark.parametrize('checkpointing', [False, True])
+def test_maps_of_several_layers(checkpointing):
+    cfg = encoder('dinov2_with_registers', num_register_tokens=3)
+    backbone = build(encoder=cfg, out_layers=[0, 2], gradient_checkpointing=checkpointing).train()
+    twin, images = copy.deepcopy(backbone), torch.randn(2, 3, 33, 24)
+    maps = backbone(images)
+    assert backbone.strides == (8, 8, 8) and backbone.num_maps == 3
+    model = backbone.encoder.model
+    padded = torch.nn.functional.pad(images, (0, 0, 0, 7))
+    tokens = model.encoder.layer[0](model.embeddings(padded))  # the first layer, alone
+    tokens = tokens[0] if isinstance(tokens, tuple) else tokens
+    torch.testing.assert_close(maps[0].flatten(2).transpose(1, 2), tokens[:, 4:])
+    twin(torch.randn(1, 3, 8, 8))
+    for mine, its in zip(maps, twin(images), strict=True):
+        torch.testing.assert_close(mine, its)
+    maps[0].sum().backward()
+    assert model.embeddings.cls_token.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r'out_layers \[4\] are not among the 4 layers'):
+        build(encoder=cfg, out_layers=[1, 4])
 
 
 def test_checkpointing_changes_no_gradient(pretraining):

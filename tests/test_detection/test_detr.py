@@ -6,51 +6,11 @@ import pytest
 import torch
 
 from helpers import towers
-from helpers.detection import NAMES, batch
+from helpers.detection import NAMES, batch, prepared
+from helpers.detection import build_detector as build
+from helpers.detection import detr_config as config
 
 pytestmark = pytest.mark.ops
-
-
-def config(checkpoint=None, **overrides):
-    import eclip_mm.models.detection  # noqa: F401
-
-    cfg = dict(
-        type='eclip_mm.EclipDETR',
-        num_queries=6,
-        data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=1),
-        backbone=dict(type='eclip_mm.EclipBackbone'),
-        bbox_head=dict(type='eclip_mm.EclipDETRHead', num_classes=3),
-        train_cfg=dict(
-            assigner=dict(
-                type='HungarianAssigner',
-                match_costs=[
-                    dict(type='ClassificationCost', weight=1.0),
-                    dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
-                    dict(type='IoUCost', iou_mode='giou', weight=2.0),
-                ],
-            )
-        ),
-        test_cfg=dict(max_per_img=6),
-    )
-    if checkpoint:
-        cfg['init_cfg'] = dict(type='Pretrained', checkpoint=checkpoint)
-    cfg.update(overrides)
-    return cfg
-
-
-def build(cfg):
-    from mmdet.registry import MODELS
-    from mmengine.registry import DefaultScope
-
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        torch.manual_seed(0)
-        model = MODELS.build(copy.deepcopy(cfg))
-        model.init_weights()
-    return model
-
-
-def prepared(model, data):
-    return model.data_preprocessor(data, training=True)
 
 
 def test_it_starts_as_the_pretrained_model(pretraining):
@@ -66,15 +26,25 @@ def test_it_starts_as_the_pretrained_model(pretraining):
     modality = torch.full((2, 4), TEXT)
     feats, maps = network.decode(tokens, prompts, modality)
 
-    data = prepared(model, batch(((32, 32), (32, 32))))
-    enc, dec = model.pre_transformer(model.extract_feat(images), data['data_samples'])
-    memory = model.forward_encoder(**enc)['memory']
+    memory, grid = tokens_of(model, images)
     torch.testing.assert_close(memory, tokens)  # positions are projected to zero at the start
-    out = model.forward_decoder(
-        query=None, query_pos=network.queries(prompts, modality), memory=memory, **dec
-    )['hidden_states']
-    assert out.shape == (2, 2, 4, 36)
-    torch.testing.assert_close(out[-1, ..., :32], feats)
+    queries = network.queries(prompts, modality)
+    out = model.run_blocks(memory, queries, None, None, None, grid)['hidden_states']
+    assert out.shape == (2, 2, 4, 32)
+    torch.testing.assert_close(out[-1], feats)
+
+
+def tokens_of(model, images):
+    """Z and its grid."""
+    found = {}
+    model.run_blocks, kept = (
+        lambda memory, *args: found.update(z=memory, grid=args[-1]),
+        (model.run_blocks),
+    )
+    samples = prepared(model, batch([tuple(images.shape[-2:])] * len(images)))['data_samples']
+    model.decode(model.extract_feat(images), samples)
+    model.run_blocks = kept
+    return found['z'], found['grid']
 
 
 def saved_dual(path, family, **overrides):
@@ -114,10 +84,7 @@ def test_it_starts_with_the_patch_projection_of_its_pretraining(family, kind, tm
         torch.save(dict(saved, state_dict=eclip.state_dict()), path)
     model = build(config(path)).eval()
     images = torch.randn(2, 3, 32, 32)
-    data = prepared(model, batch(((32, 32), (32, 32))))
-    enc, _ = model.pre_transformer(model.extract_feat(images), data['data_samples'])
-    tokens = eclip.network.encode_image(images)[1]
-    torch.testing.assert_close(model.forward_encoder(**enc)['memory'], tokens)
+    torch.testing.assert_close(tokens_of(model, images)[0], eclip.network.encode_image(images)[1])
 
 
 def test_a_projection_that_it_cannot_have_is_an_error(tmp_path):
@@ -249,58 +216,6 @@ def test_padding_changes_nothing_for_the_decoder(pretraining):
         ]
         torch.testing.assert_close(outs[0][:, 0], outs[1][:, 0])
         assert not torch.isnan(outs[0]).any()
-
-
-def test_softmax_over_tokens():
-    from eclip_mm.models.decoders import SlotAttention
-
-    layer = SlotAttention(8, softmax_over='tokens')
-    z, q, h = torch.randn(2, 5, 8), torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
-    out, assign = layer(z, q, h)
-    torch.testing.assert_close(assign.sum(dim=1), torch.ones(2, 3))
-    value = torch.nn.functional.scaled_dot_product_attention(
-        layer.proj_q(layer.norm_query(q)), layer.proj_z(z), layer.proj_v(z)
-    )
-    torch.testing.assert_close(out, layer.proj_o(value))
-    with pytest.raises(ValueError, match='softmax_over'):
-        SlotAttention(8, softmax_over='heads')
-
-
-def test_boxes_of_assignments_by_hand():
-    from eclip_mm.models.detection.references import assignment_boxes, token_positions
-
-    # 4 x 8 cells of 10 px over a picture of 40 x 80; a patch of 2 x 4 cells from (20, 10) on
-    positions = token_positions((4, 8), torch.tensor([10.0, 10.0]), torch.tensor([[40.0, 80.0]]))
-    assign = torch.zeros(1, 4, 8, 2)
-    assign[0, 1:3, 2:6, 0] = 0.5
-    assign[..., 1] = 0.2
-    boxes = assignment_boxes(assign.flatten(1, 2), positions)[0]
-    # cells have centres only: n of them spread as (n^2 - 1) / 12, so width sqrt(15) of 16 cells
-    expected = [0.5, 0.5, 15**0.5 / 8, 3**0.5 / 4]
-    torch.testing.assert_close(boxes[0], torch.tensor(expected), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(boxes[1, :2], torch.tensor([0.5, 0.5]))
-    torch.testing.assert_close(boxes[1, 2:], torch.tensor([63**0.5 / 8, 15**0.5 / 4]), atol=1e-4,
-                               rtol=1e-4)  # fmt: skip
-    # half the batch is padding: the same place is another share of the smaller picture
-    positions = token_positions((4, 8), torch.tensor([10.0, 10.0]), torch.tensor([[40.0, 40.0]]))
-    assert positions[0, :, 0].max() == pytest.approx(75 / 40)
-
-
-def test_the_box_is_the_reference_at_the_start():
-    from mmengine.registry import DefaultScope
-
-    from eclip_mm.models.detection import EclipDETRHead
-
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        head = EclipDETRHead(3, embed_dims=8, train_cfg=None)
-        plain = EclipDETRHead(3, references=False, embed_dims=8, train_cfg=None)
-    boxes = torch.tensor([0.3, 0.6, 0.2, 0.9]).expand(2, 1, 5, 4)
-    states = torch.cat([torch.randn(2, 1, 5, 8), boxes], dim=-1)
-    scores, found = head(states)
-    assert scores.shape == (2, 1, 5, 4)
-    torch.testing.assert_close(found, boxes)
-    assert not torch.allclose(plain(states)[1], boxes)
-    assert head.loss_cls.class_weight == [1.0, 1.0, 1.0, 0.1] and head.bg_cls_weight == 0.1
 
 
 def test_from_clip_the_decoder_starts_anew(clip_checkpoint):

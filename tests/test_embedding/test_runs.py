@@ -198,7 +198,7 @@ def test_workers_decode_beside_a_gpu(options, monkeypatch, device, wanted):
         return run_here(replace(options, device='cpu', num_workers=0), num_shards, missing)
 
     monkeypatch.setattr(job, 'run_here', run)
-    monkeypatch.setattr(os, 'cpu_count', lambda: 2)
+    monkeypatch.setattr(job, 'num_cpus', lambda: 2)
     embed_catalogue(replace(options, device=device))
     assert found == [wanted]
 

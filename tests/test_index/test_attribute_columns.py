@@ -1,10 +1,11 @@
 """Attributes of the catalogue as columns of an index."""
 
+import numpy as np
 import pytest
 
 from eclip_mm.cli import main
 from eclip_mm.index import VectorIndex
-from helpers.feature_folders import write_features
+from helpers.feature_folders import DIMS, write_features
 
 SHOP = [
     dict(brand='Acme', price=5.0, colours=['red', 'blue'], sale=True, code=1),
@@ -86,3 +87,44 @@ def test_names_that_are_wrong(tmp_path, capsys, name, words):
     assert main(['index', 'build', *paths, '--attributes', 'brand', name]) == 1
     error = capsys.readouterr().err
     assert words in error and error.count('\n') == 1 and not (tmp_path / 'index').exists()
+
+
+LARGE = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ('codes', 'stored'),
+    [
+        ([LARGE, 3, 4.0, -LARGE], [LARGE, 3, 4, -LARGE]),
+        ([2**53, 1.5, 3, 4], [2.0**53, 1.5, 3.0, 4.0]),
+        ([LARGE, 'x', 3, 4], [str(LARGE), 'x', '3', '4']),
+    ],
+)
+def test_whole_numbers_stay_exact(tmp_path, codes, stored):
+    attributes = [dict(code=code) for code in codes]
+    write_features(tmp_path / 'features', ['p0', 'p1', 'p2', 'p3'], attributes=attributes)
+    index = VectorIndex.build(tmp_path / 'index', tmp_path / 'features', attributes=['code'])
+    found = {hit['product_id']: hit['code'] for hit in index.search(np.ones(DIMS), 9)[0]}
+    assert [found[f'p{i}'] for i in range(4)] == stored
+    assert [type(found[f'p{i}']) for i in range(4)] == [type(value) for value in stored]
+    (hit,) = index.search(np.ones(DIMS), 9, f'code={stored[0]}')[0]
+    assert hit['product_id'] == 'p0'
+
+
+@pytest.mark.parametrize('codes', [[LARGE, 1.5], [2**63], [2**80, 1.5]])
+def test_whole_numbers_that_cannot_stay_exact_are_one_line(tmp_path, capsys, codes):
+    attributes = [dict(code=code) for code in codes]
+    write_features(tmp_path / 'features', ['p0', 'p1'], attributes=attributes)
+    folders = [str(tmp_path / name) for name in ('index', 'features')]
+    assert main(['index', 'build', *folders, '--attributes', 'code']) == 1
+    error = capsys.readouterr().err
+    assert "attribute 'code' does not fit" in error and 'leave it out' in error
+    assert error.count('\n') == 1
+
+
+def test_a_fraction_is_not_added_to_large_whole_numbers(tmp_path):
+    write_features(tmp_path / 'features', ['p0'], attributes=[dict(code=LARGE)])
+    index = VectorIndex.build(tmp_path / 'index', tmp_path / 'features', attributes=['code'])
+    write_features(tmp_path / 'more', ['p1'], attributes=[dict(code=1.5)])
+    with pytest.raises(ValueError, match='1.5 is no whole number; build the index again'):
+        index.add(tmp_path / 'more')

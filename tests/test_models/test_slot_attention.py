@@ -49,6 +49,51 @@ def test_matches_the_equations_in_value_and_gradient():
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
 
+def test_groups_and_a_bias_are_what_each_group_has_alone():
+    """The bias is added to Eq. 2; the softmax of Eq. 3 runs over the queries of a group."""
+    torch.manual_seed(0)
+    layer = SlotAttention(8).double()
+    z, q, h = (torch.randn(2, n, 8, dtype=torch.float64) for n in (5, 6, 6))
+    bias = torch.randn(2, 5, 6, dtype=torch.float64)
+    out, assign = layer(z, q, h, bias=bias, num_groups=2)
+    for group in (slice(0, 3), slice(3, 6)):
+        logits = layer.proj_z(z) @ layer.proj_q(layer.norm_query(q + h)[:, group]).transpose(1, 2)
+        expected = (logits / math.sqrt(8) + bias[..., group]).softmax(dim=2)
+        torch.testing.assert_close(assign[..., group], expected)
+        alone, _ = layer(z, q[:, group], h[:, group], bias=bias[..., group])
+        torch.testing.assert_close(out[:, group], alone)
+    # the usual cross-attention, to which a bias is an attention mask
+    layer = SlotAttention(8, softmax_over='tokens').double()
+    out, assign = layer(z, q, torch.zeros_like(h), bias=bias)
+    torch.testing.assert_close(assign.sum(dim=1), torch.ones(2, 6, dtype=torch.float64))
+    value = torch.nn.functional.scaled_dot_product_attention(
+        layer.proj_q(layer.norm_query(q)),
+        layer.proj_z(z),
+        layer.proj_v(z),
+        attn_mask=bias.transpose(1, 2),
+    )
+    torch.testing.assert_close(out, layer.proj_o(value))
+    with pytest.raises(ValueError, match='softmax_over'):
+        SlotAttention(8, softmax_over='heads')
+
+
+def test_places_are_compared_and_not_carried():
+    torch.manual_seed(0)
+    block = InstanceDecoder(8, num_blocks=1, num_heads=1).blocks[0]
+    z, q, h, places = (torch.randn(2, n, 8) for n in (5, 4, 4, 4))
+    out, assign = block(z, q, h, places=places, num_groups=2)
+    x, _ = block.slot_attn(z, q, h, num_groups=2)
+    normed, weight = block.norm_attn(x), block.self_attn
+    query, key, value = weight.in_proj_weight.chunk(3)
+    for group in (slice(0, 2), slice(2, 4)):
+        seen = (normed + places)[:, group]
+        attention = (seen @ query.T) @ (seen @ key.T).transpose(1, 2) / math.sqrt(8)
+        update = attention.softmax(dim=-1) @ normed[:, group] @ value.T
+        found = x[:, group] + weight.out_proj(update)
+        found = found + block.ffn(block.norm_ffn(found))
+        torch.testing.assert_close(out[:, group], found)
+
+
 def test_numbers_worked_by_hand():
     """D = 1, identity weights; the norm of a 1-D query is its bias: 1."""
     layer = SlotAttention(1)
@@ -142,3 +187,29 @@ def test_aligned_init_assigns_tokens_to_the_prompt_that_they_equal():
     first, second = (block.slot_attn for block in decoder.blocks)
     assert first.proj_z.weight is not first.proj_q.weight
     assert not torch.equal(first.proj_z.weight, second.proj_z.weight)
+
+
+def test_a_background_competes_for_each_token():
+    """D = 4: Eq. 3 has a term exp(sqrt(D) b) = exp(0.5) more, which belongs to no query."""
+    layer = SlotAttention(4, background=0.25)
+    z, q, h = torch.randn(2, 5, 4), torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    found, assign_map = layer(z, q, h)
+    queries = layer.proj_q(layer.norm_query(q + h))
+    weights = (layer.proj_z(z) @ queries.transpose(1, 2) / 2).exp()
+    expected = weights / (weights.sum(dim=2, keepdim=True) + math.exp(0.5))
+    torch.testing.assert_close(assign_map, expected)
+    # Eq. 4 and 5 are as before, with these masses
+    values = layer.proj_v(expected.transpose(1, 2) @ z / expected.sum(dim=1).unsqueeze(-1))
+    torch.testing.assert_close(found, h + layer.proj_o(values))
+
+
+def test_no_background_is_eq_3_as_written():
+    torch.manual_seed(0)
+    plain = SlotAttention(8)
+    far = SlotAttention(8, background=-1e4)
+    far.load_state_dict(plain.state_dict())
+    inputs = torch.randn(2, 5, 8), torch.randn(2, 3, 8), torch.zeros(2, 3, 8)
+    for a, b in zip(plain(*inputs), far(*inputs), strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match='decoder.background=0.2 competes with the queries'):
+        SlotAttention(8, softmax_over='tokens', background=0.2)

@@ -1,34 +1,11 @@
 """``eclip-mm page``, ``make page`` and the evaluation of judged searches, without a browser."""
 
-import sys
 from importlib.metadata import PackageNotFoundError
-from types import ModuleType
 
 import pytest
 
-import eclip_mm.apis
 from eclip_mm.cli import main
 from eclip_mm.index import Query, append_judged
-
-
-@pytest.fixture
-def page(monkeypatch) -> list:
-    """Takes the place of the module that needs Gradio, and notes what it should serve."""
-    served = []
-    module = ModuleType('eclip_mm.page.blocks')
-    module.build_blocks = lambda *args: args
-    module.launch = lambda blocks, host, port: served.append((*blocks, host, port))
-    monkeypatch.setitem(sys.modules, 'eclip_mm.page.blocks', module)
-    monkeypatch.setattr('eclip_mm.cli.page.version', lambda name: '6.31.0')
-    return served
-
-
-@pytest.fixture
-def model(search, monkeypatch) -> str:
-    """A source of the model of the index, which need not be loaded again."""
-    monkeypatch.setattr('eclip_mm.page.catalogue_search.Eclip', lambda *_, **__: search.eclip)
-    monkeypatch.setattr(eclip_mm.apis, 'Eclip', lambda source: search.eclip)
-    return 'model'
 
 
 def test_the_page_is_served_with_what_was_asked_for(search, model, page):

@@ -171,3 +171,47 @@ def test_jobs_that_wait_are_finished_at_the_end():
         return await asyncio.gather(*jobs)
 
     assert asyncio.run(submit()) == [[0], [1], [2]]
+
+
+def test_a_batch_waits_only_for_requests_that_are_under_way():
+    """By the order of events: a wait that nobody ended would last an hour."""
+    seen = []
+
+    def run(key, inputs):
+        seen.append(inputs)
+        return inputs
+
+    batcher = MicroBatcher(run, size=8, wait=3600)
+    batcher.start()
+
+    async def submit():
+        batcher.expect(1)
+        assert await asyncio.wait_for(batcher.submit('a', [0]), 30) == [0]
+        batcher.expect(3)
+        jobs = [asyncio.ensure_future(batcher.submit('a', [k])) for k in (1, 2)]
+        await asyncio.sleep(0.05)
+        assert seen == [[0]]
+        batcher.expect(2)  # the third was refused
+        assert await asyncio.wait_for(asyncio.gather(*jobs), 30) == [[1], [2]]
+        batcher.expect(4)
+        jobs = [asyncio.ensure_future(batcher.submit('b', [k] * 4)) for k in (3, 4)]
+        await asyncio.wait_for(asyncio.gather(*jobs), 30)  # the batch is full
+
+    asyncio.run(submit())
+    assert seen == [[0], [1, 2], [3] * 4 + [4] * 4]
+    batcher.close()
+
+
+def test_the_service_tells_how_many_are_under_way(model):
+    model.go.set()
+    app = build_app(model, None, Limits(wait=3600))
+    with TestClient(app) as client, ThreadPoolExecutor(4) as pool:
+        assert client.post('/encode', json=BODY).status_code == 200
+        bodies = [BODY, {}, BODY, dict(BODY, more=1)] * 4
+        answers = pool.map(lambda body: client.post('/encode', json=body), bodies)
+        assert [answer.status_code for answer in answers] == [200, 422, 200, 422] * 4
+
+
+def test_the_batch_fits_the_device():
+    assert [Limits.of_device(device).batch for device in ('cpu', 'cuda:1')] == [16, 32]
+    assert Limits.of_device('cpu', batch=4, hits=7) == Limits(batch=4, hits=7)

@@ -30,7 +30,9 @@ EXTRA_PARTS = {
     'lora': ('eclip_mm/models/encoders/lora.py', 'eclip_mm/checkpoint/export.py'),
     'ray': ('eclip_mm/embedding/cluster.py', 'eclip_mm/serving/ray_service.py'),
     'feeds': ('eclip_mm/datasets/converters/feed/excel.py',),
-    'pgvector': tuple(f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'sql_columns')),
+    'pgvector': tuple(
+        f'eclip_mm/index/{n}.py' for n in ('database', 'postgres', 'postgres_rows', 'sql_columns')
+    ),
     'app': ('eclip_mm/page/',),
     'onnx': ('eclip_mm/apis/onnx_model.py', 'eclip_mm/apis/onnx_export.py'),
     'lancedb': ('eclip_mm/index/lance.py',),

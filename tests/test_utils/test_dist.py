@@ -1,4 +1,6 @@
-"""Gathering with gradient, and DDP with accumulated gradients."""
+"""Gathering with gradient, the group on the host, and DDP with accumulated gradients."""
+
+import datetime
 
 import pytest
 import torch
@@ -54,3 +56,19 @@ def test_a_config_that_says_nothing_of_it_is_left_alone(cfg):
     before = cfg.to_dict()
     allow_accumulation(cfg)
     assert cfg.to_dict() == before
+
+
+def test_the_group_on_the_host_waits_as_long_as_that_of_the_devices(monkeypatch, tmp_path):
+    """A run that allows a rank an hour does not end after torch's default of 30 minutes."""
+    hour = datetime.timedelta(hours=1)
+    store = dist.FileStore(str(tmp_path / 'store'), 1)
+    dist.init_process_group('gloo', store=store, rank=0, world_size=1, timeout=hour)
+    try:
+        world = dist.group.WORLD
+        assert ours._host_group.__wrapped__(world) is world
+        monkeypatch.setattr(dist, 'get_backend', lambda group: 'nccl')
+        host = ours._host_group.__wrapped__(world)
+        assert host is not world
+        assert host._get_backend(torch.device('cpu')).options._timeout == hour
+    finally:
+        dist.destroy_process_group()

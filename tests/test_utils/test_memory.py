@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from eclip_mm.cli import commands
+from eclip_mm.utils.command import run_command
 from eclip_mm.utils.memory import reuse_freed_memory
 
 
@@ -24,3 +26,15 @@ def test_both_thresholds_are_set(monkeypatch, taken, wanted):
 def test_another_c_library_has_no_such_option(monkeypatch):
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace())
     assert reuse_freed_memory() is False
+
+
+def test_every_program_keeps_it(monkeypatch):
+    """Those of tools/ and the parts of eclip-mm."""
+    kept = []
+    monkeypatch.setattr('eclip_mm.utils.command.reuse_freed_memory', lambda: kept.append('tools'))
+    monkeypatch.setattr('eclip_mm.cli.commands.reuse_freed_memory', lambda: kept.append('part'))
+    run_command(lambda: kept.append('program'))
+    assert kept == ['tools', 'program']
+    with pytest.raises(SystemExit):
+        commands.main(['encode', '--help'])
+    assert kept[2:] == ['part']

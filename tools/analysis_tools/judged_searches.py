@@ -17,7 +17,7 @@ def parse_args():
     parser = CommandParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('index', help='folder of the index')
+    parser.add_argument('index', help='its folder, or postgresql://HOST/DATABASE#TABLE')
     parser.add_argument('judged', nargs='+', help='JSON Lines of judged searches (docs/page.md)')
     parser.add_argument(
         '--model', required=True, help='checkpoint, or folder of an exported model'
@@ -29,12 +29,12 @@ def parse_args():
 def main():
     args = parse_args()
     from eclip_mm.apis import Eclip
-    from eclip_mm.index import VectorIndex, judged_figures, read_judged
+    from eclip_mm.index import judged_figures, open_index, read_judged
 
     searches = [search for path in args.judged for search in read_judged(path)]
     if not searches:
         raise ValueError(f'{", ".join(args.judged)}: there is no search in it')
-    figures = judged_figures(VectorIndex(args.index), Eclip(args.model), searches, args.k)
+    figures = judged_figures(open_index(args.index), Eclip(args.model), searches, args.k)
     rows = [(name, *counts) for name, counts in figures.items()]
     print(format_table(['', 'searches', 'when judged', 'now'], rows))
 

@@ -1,7 +1,14 @@
-# DETR's defaults: matching costs, loss weights and background weight as in the DETR paper.
+# EclipDETR with token queries. The costs of the matching and the weights of the losses are those
+# of Deformable DETR; those of boxes are DETR's.
 model = dict(
     type='eclip_mm.EclipDETR',
     num_queries=50,
+    query_source='tokens',
+    dense_branch=dict(type='eclip_mm.DenseBranch'),
+    position_bias=True,
+    places=True,
+    refine=True,
+    num_groups=1,
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         # as in pretraining
@@ -15,7 +22,7 @@ model = dict(
     bbox_head=dict(
         type='eclip_mm.EclipDETRHead',
         num_classes=19,
-        loss_cls=dict(type='CrossEntropyLoss', bg_cls_weight=0.1, loss_weight=1.0),
+        loss_cls=dict(type='QualityFocalLoss', loss_weight=1.0),
         loss_bbox=dict(type='L1Loss', loss_weight=5.0),
         loss_iou=dict(type='GIoULoss', loss_weight=2.0),
     ),
@@ -23,7 +30,7 @@ model = dict(
         assigner=dict(
             type='HungarianAssigner',
             match_costs=[
-                dict(type='ClassificationCost', weight=1.0),
+                dict(type='FocalLossCost', weight=2.0),
                 dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
                 dict(type='IoUCost', iou_mode='giou', weight=2.0),
             ],

@@ -53,8 +53,11 @@ def write_attributes(attributes: Mapping[str, Attribute]) -> str:
 
 
 def _plain(value):
-    """A number of numpy or a decimal as a float."""
-    return float(value) if isinstance(value, (Real, Decimal)) else value
+    """A number of numpy or a decimal as a float; as an int if only that is exact."""
+    if isinstance(value, (Real, Decimal)):
+        whole = math.isfinite(value) and value == int(value)
+        return int(value) if whole and int(value) != float(value) else float(value)
+    return value
 
 
 def _is_attribute(value) -> bool:

@@ -28,6 +28,7 @@ class CatalogueReport:
         num_skipped: rows that were left out.
         num_missing_images: pictures that were left out of used rows because their file does not
             exist, or, in a conversion, of any row because they cannot be decoded.
+        num_fixed: rows that a file of fixes leaves out.
         problems: 'file, row N: reason' for each row or picture that was left out, up to
             ``max_problems``. Rows count from 1 (in JSON Lines, the lines do). Of rows whose fault
             is of one kind, the first is named.
@@ -38,6 +39,7 @@ class CatalogueReport:
     num_used: int = 0
     num_skipped: int = 0
     num_missing_images: int = 0
+    num_fixed: int = 0
     problems: list[str] = field(default_factory=list)
     max_problems: int = 1000
     alike: Counter[str] = field(default_factory=Counter)
@@ -70,6 +72,8 @@ class CatalogueReport:
 
     def __str__(self) -> str:
         text = f'{self.num_used} of {self.num_rows} rows can be used'
+        if self.num_fixed:
+            text += f', {self.num_fixed} are left out by fixes'
         if not self:
             return text
         text += (

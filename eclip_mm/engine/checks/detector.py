@@ -136,8 +136,11 @@ def _claims(model: nn.Module) -> Iterator[tuple[str, list[float]]]:
 
 
 def _side(strides: list[float], backbone: nn.Module) -> int:
-    """Side of a picture that the cells of all levels, and the patches, divide if possible."""
-    patch = math.lcm(getattr(backbone, 'pad_to', 1), 32)
-    whole = [round(stride) for stride in strides if stride >= 1]
-    side = math.lcm(patch, *whole)
-    return side if side <= 1024 else patch * math.ceil(8 * max(whole) / patch)
+    """Side of a small picture that the cells of all levels divide if possible."""
+    own = getattr(backbone, 'strides', (32,))
+    cells = own[-1] if isinstance(own, (tuple, list)) and isinstance(own[-1], int) else 32
+    largest = max(strides)
+    side = math.lcm(cells, *(round(stride) for stride in strides if stride >= 1))
+    if side > 16 * largest:  # the strides do not fit each other: whole cells of the backbone
+        side = cells
+    return side * math.ceil(4 * largest / side)

@@ -19,10 +19,14 @@ class InstanceDecoderBlock(nn.Module):
         dropout: float,
         softmax_over: str = 'queries',
         aligned_init: bool = False,
+        background: float | None = None,
     ):
         super().__init__()
         self.slot_attn = SlotAttention(
-            embed_dims, softmax_over=softmax_over, aligned_init=aligned_init
+            embed_dims,
+            softmax_over=softmax_over,
+            aligned_init=aligned_init,
+            background=background,
         )
         self.norm_attn = nn.LayerNorm(embed_dims)
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout, batch_first=True)
@@ -34,12 +38,43 @@ class InstanceDecoderBlock(nn.Module):
             nn.Linear(ffn_ratio * embed_dims, embed_dims),
         )
 
-    def forward(self, patch_tokens, queries, instance_feats, padding_mask=None):
-        h, assign_map = self.slot_attn(patch_tokens, queries, instance_feats, padding_mask)
-        x = self.norm_attn(h)
-        h = h + self.self_attn(x, x, x, need_weights=False)[0]
+    def forward(
+        self,
+        patch_tokens: Tensor,
+        queries: Tensor,
+        instance_feats: Tensor,
+        padding_mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        places: Tensor | None = None,
+        num_groups: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            patch_tokens, queries, instance_feats, padding_mask, bias,
+                num_groups: as for :class:`SlotAttention`. The self-attention
+                of a group sees that group alone.
+            places: (B, T, D), added to what the self-attention compares
+                (queries and keys), and not to what it carries (values).
+
+        Returns:
+            H^l (B, T, D) and M (B, N, T).
+        """
+        h, assign_map = self.slot_attn(
+            patch_tokens, queries, instance_feats, padding_mask, bias, num_groups
+        )
+        values = self.norm_attn(h)
+        keys = values if places is None else values + places
+        if num_groups > 1:
+            values, keys = (_split_groups(x, num_groups) for x in (values, keys))
+        attended = self.self_attn(keys, keys, values, need_weights=False)[0]
+        h = h + attended.reshape(h.shape)
         h = h + self.ffn(self.norm_ffn(h))
         return h, assign_map
+
+
+def _split_groups(x: Tensor, num_groups: int) -> Tensor:
+    """(B, K * T, D) as (B * K, T, D)."""
+    return x.unflatten(1, (num_groups, -1)).flatten(0, 1)
 
 
 @MODELS.register_module()
@@ -55,7 +90,7 @@ class InstanceDecoder(nn.Module):
         num_heads: heads of the self-attention (slot attention has one).
         ffn_ratio: hidden width of the FFN over D.
         dropout: of self-attention and FFN.
-        softmax_over, aligned_init: see :class:`SlotAttention`.
+        softmax_over, aligned_init, background: see :class:`SlotAttention`.
     """
 
     def __init__(
@@ -67,12 +102,13 @@ class InstanceDecoder(nn.Module):
         dropout: float = 0.0,
         softmax_over: str = 'queries',
         aligned_init: bool = False,
+        background: float | None = None,
     ):
         super().__init__()
         self.norm_tokens = nn.LayerNorm(embed_dims)
         self.blocks = nn.ModuleList(
             InstanceDecoderBlock(
-                embed_dims, num_heads, ffn_ratio, dropout, softmax_over, aligned_init
+                embed_dims, num_heads, ffn_ratio, dropout, softmax_over, aligned_init, background
             )
             for _ in range(num_blocks)
         )

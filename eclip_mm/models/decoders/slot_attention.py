@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eclip_mm.models.precision import at_least_float32
@@ -33,6 +34,15 @@ class SlotAttention(nn.Module):
             which the contrastive losses shape; training may change either
             matrix. False starts from two unrelated matrices, whose
             similarities mean nothing until the decoder's losses train them.
+        background: a similarity b, as a cosine, that competes for each token:
+            Eq. 3 gets a further term ``exp(sqrt(D) b)`` in its denominator,
+            which belongs to no query. A token that is like no query then
+            goes to the background, instead of to the query that it is least
+            unlike. None is Eq. 3 as it is written.
+
+    Raises:
+        ValueError: unknown ``softmax_over``, or ``background`` with the
+            softmax over tokens.
     """
 
     def __init__(
@@ -41,11 +51,18 @@ class SlotAttention(nn.Module):
         eps: float = 1e-8,
         softmax_over: str = 'queries',
         aligned_init: bool = False,
+        background: float | None = None,
     ):
         super().__init__()
         if softmax_over not in ('queries', 'tokens'):
             raise ValueError(f"softmax_over must be 'queries' or 'tokens', got {softmax_over!r}")
+        if background is not None and softmax_over == 'tokens':
+            raise ValueError(
+                f'decoder.background={background!r} competes with the queries for each token: set '
+                "softmax_over='queries', or background=None"
+            )
         self.softmax_over = softmax_over
+        self.background = None if background is None else math.sqrt(embed_dims) * background
         self.scale = 1 / math.sqrt(embed_dims)
         self.eps = eps
         self.norm_query = nn.LayerNorm(embed_dims)
@@ -68,6 +85,8 @@ class SlotAttention(nn.Module):
         queries: Tensor,
         instance_feats: Tensor,
         padding_mask: Tensor | None = None,
+        bias: Tensor | None = None,
+        num_groups: int = 1,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
@@ -75,19 +94,32 @@ class SlotAttention(nn.Module):
             queries: Q (B, T, D).
             instance_feats: H^{l-1} (B, T, D).
             padding_mask: (B, N) bool, True for tokens to ignore.
+            bias: (B, N, T), added to the logits of Eq. 2.
+            num_groups: the queries are this many groups of equal size, one
+                after the other, and each group divides all tokens among its
+                own queries.
 
         Returns:
             H^l before self-attention (B, T, D); the assignment M,
-            ``assign_map`` (B, N, T), float32. Its rows sum to 1 (its columns,
-            with the softmax over tokens); rows of padding are 0.
+            ``assign_map`` (B, N, T), float32. Its rows sum to 1 in each group
+            (less with ``background``; its columns, with the softmax over
+            tokens); rows of padding are 0.
         """
         q = self.proj_q(self.norm_query(queries + instance_feats)) @ self.proj_z.weight
         with torch.autocast(q.device.type, enabled=False):
             z, q = at_least_float32(patch_tokens), at_least_float32(q)
             logits = z @ (self.scale * q).transpose(1, 2)  # Eq. 2
+            if bias is not None:
+                logits = logits + bias
             padding = None if padding_mask is None else padding_mask.unsqueeze(-1)
             if self.softmax_over == 'queries':
-                assign_map = logits.softmax(dim=2)  # Eq. 3: over queries, not over tokens
+                groups = logits.unflatten(2, (num_groups, -1))
+                if self.background is not None:
+                    groups = F.pad(groups, (0, 1), value=self.background)
+                groups = groups.softmax(dim=3)  # Eq. 3: over queries, not over tokens
+                if self.background is not None:
+                    groups = groups[..., :-1]
+                assign_map = groups.flatten(2)
                 if padding is not None:
                     assign_map = assign_map.masked_fill(padding, 0.0)
             else:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.registry import DefaultScope
@@ -10,7 +11,12 @@ from torch import Tensor, nn
 
 from eclip_mm.config.detection import fill_backbone
 from eclip_mm.models.detection.pretrained import load_pretrained
-from eclip_mm.models.detection.window_attention import WindowMixin, use_windows
+from eclip_mm.models.detection.window_attention import (
+    WindowMixin,
+    check_layers,
+    find_layers,
+    use_windows,
+)
 from eclip_mm.registry import MODELS
 
 
@@ -39,15 +45,16 @@ class EclipBackbone(BaseModule):
         global_layers: layers that attend to the whole picture although
             ``window_size`` is set. None takes four, evenly spaced, as ViTDet
             does.
+        out_layers: layers of a plain vision transformer whose tokens are further
+            maps before that of the whole encoder, counted from 0.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads the image
             encoder of a pretraining checkpoint by name, see
             :func:`load_pretrained`; with ``prefix='teacher.network.'`` it is
             the encoder of the momentum model.
 
     Attributes:
-        embed_dims: channels of the map.
-        stride: pixels of the picture per cell of the map; None if the encoder
-            does not say so (convolutional encoders).
+        embed_dims: channels of every map.
+        num_maps: number of maps.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class EclipBackbone(BaseModule):
         gradient_checkpointing: bool = False,
         window_size: int | None = None,
         global_layers: Sequence[int] | None = None,
+        out_layers: Sequence[int] = (),
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -71,9 +79,15 @@ class EclipBackbone(BaseModule):
             self.encoder.freeze_head()
         self.embed_dims = self.encoder.embed_dims
         # `patch_size` of a pyramid (ConvNeXt, Swin) is that of its first stage
-        plain = not hasattr(self.encoder.model.config, 'depths')
-        self.stride = self.encoder.patch_size if plain else None
-        self.pad_to = self.stride or 1
+        stride = self.encoder.patch_size
+        self._stride = None if self.encoder.is_pyramid else stride
+        self.pad_to = self._stride or 1
+        self._needs_square = False
+        self.out_layers = tuple(out_layers)
+        self.num_maps = len(self.out_layers) + 1
+        self._tokens: dict[int, Tensor] = {}
+        for index in check_layers(self.encoder.model, self.out_layers, 'out_layers'):
+            find_layers(self.encoder.model)[index].register_forward_hook(_Keep(self, index))
         if window_size is not None:
             depth = self.encoder.model.config.num_hidden_layers
             if global_layers is None:
@@ -89,27 +103,73 @@ class EclipBackbone(BaseModule):
             load_pretrained({'image_encoder': self.encoder}, **pretrained_source(self.init_cfg))
         self.is_init = True
 
-    def forward(self, images: Tensor) -> tuple[Tensor]:
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels of the picture per cell of each map.
+
+        That of a pyramid, a power of two, is measured once, on a picture of the encoder's own
+        size.
+        """
+        if self._stride is None:
+            self._stride = self._measure_stride()
+        return (self._stride,) * self.num_maps
+
+    @torch.no_grad()
+    def _measure_stride(self) -> int:
+        training, weight = self.training, next(self.encoder.parameters())
+        side = getattr(self.encoder.model.config, 'image_size', 64)
+        side = max(side) if isinstance(side, (tuple, list)) else side
+        picture = torch.zeros(1, 3, side, side, device=weight.device, dtype=weight.dtype)
+        self.eval()
+        try:
+            count = self.encoder(picture, any_size=True)[2][0]
+            try:
+                self.encoder(torch.cat([picture, picture], dim=3), any_size=True)
+            except ValueError:  # Swin's tokens come without the shape of their map
+                self._needs_square = True
+        finally:
+            self.train(training)
+        return 2 ** round(math.log2(side / count))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """
         Args:
             images: (B, 3, H, W) normalised pictures.
 
         Returns:
-            One map (B, C, h, w), h and w rounded up to whole patches.
+            Maps (B, C, h, w), h and w rounded up to whole patches: those of
+            ``out_layers``, and that of the encoder.
         """
         height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % self.pad_to, 0, -height % self.pad_to))
-        if self.stride:
-            grid = tuple(side // self.stride for side in images.shape[-2:])
-            for module in self.modules():  # no stored list: a copy of the model has other modules
-                if isinstance(module, WindowMixin):
-                    module.grid = grid
+        stride = self.strides[0]
+        down, right = -height % self.pad_to, -width % self.pad_to
+        if self._needs_square:
+            side = max(height, width)
+            down, right = side - height, side - width
+        images = F.pad(images, (0, right, 0, down))
+        grid = tuple(side // stride for side in images.shape[-2:])
+        for module in self.modules():  # no stored list: a copy of the model has other modules
+            if isinstance(module, WindowMixin):
+                module.grid = grid
         _, tokens, grid = self.encoder(images, any_size=True)
-        features = tokens.transpose(1, 2).unflatten(2, grid)
-        if self.stride:  # windows may have added whole cells of padding
-            rows, columns = (math.ceil(side / self.stride) for side in (height, width))
-            features = features[..., :rows, :columns]
-        return (features.contiguous(),)
+        count = grid[0] * grid[1]
+        kept = [self._tokens.pop(index)[:, -count:] for index in self.out_layers]
+        # windows, and squares, may have added whole cells of padding
+        rows, columns = (math.ceil(side / stride) for side in (height, width))
+        return tuple(
+            part.transpose(1, 2).unflatten(2, grid)[..., :rows, :columns].contiguous()
+            for part in (*kept, tokens)
+        )
+
+
+class _Keep:
+    """A hook that hands the tokens of a layer to the backbone that it belongs to."""
+
+    def __init__(self, backbone: EclipBackbone, index: int):
+        self.tokens, self.index = backbone._tokens, index
+
+    def __call__(self, layer: nn.Module, args: tuple, output) -> None:
+        self.tokens[self.index] = output[0] if isinstance(output, tuple) else output
 
 
 def build_part(cfg: dict) -> nn.Module:

@@ -12,7 +12,7 @@ from eclip_mm.config.from_checkpoint import without_pretrained
 from eclip_mm.datasets.checkpoint_tokenizer import CheckpointTokenizer
 from eclip_mm.datasets.converters.coco_check import read_categories
 from eclip_mm.datasets.converters.coco_values import as_name
-from eclip_mm.models.decoders import TEXT, scale_prompts
+from eclip_mm.models.decoders import IMAGE, TEXT, scale_prompts
 from eclip_mm.models.detection.backbone import build_part
 from eclip_mm.models.projections import build_projection
 
@@ -75,36 +75,71 @@ class NameEncoder(nn.Module):
 
 @torch.no_grad()
 def begin_with_names(
-    query_embedding: nn.Embedding,
-    classifier: nn.Linear,
-    name_feats: Tensor,
-    checkpoint: str,
-    prefix: str = 'network.',
+    query_embedding: nn.Embedding, name_feats: Tensor, checkpoint: str, prefix: str = 'network.'
 ) -> None:
-    """Initialise a detector with what the pretraining knows of the names.
+    """Begin learned queries as the instance queries (Eq. 1) of names.
 
-    Object query t becomes the instance query (Eq. 1) of name ``t mod C``, which
-    finds the region of that product in zero-shot grounding. The classifier
-    becomes the similarity with the features of the names that Eq. 9 trains,
-    including the logit scale; "no object" starts at 0.
+    Query t is that of name ``t mod C``, which finds the region of that product
+    in zero-shot grounding.
 
     Args:
         query_embedding: (T, D) with T >= C, changed in place.
-        classifier: D to C + 1, changed in place.
         name_feats: (C, D) of a :class:`NameEncoder`.
         checkpoint, prefix: as for :func:`load_pretrained`.
     """
-    num_queries, dims = query_embedding.weight.shape
-    num_names = len(name_feats)
-    state = read_checkpoint(checkpoint)['state_dict']
-    places = torch.arange(num_queries)
-    queries = scale_prompts(name_feats)[places % num_names]
-    if f'{prefix}queries.pos_embed' in state:  # CLIP has none
+    begin_with_tokens(query_embedding, checkpoint, prefix, TEXT)
+    places = torch.arange(len(query_embedding.weight)) % len(name_feats)
+    query_embedding.weight.add_(scale_prompts(name_feats)[places])
+
+
+@torch.no_grad()
+def begin_with_tokens(
+    query_embedding: nn.Embedding,
+    checkpoint: str,
+    prefix: str = 'network.',
+    modality: int = IMAGE,
+) -> None:
+    """Set what Eq. 1 adds to a prompt: its position and its type.
+
+    Args:
+        query_embedding: (T, D), changed in place. It becomes zero from a
+            checkpoint without decoder (CLIP).
+        checkpoint, prefix: as for :func:`load_pretrained`.
+        modality: of the prompts.
+    """
+    state = read_checkpoint(checkpoint)
+    state = state.get('state_dict', state)
+    query_embedding.weight.zero_()
+    if f'{prefix}queries.pos_embed' in state:
         pos_embed = state[f'{prefix}queries.pos_embed']
-        queries = queries + pos_embed[places % len(pos_embed)]
-        queries = queries + state[f'{prefix}queries.type_embed'][TEXT]
-    query_embedding.weight.copy_(queries)
+        places = torch.arange(len(query_embedding.weight)) % len(pos_embed)
+        query_embedding.weight.add_(pos_embed[places])
+        query_embedding.weight.add_(state[f'{prefix}queries.type_embed'][modality])
+
+
+@torch.no_grad()
+def begin_classifier(
+    classifier: nn.Linear, name_feats: Tensor, checkpoint: str, sigmoid: bool
+) -> None:
+    """Begin a classifier of H as the similarity with names that Eq. 9 trains.
+
+    The logit scale is the pretraining's. With a softmax, "no object" starts at
+    0. A sigmoid keeps its bias, so that the classes start rare, and compares
+    with the names less their mean: otherwise a scale of 100 would make all
+    classes of any product certain.
+
+    Args:
+        classifier: D to C + 1, or to C with a sigmoid, changed in place.
+        name_feats: (C, D) of a :class:`NameEncoder`.
+        checkpoint: path of the pretraining checkpoint.
+        sigmoid: whether the classes are independent.
+    """
+    num_names, dims = name_feats.shape
+    scale = read_checkpoint(checkpoint)['state_dict']['logit_scale'].exp()
+    if sigmoid:
+        name_feats = name_feats - name_feats.mean(dim=0)
     # the decoder's LayerNorm gives features a norm of about sqrt(D)
     classifier.weight.zero_()
-    classifier.weight[:num_names] = name_feats * state['logit_scale'].exp() / math.sqrt(dims)
-    classifier.bias.zero_()
+    classifier.weight[:num_names] = name_feats * scale / math.sqrt(dims)
+    if not sigmoid:
+        classifier.bias.zero_()

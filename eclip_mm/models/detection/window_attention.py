@@ -1,5 +1,7 @@
 """Self-attention of a vision transformer inside windows, for large pictures."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 
@@ -56,8 +58,27 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
                 return module
     raise ValueError(
         f'{type(model).__name__} has no list of layers with an `attention` each: leave '
-        'window_size=None'
+        'window_size=None and out_layers=()'
     )
+
+
+def check_layers(model: nn.Module, indices: Sequence[int], name: str) -> list[int]:
+    """Indices of layers, checked.
+
+    Args:
+        model: vision model of ``transformers``; any model if there are no indices.
+        indices: of its layers.
+        name: of the option, for the error.
+
+    Raises:
+        ValueError: the layers of the model cannot be found, or it has no layer
+            with such an index.
+    """
+    count = len(find_layers(model)) if indices else 0
+    wrong = [index for index in indices if not 0 <= index < count]
+    if wrong:
+        raise ValueError(f'{name} {wrong} are not among the {count} layers')
+    return list(indices)
 
 
 def use_windows(model: nn.Module, window_size: int, global_layers: list[int]) -> None:
@@ -77,9 +98,7 @@ def use_windows(model: nn.Module, window_size: int, global_layers: list[int]) ->
             with such an index.
     """
     layers = find_layers(model)
-    wrong = [index for index in global_layers if not 0 <= index < len(layers)]
-    if wrong:
-        raise ValueError(f'global_layers {wrong} are not among the {len(layers)} layers')
+    check_layers(model, global_layers, 'global_layers')
     for index, layer in enumerate(layers):
         if index not in global_layers:
             kind = type(layer.attention)

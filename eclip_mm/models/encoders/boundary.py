@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from eclip_mm.models.encoders.convolutional import lay_out
+
 
 class FrozenBoundary:
     """Splits an image tower behind its last frozen layer group.
@@ -92,6 +94,7 @@ class FrozenBoundary:
     @torch.no_grad()
     def below(self, images: Tensor) -> Tensor:
         """Features of (B, 3, H, W) normalised pictures; the layers above are not computed."""
+        images = lay_out(self.model, images)
         if self.is_whole:  # `forward`: not a compiled model, for which this would be a new shape
             return self.model.forward(pixel_values=images).last_hidden_state
         with _stop_behind(self._last) as reached:
@@ -105,7 +108,7 @@ class FrozenBoundary:
             return BaseModelOutputWithPooling(last_hidden_state=features, pooler_output=pooled)
         # the pictures tell the model their size (rotary positions); no other part reads them
         images = features.new_zeros(1, 3, *self.picture_size).expand(len(features), -1, -1, -1)
-        with self._bypassed(features):
+        with self._bypassed(lay_out(self.model, features)):
             return self.model.forward(pixel_values=images)
 
     @contextmanager

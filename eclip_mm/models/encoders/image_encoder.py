@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eclip_mm.models.encoders.boundary import FrozenBoundary
 from eclip_mm.models.encoders.building import TransformersEncoder, build_transformers_model
 from eclip_mm.models.encoders.conv_stem import replace_conv_padding, replace_patch_projection
+from eclip_mm.models.encoders.convolutional import lay_out, set_output_stride
 from eclip_mm.models.encoders.families import (
     IMAGE_FAMILIES,
     IMAGE_POOLING,
@@ -26,6 +27,7 @@ from eclip_mm.models.encoders.picture_size import (
     find_width,
 )
 from eclip_mm.models.encoders.preprocessing import Preprocessing, read_preprocessing
+from eclip_mm.models.encoders.smoothing import smooth
 from eclip_mm.registry import MODELS
 
 
@@ -58,6 +60,12 @@ class TransformersImageEncoder(TransformersEncoder):
         patch_dropout: fraction of the patches of each picture that training
             leaves out behind the embeddings of a ViT, see
             :class:`PatchDropout`. The momentum model sees all of them.
+        output_stride: pixels of a token of a convolutional tower, such as 16
+            instead of 32, see :func:`set_output_stride`; None for its own. A
+            trained model may be given another one at test.
+        smooth_tokens: side of the window, an odd number of tokens, over which
+            each patch token is averaged; 1 leaves them. The class token
+            comes from tokens that are not averaged.
 
     Attributes:
         embed_dims: width of class and patch tokens.
@@ -68,7 +76,8 @@ class TransformersImageEncoder(TransformersEncoder):
         ValueError: a family without a rule and no ``pooling``, or one that
             the model cannot give; an ``image_size`` that is no multiple of
             ``patch_size``; ``patch_dropout`` for a model that needs the whole
-            grid.
+            grid; an ``output_stride`` that the model cannot have; or an even
+            ``smooth_tokens``.
     """
 
     def __init__(
@@ -85,6 +94,8 @@ class TransformersImageEncoder(TransformersEncoder):
         model: nn.Module | None = None,
         norm_eval: bool = False,
         patch_dropout: float = 0.0,
+        output_stride: int | None = None,
+        smooth_tokens: int = 1,
     ):
         if model is None:
             model = build_transformers_model(
@@ -97,6 +108,15 @@ class TransformersImageEncoder(TransformersEncoder):
             replace_patch_projection(self.model, conv_stem)
         if conv_padding:
             replace_conv_padding(self.model, conv_padding)
+        self.output_stride = output_stride
+        if output_stride is not None:
+            set_output_stride(self.model, output_stride)
+        if smooth_tokens < 1 or smooth_tokens % 2 == 0:
+            raise ValueError(
+                f'image_encoder.smooth_tokens={smooth_tokens!r} is the side of a window around '
+                'each token: set it to an odd number, such as 3, or to 1 for none'
+            )
+        self.smooth_tokens = smooth_tokens
         rule = IMAGE_FAMILIES.get(cfg.model_type, ImageRule(None))
         self.pooling = pooling or rule.pooling
         if self.pooling is None:
@@ -194,7 +214,7 @@ class TransformersImageEncoder(TransformersEncoder):
                 check_sides(sides, self._token_size)
             options = dict(interpolate_pos_encoding=True) if any_size and self.interpolates else {}
             num_patches = self.patch_dropout.draw(images, num_patches)
-            outputs = self.model(pixel_values=images, **options)
+            outputs = self.model(pixel_values=lay_out(self.model, images), **options)
             self.patch_dropout.done()
         tokens = outputs.last_hidden_state
         num_prefix = 0  # class token, registers
@@ -224,6 +244,8 @@ class TransformersImageEncoder(TransformersEncoder):
         if self.pooling == 'mean_norm':
             norm = self.model.get_submodule(self._part)
             class_token, patch_tokens = norm(class_token), norm(patch_tokens)
+        if self.smooth_tokens > 1:
+            patch_tokens = smooth(patch_tokens, grid, self.smooth_tokens)
         return class_token, patch_tokens, grid
 
     def take_features(self, picture_size: tuple[int, int]) -> FrozenBoundary:

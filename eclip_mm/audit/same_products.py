@@ -1,0 +1,81 @@
+"""One product under two ids: the same words, in one category, and pictures that are as alike."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from eclip_mm.audit.features import AuditFeatures
+from eclip_mm.audit.fit import unit
+from eclip_mm.audit.issues import Issue
+
+#: products whose titles share words that are compared with one another at most
+_LARGEST = 200
+
+
+def same_products(features: AuditFeatures, texts: Sequence[str]) -> list[Issue]:
+    """Kind ``duplicate_product``: each pair once, the later product merged into the earlier one.
+
+    The titles have the same words in any order. Names of different sizes, colours or versions
+    differ in a word, so they are different products, however alike their pictures are. Of the
+    pictures the best pair decides: it is at least as alike as the pictures of one product
+    usually are.
+
+    Args:
+        features: of the catalogue.
+        texts: title of each product.
+    """
+    alike: dict[tuple, list[int]] = defaultdict(list)
+    for product, (text, category) in enumerate(zip(texts, features.categories, strict=True)):
+        words = tuple(sorted(re.findall(r'\w+', text.casefold())))
+        if words:
+            alike[int(category), words].append(product)
+    rows = _rows_of_products(features)
+    usual = _usual_similarity(features, rows)
+    found = []
+    for products in alike.values():
+        if not 1 < len(products) <= _LARGEST:
+            continue
+        merged: set[int] = set()
+        for k, first in enumerate(products):
+            for second in products[k + 1 :]:
+                if first in merged or second in merged:
+                    continue
+                ours, theirs = features.pictures[rows[first]], features.pictures[rows[second]]
+                if not len(ours) or not len(theirs):
+                    continue
+                best = float((ours @ theirs.T).max())
+                if best < usual:
+                    continue
+                merged.add(second)
+                found.append(
+                    Issue(
+                        'duplicate_product',
+                        features.product_ids[second],
+                        other_product_id=features.product_ids[first],
+                        label_quality=max(0.0, 1 - best),
+                        fix='merge',
+                        evidence=f'the same words in the title, and pictures with a cosine of '
+                        f'{best:.3f} (two pictures of one product: {usual:.3f})',
+                    )
+                )
+    return found
+
+
+def _rows_of_products(features: AuditFeatures) -> list[np.ndarray]:
+    order = np.argsort(features.owner, kind='stable')
+    counts = np.bincount(features.owner, minlength=len(features.product_ids))
+    return np.split(order, np.cumsum(counts)[:-1])
+
+
+def _usual_similarity(features: AuditFeatures, rows: list[np.ndarray]) -> float:
+    """Median over products of the cosine of a picture and the one of its product most like it."""
+    best = []
+    for own in rows:
+        if len(own) > 1:
+            similarity = unit(features.pictures[own[:50]])
+            similarity = similarity @ similarity.T
+            np.fill_diagonal(similarity, -1)
+            best.append(similarity.max())
+    return float(np.median(best)) if best else 0.98

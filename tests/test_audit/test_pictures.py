@@ -1,0 +1,108 @@
+"""Pictures that are the same, and pictures of text."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from eclip_mm.audit.pictures import Picture, bits_apart, fingerprint, is_text_only
+from eclip_mm.audit.same_pictures import PictureIndex, in_training, same_pictures
+
+
+def photo(seed, size=96):
+    """A smooth picture of random colours."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+    return Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def stored(image, quality):
+    content = io.BytesIO()
+    image.save(content, 'JPEG', quality=quality)
+    return Image.open(content).convert('RGB')
+
+
+def marks(image):
+    return fingerprint(np.asarray(image.convert('RGB')))
+
+
+def test_a_fingerprint_survives_size_and_compression_and_tells_pictures_apart():
+    picture = photo(0)
+    same = [stored(picture, 60), picture.resize((240, 240)), picture.resize((64, 64))]
+    assert max(bits_apart(marks(picture), marks(other)) for other in same) <= 7
+    others = [photo(seed) for seed in range(1, 30)] + [picture.rotate(90)]
+    assert min(bits_apart(marks(picture), marks(other)) for other in others) > 60
+    assert marks(Image.new('RGB', (64, 64), 'white')) is None
+
+
+def picture(product, number, seed, file_hash=None, flip=()):
+    bits = np.unpackbits(np.frombuffer(np.random.default_rng(seed).bytes(64), np.uint8))
+    bits[list(flip)] ^= 1
+    return Picture(
+        product, number, file_hash or f'{product}-{number}', np.packbits(bits).tobytes()
+    )
+
+
+def test_shared_pictures_and_copies():
+    pictures = [
+        picture(0, 0, seed=1),
+        picture(0, 1, seed=2),
+        picture(0, 2, seed=1, flip=(3, 80, 500)),  # looks like the first
+        picture(1, 0, seed=3, file_hash='same'),
+        picture(2, 1, seed=4, file_hash='same'),
+        picture(3, 0, seed=2, flip=range(0, 512, 40)),  # 13 bits: another picture
+        Picture(4, 0, 'plain'),
+        Picture(5, 0, 'other plain'),
+        Picture(6, 0),  # cannot be read
+    ]
+    issues = same_pictures(PictureIndex(pictures), [f'p{k}' for k in range(7)])
+    found = {
+        (i.kind, i.product_id, i.picture, i.other_product_id, i.other_picture) for i in issues
+    }
+    assert found == {
+        ('near_duplicate', 'p0', 2, 'p0', 0),
+        ('shared_picture', 'p1', 0, 'p2', None),
+        ('shared_picture', 'p2', 1, 'p1', None),
+    }
+    other = [picture(0, 4, seed=1, flip=(7,)), picture(1, 0, seed=9)]
+    [leak] = in_training(PictureIndex(pictures), [f'p{k}' for k in range(7)], other, ['e0', 'e1'])
+    assert (leak.product_id, leak.picture, leak.other_product_id, leak.other_picture) == (
+        'e0',
+        4,
+        'p0',
+        0,
+    )
+
+
+@pytest.mark.parametrize('bits', range(0, 8))
+def test_up_to_seven_bits_are_found_wherever_they_are(bits):
+    """One of eight parts is equal."""
+    flip = [64 * k for k in range(bits)]
+    pictures = [picture(0, 0, seed=1), picture(0, 1, seed=1, flip=flip)]
+    assert len(same_pictures(PictureIndex(pictures), ['p0'])) == 1
+
+
+def page_of_text(size=240, lines=9):
+    image = Image.new('RGB', (size, size), 'white')
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=13)
+    for k in range(lines):
+        draw.text((12, 12 + k * 24), f'Size {k}: waist {70 + k} cm, hip', fill='black', font=font)
+    return image
+
+
+def test_a_page_of_text_is_told_from_products():
+    assert is_text_only(np.asarray(page_of_text()))
+    chart = page_of_text()
+    draw = ImageDraw.Draw(chart)
+    for y in range(8, 240, 24):
+        draw.line((4, y, 236, y), fill='black')
+    assert is_text_only(np.asarray(chart))  # lines of a table do not hide it
+    assert not is_text_only(np.asarray(photo(0, 240)))
+    product = Image.new('RGB', (240, 240), 'white')
+    ImageDraw.Draw(product).ellipse((60, 40, 180, 200), fill='darkred')
+    assert not is_text_only(np.asarray(product))
+    # a label on a product is no page of text
+    ImageDraw.Draw(product).text((80, 110), 'Tea 200 g\nEarl Grey', fill='white')
+    assert not is_text_only(np.asarray(product))
+    assert not is_text_only(np.asarray(Image.new('RGB', (240, 240), 'white')))
+    assert not is_text_only(np.asarray(page_of_text(40, 1)))
