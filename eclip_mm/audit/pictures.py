@@ -127,4 +127,4 @@ def is_text_only(pixels: np.ndarray) -> bool:
     full = np.bincount(rows, minlength=20)
     in_rows = full[full >= 4].sum() / small.sum()
     spread = np.ptp(centres[small, 0]) / width
-    return bool(in_rows >= 0.6 and spread >= 0.4)
+    return bool(in_rows >= 0.6 and spread >= 0.2)
