@@ -12,6 +12,8 @@ from eclip_mm.audit.pictures import Picture
 #: of groceries and snacks, copies at 0.8 of the size and a JPEG quality of 60 differ by 2.4 at
 #: most, and different photos by 5.1 at least.
 SAME = 3.0
+#: the same for pictures of two products, which may well be alike: a mistake costs a picture
+SAME_ACROSS = 2.0
 _ROWS = 64
 
 
@@ -43,10 +45,20 @@ class PictureIndex:
         for picture, group in zip(self._pictures, self.same(self._pictures), strict=True):
             if id(picture) in seen:
                 continue
-            new = [p for p in group if id(p) not in seen]
+            new = [p for p in group if id(p) not in seen and _is_certain(picture, p)]
             seen.update(map(id, new))
             if len(new) > 1:
                 yield new
+
+
+def _is_certain(one: Picture, other: Picture) -> bool:
+    if one.product == other.product or one.file_hash == other.file_hash:
+        return True
+    return _difference(one.miniature, other.miniature) <= SAME_ACROSS
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean())
 
 
 class _Miniatures:
@@ -80,7 +92,7 @@ class _Miniatures:
             )
             for row, column in zip(*np.nonzero(apart <= 12 * SAME + 1e-3), strict=True):
                 one, other = others.pixels[start + row], self.pixels[low + column]
-                if np.abs(one.astype(np.int16) - other).mean() <= SAME:
+                if _difference(one, other) <= SAME:
                     yield int(others.places[start + row]), int(self.places[low + column])
 
 
