@@ -80,7 +80,11 @@ class Fit:
         fitting = np.bincount(owner, misfit <= FITS, len(self.features.product_ids))
         counts = np.bincount(owner, minlength=len(fitting))
         misfit[(2 * fitting < counts)[owner] | bad_title[owner]] = np.nan
-        flagged = flag_misfits(misfit)
+        # main pictures are of another kind (a merchant's on white): they are counted by themselves
+        is_main = self.features.numbers == 0
+        flagged = np.zeros(len(misfit), bool)
+        for rows in (is_main, ~is_main):
+            flagged[rows] = flag_misfits(misfit[rows])
         best = self._best_pictures()
         found = []
         for row in np.flatnonzero(misfit > FITS):

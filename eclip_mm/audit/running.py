@@ -74,14 +74,11 @@ def run_audit(
         fit = Fit(found, lambda count: progress('comparisons', count, total))
         issues = fit.issues() + same_products(found, texts)
     index = PictureIndex(pictures)
-    shared = same_pictures(index, rows.product_ids)
-    known = {(i.product_id, i.picture) for i in shared if i.kind == 'shared_picture'}
-    issues += shared + [
-        issue
-        for issue in picture_issues(pictures, rows.product_ids)
-        # a placeholder may be text: one issue says enough
-        if issue.kind != 'text_only' or (issue.product_id, issue.picture) not in known
-    ]
+    issues = _one_issue_a_picture(
+        same_pictures(index, rows.product_ids)
+        + picture_issues(pictures, rows.product_ids)
+        + issues
+    )
     issues += title_issues(rows.texts(), rows.product_ids)
     evaluated, others, other = [], [], None
     if evaluation is not None:
@@ -97,6 +94,28 @@ def run_audit(
     )
     _write(audit, out, rows, other)
     return audit
+
+
+#: kinds that say why a picture is none of the product, the surest first
+_NOT_THE_PRODUCT = ('shared_picture', 'text_only', 'tiny', 'odd_picture')
+
+
+def _one_issue_a_picture(issues: list[Issue]) -> list[Issue]:
+    """Without issues that follow from a surer one of the same picture.
+
+    A placeholder under many ids may be a picture of text too, and is an odd picture of each.
+    """
+    known: dict[tuple, str] = {}
+    for kind in _NOT_THE_PRODUCT:
+        for issue in issues:
+            if issue.kind == kind:
+                known.setdefault((issue.product_id, issue.picture), kind)
+    return [
+        issue
+        for issue in issues
+        if issue.kind not in _NOT_THE_PRODUCT
+        or known[issue.product_id, issue.picture] == issue.kind
+    ]
 
 
 def _texts(rows: Catalogue, found: AuditFeatures, features: str | Path) -> list[str]:
