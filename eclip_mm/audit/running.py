@@ -72,13 +72,12 @@ def run_audit(
         pictures = _pictures(rows, 'pictures', progress)
         total = 2 * len(found.owner) + len(found.product_ids)
         fit = Fit(found, lambda count: progress('comparisons', count, total))
-        issues = fit.issues() + same_products(found, texts)
-    index = PictureIndex(pictures)
-    issues = _one_issue_a_picture(
-        same_pictures(index, rows.product_ids)
-        + picture_issues(pictures, rows.product_ids)
-        + issues
-    )
+        index = PictureIndex(pictures)
+        issues = _one_issue_a_picture(
+            same_pictures(index, rows.product_ids) + picture_issues(pictures, rows.product_ids)
+        )
+        known = {(i.product_id, i.picture) for i in issues if i.kind in _NOT_THE_PRODUCT}
+        issues += fit.issues(known) + same_products(found, texts)
     issues += title_issues(rows.texts(), rows.product_ids)
     evaluated, others, other = [], [], None
     if evaluation is not None:
@@ -97,13 +96,13 @@ def run_audit(
 
 
 #: kinds that say why a picture is none of the product, the surest first
-_NOT_THE_PRODUCT = ('shared_picture', 'text_only', 'tiny', 'odd_picture')
+_NOT_THE_PRODUCT = ('shared_picture', 'text_only', 'tiny')
 
 
 def _one_issue_a_picture(issues: list[Issue]) -> list[Issue]:
     """Without issues that follow from a surer one of the same picture.
 
-    A placeholder under many ids may be a picture of text too, and is an odd picture of each.
+    A placeholder under many ids may be a picture of text, too.
     """
     known: dict[tuple, str] = {}
     for kind in _NOT_THE_PRODUCT:
