@@ -138,7 +138,7 @@ class TwoStageRetrieval(ImageTextRetrieval):
 
 @HOOKS.register_module()
 class MatchingHook(Hook):
-    """Gives the model to each metric that matches pairs with it."""
+    """Gives the model to each metric that matches pairs with it, and has it keep the states."""
 
     def before_val(self, runner) -> None:
         self._give(runner, runner.val_loop)
@@ -150,3 +150,4 @@ class MatchingHook(Hook):
         for metric in loop.evaluator.metrics:
             if isinstance(metric, TwoStageRetrieval):
                 metric.model = unwrap_model(runner.model)
+                metric.model.keeps_states = True
