@@ -1,0 +1,125 @@
+# Every system that the paper compares, on photographs, from the same frozen and cached towers.
+#   python tools/cache_features.py configs/photos/eclip_lite2_snacks.py --jobs 2 --num-workers 0
+#   python tools/cache_features.py configs/photos/eclip_lite2_grocery.py --jobs 2 --num-workers 0
+#   PYTHONPATH=. python tools/compare.py configs/comparison/photos.py --jobs 2
+# A seed takes about an hour of one core; `--only` and `--seeds` choose a part.
+title = 'All compared systems on photographs'
+seeds = [0, 1, 2, 3, 4]
+_photos = '../photos/'
+_projects = '../../projects/'
+_systems = {
+    'clip': 'CLIP',
+    'filip': 'FILIP',
+    'declip': 'DeCLIP',
+    'albef': 'ALBEF',
+    'blip': 'BLIP',
+    'capture': 'CAPTURE',
+    'scale': 'SCALE',
+    'vilbert': 'ViLBERT, first 64 of CLIP matched',
+    'uniter': 'UNITER, first 64 of CLIP matched',
+    'eclip': 'ECLIP',
+}
+runs = {
+    f'{name}-{data}': (_photos if name in ('clip', 'eclip') else f'{_projects}{name}/')
+    + f'{name}_lite2_{data}.py'
+    for name in _systems
+    for data in ('snacks', 'grocery')
+}
+# the paper's figures; None where it has none
+_table1 = {
+    'clip': [37.2, 52.6, 58.7],
+    'filip': [37.1, 52.3, 58.0],
+    'declip': [37.8, 53.1, 58.8],
+    'albef': [38.5, 52.9, 58.2],
+    'blip': [39.3, 53.3, 59.1],
+    'eclip': [43.8, 53.8, 59.9],
+}
+_table2 = {
+    'clip': [68.2, 34.8],
+    'filip': [67.8, 34.6],
+    'declip': [68.5, 35.3],
+    'albef': [68.7, 35.1],
+    'blip': [69.1, 35.6],
+    'scale': [59.8, None],
+    'uniter': [58.9, None],
+    'eclip': [69.6, 44.3],
+}
+_table3 = {
+    'clip': [86.6, 54.4],
+    'filip': [86.9, 54.6],
+    'declip': [87.1, 54.9],
+    'blip': [87.5, 55.1],
+    'capture': [40.4, 17.2],
+    'eclip': [89.6, 55.9],
+}
+_table4 = {
+    'clip': [80.9],
+    'filip': [81.3],
+    'declip': [81.0],
+    'albef': [80.9],
+    'blip': [81.1],
+    'eclip': [91.2],
+}
+tables = [
+    dict(
+        title='Table 1: classification into 43 categories and 81 products, image-text retrieval',
+        columns={
+            'val/category_top1': 'categories: Acc@1',
+            'val/i2t_R@1': 'image to text R@1',
+            'val/t2i_R@1': 'text to image R@1',
+            'val/product_top1': 'products: Acc@1',
+            'val/product_top5': 'products: Acc@5',
+        },
+        rows=[
+            dict(
+                run=f'{name}-grocery',
+                label=label,
+                paper=_table1.get(name, [None] * 3) + [None] * 2,
+            )
+            for name, label in _systems.items()
+        ],
+    ),
+    dict(
+        title='Table 2: coarse (category) and fine (product) retrieval among held-out photos',
+        columns={
+            'val/m5_mAP@1': 'coarse mAP@1',
+            'val/fine_R@1': 'fine R@1',
+            'val_image/fine_R@1': 'fine R@1, image feature',
+        },
+        rows=[
+            dict(run=f'{name}-grocery', label=label, paper=_table2.get(name, [None] * 2) + [None])
+            for name, label in _systems.items()
+        ],
+    ),
+    dict(
+        title='Table 3: frames of several snacks search cut-outs of the other video',
+        columns={'instance/product1m_mAP@10': 'mAP@10', 'instance/product1m_mAR@10': 'mAR@10'},
+        rows=[
+            dict(run=f'{name}-snacks', label=label, paper=_table3.get(name, [None] * 2))
+            for name, label in _systems.items()
+        ],
+    ),
+    dict(
+        title='Table 4, left: grounding; the right box is chosen among the annotated objects',
+        columns={
+            'val_regions/acc@0.5': 'Acc@0.5 among regions',
+            'val/right_box': 'right box',
+            'val/pointing': 'peak in the right box',
+        },
+        rows=[
+            dict(run=f'{name}-snacks', label=label, paper=_table4.get(name, [None]) + [None] * 2)
+            for name, label in _systems.items()
+        ],
+    ),
+]
+_others = [name for name in _systems if name != 'eclip']
+claims = [
+    dict(claim=f'eclip-{data} > {name}-{data} on {figure}', paper=f'{table}: ECLIP above it')
+    for data, figure, table in (
+        ('grocery', 'val/category_top1', 'Table 1'),
+        ('grocery', 'val/fine_R@1', 'Table 2'),
+        ('snacks', 'instance/product1m_mAP@10', 'Table 3'),
+        ('snacks', 'val_regions/acc@0.5', 'Table 4'),
+    )
+    for name in _others
+]
