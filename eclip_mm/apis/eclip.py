@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from eclip_mm.apis.backends import choose_device, load_tasks
+from eclip_mm.apis.box_shape import BoxShape
 from eclip_mm.apis.input_pictures import InputError, Item, PictureReader, is_one, parse_item
 from eclip_mm.apis.tasks import Run
 from eclip_mm.models.precision import convolutions_in_float32
@@ -104,6 +105,7 @@ class Eclip:
         maps: bool = False,
         negatives: Sequence[str] | str | None = None,
         boxes_of: str = 'map',
+        shape: BoxShape | None = None,
         batch_size: int = 32,
         strict: bool = False,
     ):
@@ -121,6 +123,8 @@ class Eclip:
             boxes_of: where boxes come from: ``map`` cuts them out of the score map, ``regions``
                 takes those of :class:`~eclip_mm.evaluation.proposals.RegionProposer`, which
                 follow the edges of the picture and take longer.
+            shape: how boxes are made of the map, fitted to labelled photos; None for the best of
+                several fractions of its peak.
 
         Returns:
             ``width`` and ``height`` of the picture as it is seen, and ``products``:
@@ -132,7 +136,8 @@ class Eclip:
         Raises:
             ValueError: there is no name, or nothing that competes with it.
         """
-        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives, boxes_of=boxes_of)
+        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives)
+        options |= dict(boxes_of=boxes_of, shape=shape)
         return self._results('locate', images, batch_size, strict, **options)
 
     def explain(self, images, vector, batch_size: int = 32, strict: bool = False):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.apis.box_shape import BoxShape
 from eclip_mm.apis.catalogue_names import encode_token_ids
 from eclip_mm.apis.input_pictures import Item, ReadPicture
 from eclip_mm.apis.locating import NegativeNames, best_boxes, find_names, lacks_names, unique_names
@@ -70,6 +71,7 @@ class ModelTasks:
         maps: bool = False,
         negatives: Sequence[str] | str | None = None,
         boxes_of: str = 'map',
+        shape: BoxShape | None = None,
     ) -> Run:
         """``width``, ``height`` and ``products``."""
         names = [names] if isinstance(names, str) else list(names)
@@ -85,7 +87,7 @@ class ModelTasks:
             candidates = None if propose is None else propose({}, picture.pixels)
             maps_of = find_names(self.model, tokens, grid, feats, others, NUM_TEXTS)
             for score_map, similarity in maps_of:
-                boxes = best_boxes(score_map, picture, top_k, candidates)
+                boxes = best_boxes(score_map, picture, top_k, candidates, shape)
                 found.append(dict(similarity=similarity, boxes=boxes))
                 if maps:
                     found[-1]['map'] = score_map.tolist()
