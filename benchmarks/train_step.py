@@ -18,14 +18,15 @@ al. 2021), padded to the longest of the batch; ``titles55``: the same padded to 
 computation (torch.utils.flop_counter; 2 per multiplication with addition; matrix products and
 attention): on ``full`` ECLIP's momentum model and decoder make it 1.37 times CLIP's, and 1.40
 times with W_z and W_v on the tokens as Eq. 2 and 4 are written. ``of matmul`` is this arithmetic
-per second as a fraction of the rate of one large matrix product in the same precision. The last
-line is JSON.
+per second as a fraction of the rate of one large matrix product in the same precision. ``faults``
+are the pages that the system hands out in a step. The last line is JSON.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -75,6 +76,10 @@ class Worker:
 
 def work(args) -> None:
     """Run the process of one system: read commands and answer in JSON."""
+    if not args.give_back:
+        from eclip_mm.utils.memory import reuse_freed_memory
+
+        reuse_freed_memory()
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # keep output of libraries out of the answers
     system, image_size = build_system(args.worker, args)
@@ -105,6 +110,9 @@ def work(args) -> None:
     def memory(text: str) -> int:
         return torch.cuda.max_memory_allocated() if on_gpu else peak()
 
+    def faults(_: str) -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
     def table(text: str) -> str:
         with profile() as profiler:
             step(text)
@@ -113,7 +121,7 @@ def work(args) -> None:
             sort_by=by, row_limit=18, max_name_column_width=48, header=args.worker
         )
 
-    commands = dict(step=step, rate=rate, count=count, memory=memory, profile=table)
+    commands = dict(step=step, rate=rate, count=count, memory=memory, faults=faults, profile=table)
     for line in sys.stdin:
         name, text = line.split()
         print(json.dumps(commands[name](text)), file=answers, flush=True)
@@ -128,6 +136,7 @@ def measure(args) -> dict:
             for worker in workers.values():
                 for _ in range(2):  # warm up allocators and compilation
                     worker.ask('step', text)
+            before = {name: worker.ask('faults', text) for name, worker in workers.items()}
             rounds = [
                 {name: worker.ask('step', text) for name, worker in workers.items()}
                 for _ in range(args.steps)
@@ -137,6 +146,9 @@ def measure(args) -> dict:
                 results[text][name] = dict(
                     seconds=round(statistics.median(r[name] for r in rounds), 4),
                     ratio=round(statistics.median(r[name] / r[first] for r in rounds), 3),
+                    page_faults=round(
+                        (workers[name].ask('faults', text) - before[name]) / args.steps
+                    ),
                 )
         peaks = {name: worker.ask('memory', '-') for name, worker in workers.items()}
         if args.profile:
@@ -171,6 +183,11 @@ def main() -> None:
         default='wall',
         help='cpu: CPU seconds of all threads, for a machine with other load',
     )
+    parser.add_argument(
+        '--give-back',
+        action='store_true',
+        help='give freed memory back to the system, as programs did until tools/train.py kept it',
+    )
     parser.add_argument('--texts', nargs='+', choices=TEXTS, default=TEXTS)
     parser.add_argument(
         '--systems',
@@ -203,15 +220,27 @@ def main() -> None:
         f'{args.precision}, {args.device}, {torch.get_num_threads()} threads; '
         f'titles of {lengths.mean():.1f} tokens on average, at most {lengths.max():.0f}'
     )
-    head = ('text', 'system', 's/step', 'ratio', 'GFLOP', 'ratio', 'of matmul', 'peak GiB')
+    head = (
+        'text',
+        'system',
+        's/step',
+        'ratio',
+        'GFLOP',
+        'ratio',
+        'of matmul',
+        'peak GiB',
+        'faults',
+    )
     wide = max(15, *map(len, args.systems))
-    print('{:9} {:{}} {:>8} {:>6} {:>8} {:>6} {:>9} {:>8}'.format(*head[:2], wide, *head[2:]))
+    print(
+        '{:9} {:{}} {:>8} {:>6} {:>8} {:>6} {:>9} {:>8} {:>8}'.format(*head[:2], wide, *head[2:])
+    )
     for text, systems in results.items():
         for name, row in systems.items():
             print(
                 f'{text:9} {name:{wide}} {row["seconds"]:8.3f} {row["ratio"]:6.3f} '
                 f'{row["gflop"]:8.1f} {row["gflop_ratio"]:6.3f} {row["of_matmul"]:9.1%} '
-                f'{row["peak_gib"]:8.2f}'
+                f'{row["peak_gib"]:8.2f} {row["page_faults"]:8,}'
             )
     settings = {k: getattr(args, k) for k in ('config', 'layers', 'batch_size', 'precision')}
     print(json.dumps(dict(settings, threads=torch.get_num_threads(), results=results)))

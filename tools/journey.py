@@ -2,10 +2,11 @@
 
     python tools/journey.py CHECKPOINT sample_photos/snacks/val.parquet my/folder
 
-exports the model, embeds and indexes the catalogue, searches it by words and by photo, and
-locates a product in the photo. Then it starts the service and the page, asks each once and ends
-it; one whose extra is not installed is left out. Each command is printed before it runs, and its
-seconds after it. The first one that fails ends the journey with its exit code.
+exports the model, encodes a text and a photo, embeds and indexes the catalogue, searches it by
+words and by photo, classifies the photo, and locates a product in it. Then it starts the service
+and the page, asks each once and ends it; one whose extra is not installed is left out. Each
+command is printed before it runs, and its seconds after it. The first one that fails ends the
+journey with its exit code.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from urllib.request import Request, urlopen
 
 from eclip_mm.utils.command import CommandParser, run_command
 
+#: servers -> the module that their extra brings
+SERVERS = dict(serve='fastapi', page='gradio')
 #: until a server has loaded its model and answers
 SECONDS = 120
 
@@ -36,8 +39,8 @@ def parse_args():
     return parser.parse_args()
 
 
-def journey(checkpoint: str, catalogue: str, folder: Path) -> list[list[str]]:
-    """The commands, which have a text and a photo of the catalogue's first product.
+def journey(checkpoint: str, catalogue: str, folder: Path) -> dict[str, list[str]]:
+    """The commands by what they do; they have text and photo of the catalogue's first product.
 
     Args:
         checkpoint: of a training.
@@ -55,14 +58,20 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> list[list[str]]:
     photo.write_bytes(content)
     names = list(dict.fromkeys(products.texts()))[:20]  # they compete for the photo
     model, features, index = (str(folder / name) for name in ('model', 'features', 'index'))
-    return [
-        ['export', checkpoint, model],
-        ['embed', 'embed.py', model, catalogue, features, '--per', 'picture'],
-        ['index', 'build', index, features],
-        ['search', index, product['text'], '--model', model, '-k', '3'],
-        ['search', index, str(photo), '--model', model, '-k', '3'],
-        ['locate', model, str(photo), '--names', *names],
-    ]
+    words = product['text']
+    return dict(
+        export=['export', checkpoint, model],
+        encode=['encode', model, words, str(photo)],
+        embed=['embed', 'embed.py', model, catalogue, features, '--per', 'picture'],
+        build=['index', 'build', index, features],
+        info=['index', 'info', index],
+        by_words=['search', index, words, '--model', model, '-k', '3'],
+        by_photo=['search', index, str(photo), '--model', model, '-k', '3'],
+        classify=['classify', model, str(photo), '--names', *names, '--top-k', '1'],
+        locate=['locate', model, str(photo), '--names', *names],
+        serve=['serve', model, '--index', index],
+        page=['page', index, '--model', model, '--catalogue', catalogue],
+    )
 
 
 def visit(words: list[str], path: str, body: dict | None = None) -> str:
@@ -102,16 +111,19 @@ def main():
         print(f'# {time.perf_counter() - start:.1f} s', flush=True)
 
     commands = journey(args.checkpoint, args.catalogue, args.folder)
-    for words in commands:
-        step(words, command)
-    index, model = commands[2][2], commands[0][2]
-    if find_spec('fastapi'):
-        query = dict(text=commands[3][2], k=3)
-        serve = ['serve', model, '--index', index]
-        step(serve, lambda words: print(visit(words, '/search', query)))
-    if find_spec('gradio'):
-        page = ['page', index, '--model', model, '--catalogue', args.catalogue]
-        step(page, lambda words: print(f'a page of {len(visit(words, "/"))} characters'))
+    query = dict(text=commands['by_words'][2], k=3)
+
+    def ask(words: list[str]) -> None:
+        if words[0] == 'serve':
+            print(visit(words, '/search', query))
+        else:
+            print(f'a page of {len(visit(words, "/"))} characters')
+
+    for name, words in commands.items():
+        if name not in SERVERS:
+            step(words, command)
+        elif find_spec(SERVERS[name]):
+            step(words, ask)
 
 
 if __name__ == '__main__':

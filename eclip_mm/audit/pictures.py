@@ -1,4 +1,4 @@
-"""One pass over the pictures: hashes, fingerprints, sizes, and whether they are text."""
+"""One pass over the pictures: hashes, miniatures, sizes, and whether they are text."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,10 +13,8 @@ from eclip_mm.datasets.transforms.loading import ImageDecodeError, LoadProductIm
 
 #: a JPEG is reduced while it is decoded, to at least this side
 _DRAFT = 192
-#: side of the grid of a fingerprint: 2 x 16 x 16 bits
+#: side of a miniature
 _GRID = 16
-#: fingerprints that differ in at most so many bits are of one picture: one of 8 parts is equal
-MAX_BITS = 7
 
 
 @dataclass
@@ -27,8 +25,7 @@ class Picture:
         product: row of the product in the catalogue.
         number: place of the picture in the stored row.
         file_hash: of the bytes; '' for a file that cannot be read.
-        fingerprint: 64 bytes, alike for pictures that look alike; None of a picture that cannot
-            be decoded, or has nothing in it.
+        miniature: see :func:`miniature`; None of a picture that cannot be decoded as well.
         side: pixels of the shorter side.
         turned: whether it is stored turned.
         is_text: see :func:`is_text_only`.
@@ -38,7 +35,7 @@ class Picture:
     product: int
     number: int
     file_hash: str = ''
-    fingerprint: bytes | None = None
+    miniature: np.ndarray | None = None
     side: int = 0
     turned: bool = False
     is_text: bool = False
@@ -63,34 +60,25 @@ def read_pictures(catalogue: Catalogue) -> Iterator[list[Picture]]:
                 pixels = np.asarray(loaded['images'][0])
                 picture.side = min(loaded['ori_shape'])
                 picture.turned = loaded['orientations'][0] != 1
-                picture.fingerprint = fingerprint(pixels)
+                picture.miniature = miniature(pixels)
                 picture.is_text = is_text_only(pixels)
             found.append(picture)
         yield found
 
 
-def fingerprint(pixels: np.ndarray) -> bytes | None:
-    """Signs of the differences between neighbours of a 16 x 16 reduction, across and down.
+def miniature(pixels: np.ndarray) -> np.ndarray | None:
+    """A picture at 16 x 16 pixels.
 
     Args:
         pixels: (H, W, 3) uint8.
 
     Returns:
-        64 bytes; None of a picture of one colour, whose differences are noise.
+        (768,) uint8; None of a picture of one colour, which looks like any other of it.
     """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = cv2.resize(grey, (_GRID + 1, _GRID + 1), interpolation=cv2.INTER_AREA)
-    if small.max() - small.min() < 8:
+    small = cv2.resize(pixels, (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+    if (np.ptp(small.reshape(-1, 3), axis=0) < 8).all():
         return None
-    across = small[:-1, 1:] - small[:-1, :-1]
-    down = small[1:, :-1] - small[:-1, :-1]
-    # differences within the rounding of a JPEG count as none, on both sides
-    return np.packbits(np.concatenate([across.ravel(), down.ravel()]) > 2).tobytes()
-
-
-def bits_apart(one: bytes, other: bytes) -> int:
-    """Number of bits in which two fingerprints differ."""
-    return (int.from_bytes(one, 'big') ^ int.from_bytes(other, 'big')).bit_count()
+    return small.reshape(-1)
 
 
 def is_text_only(pixels: np.ndarray) -> bool:
@@ -127,4 +115,4 @@ def is_text_only(pixels: np.ndarray) -> bool:
     full = np.bincount(rows, minlength=20)
     in_rows = full[full >= 4].sum() / small.sum()
     spread = np.ptp(centres[small, 0]) / width
-    return bool(in_rows >= 0.6 and spread >= 0.4)
+    return bool(in_rows >= 0.6 and spread >= 0.2)

@@ -74,11 +74,11 @@ def flag_misfits(p_values: np.ndarray, precision: float = 0.7) -> np.ndarray:
         precision: least estimated precision of what is flagged.
 
     Returns:
-        (N,) bool; all False where not even the upper half holds more than one.
+        (N,) bool; all False where the upper half is empty.
     """
     p = np.nan_to_num(p_values, nan=0.0)
     upper = (p > 0.5).sum()
-    if upper < 2:
+    if upper == 0:
         return np.zeros(len(p), bool)
     # from the highest down: what is expected above t is 2 * upper * (1 - t)
     thresholds = np.unique(p[p > 0.05])

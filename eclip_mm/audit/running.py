@@ -74,7 +74,14 @@ def run_audit(
         fit = Fit(found, lambda count: progress('comparisons', count, total))
         issues = fit.issues() + same_products(found, texts)
     index = PictureIndex(pictures)
-    issues += same_pictures(index, rows.product_ids) + picture_issues(pictures, rows.product_ids)
+    shared = same_pictures(index, rows.product_ids)
+    known = {(i.product_id, i.picture) for i in shared if i.kind == 'shared_picture'}
+    issues += shared + [
+        issue
+        for issue in picture_issues(pictures, rows.product_ids)
+        # a placeholder may be text: one issue says enough
+        if issue.kind != 'text_only' or (issue.product_id, issue.picture) not in known
+    ]
     issues += title_issues(rows.texts(), rows.product_ids)
     evaluated, others, other = [], [], None
     if evaluation is not None:

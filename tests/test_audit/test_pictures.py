@@ -3,11 +3,10 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from eclip_mm.audit.pictures import Picture, bits_apart, fingerprint, is_text_only
-from eclip_mm.audit.same_pictures import PictureIndex, in_training, same_pictures
+from eclip_mm.audit.pictures import Picture, is_text_only, miniature
+from eclip_mm.audit.same_pictures import SAME, PictureIndex, in_training, same_pictures
 
 
 def photo(seed, size=96):
@@ -22,35 +21,39 @@ def stored(image, quality):
     return Image.open(content).convert('RGB')
 
 
-def marks(image):
-    return fingerprint(np.asarray(image.convert('RGB')))
+def mini(image):
+    return miniature(np.asarray(image.convert('RGB')))
 
 
-def test_a_fingerprint_survives_size_and_compression_and_tells_pictures_apart():
+def apart(one, other):
+    return np.abs(mini(one).astype(int) - mini(other)).mean()
+
+
+def test_a_miniature_survives_size_and_compression_and_tells_pictures_apart():
     picture = photo(0)
     same = [stored(picture, 60), picture.resize((240, 240)), picture.resize((64, 64))]
-    assert max(bits_apart(marks(picture), marks(other)) for other in same) <= 7
+    assert max(apart(picture, other) for other in same) <= SAME
     others = [photo(seed) for seed in range(1, 30)] + [picture.rotate(90)]
-    assert min(bits_apart(marks(picture), marks(other)) for other in others) > 60
-    assert marks(Image.new('RGB', (64, 64), 'white')) is None
+    assert min(apart(picture, other) for other in others) > 5 * SAME
+    assert mini(Image.new('RGB', (64, 64), 'white')) is None
 
 
-def picture(product, number, seed, file_hash=None, flip=()):
-    bits = np.unpackbits(np.frombuffer(np.random.default_rng(seed).bytes(64), np.uint8))
-    bits[list(flip)] ^= 1
-    return Picture(
-        product, number, file_hash or f'{product}-{number}', np.packbits(bits).tobytes()
-    )
+def picture(product, number, seed, file_hash=None, change=0):
+    """``change`` is the mean difference to the picture of the same seed."""
+    pixels = np.random.default_rng(seed).integers(20, 230, 768)
+    signs = np.random.default_rng(product + number).choice([-1, 1], 768)
+    pixels = (pixels + change * signs).astype(np.uint8)
+    return Picture(product, number, file_hash or f'{product}-{number}', pixels)
 
 
 def test_shared_pictures_and_copies():
     pictures = [
         picture(0, 0, seed=1),
         picture(0, 1, seed=2),
-        picture(0, 2, seed=1, flip=(3, 80, 500)),  # looks like the first
+        picture(0, 2, seed=1, change=2),  # looks like the first
         picture(1, 0, seed=3, file_hash='same'),
         picture(2, 1, seed=4, file_hash='same'),
-        picture(3, 0, seed=2, flip=range(0, 512, 40)),  # 13 bits: another picture
+        picture(3, 0, seed=2, change=5),  # another picture
         Picture(4, 0, 'plain'),
         Picture(5, 0, 'other plain'),
         Picture(6, 0),  # cannot be read
@@ -64,7 +67,7 @@ def test_shared_pictures_and_copies():
         ('shared_picture', 'p1', 0, 'p2', None),
         ('shared_picture', 'p2', 1, 'p1', None),
     }
-    other = [picture(0, 4, seed=1, flip=(7,)), picture(1, 0, seed=9)]
+    other = [picture(0, 4, seed=1, change=1), picture(1, 0, seed=9)]
     [leak] = in_training(PictureIndex(pictures), [f'p{k}' for k in range(7)], other, ['e0', 'e1'])
     assert (leak.product_id, leak.picture, leak.other_product_id, leak.other_picture) == (
         'e0',
@@ -74,12 +77,20 @@ def test_shared_pictures_and_copies():
     )
 
 
-@pytest.mark.parametrize('bits', range(0, 8))
-def test_up_to_seven_bits_are_found_wherever_they_are(bits):
-    """One of eight parts is equal."""
-    flip = [64 * k for k in range(bits)]
-    pictures = [picture(0, 0, seed=1), picture(0, 1, seed=1, flip=flip)]
-    assert len(same_pictures(PictureIndex(pictures), ['p0'])) == 1
+def test_pairs_are_those_of_a_comparison_of_all():
+    """300 pictures in clusters of all distances, also one picture in several blocks of rows."""
+    rng = np.random.default_rng(0)
+    pictures = [
+        picture(k, 0, seed=int(rng.integers(20)), change=int(rng.integers(0, 6)))
+        for k in range(300)
+    ]
+    found = PictureIndex(pictures).same(pictures)
+    for one, same in zip(pictures, found, strict=True):
+        differences = [
+            np.abs(one.miniature.astype(int) - other.miniature).mean() for other in pictures
+        ]
+        assert [p.product for p in same] == [k for k, d in enumerate(differences) if d <= SAME]
+    assert not PictureIndex([]).same([]) and not PictureIndex(pictures[:1]).same([])
 
 
 def page_of_text(size=240, lines=9):

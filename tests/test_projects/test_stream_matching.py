@@ -20,13 +20,13 @@ def matching(repo_root):
 
 
 def record(name, feat, value, split):
-    """A sample whose words or regions are one number, which the scores below read."""
+    """A sample whose regions are one number, which the scores below read."""
     return dict(
         product_id=name,
         sources=('photo',),
         split=split,
         pred_instance_feat=np.array(feat, np.float32),
-        pred_match_text=np.full((2, 3), value, np.float32),
+        pred_match_text=np.ones((2, 3), np.float32),
         pred_match_image=np.full((4, 3), value, np.float32),
     )
 
@@ -65,13 +65,14 @@ def test_candidates_are_ranked_again_by_hand(matching):
 
 
 def test_a_query_in_the_gallery_has_one_candidate_less(matching):
-    samples = [record('b', [1, 0], 1, 's'), record('b', [0, 1], 1, 's')]
-    metric = matching.MatchedRetrieval(k_match=3, topk=(1,), split='s', prefix='x')
+    samples = [record(n, f, v, 's') for n, f, v in (('b', [1, 0], 1), ('b', [0.6, 0.8], 1))]
+    samples.append(record('c', [0, 1], 5, 's'))  # the last one, where -1 would point
+    metric = matching.MatchedRetrieval(k_match=3, topk=(2,), split='s', prefix='x')
     metric.model = Matcher(1, 1)
     metric.model.seen = []
     evaluator = ProductEvaluator([metric])
     evaluator.process(samples)
-    assert evaluator.evaluate(2)['x/fine_R@1'] == 1
+    assert evaluator.evaluate(3)['x/fine_R@2'] == 1
 
 
 def test_too_few_candidates_are_an_error(matching):

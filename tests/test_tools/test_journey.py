@@ -20,19 +20,26 @@ def test_every_step_works_from_any_folder(program, tmp_path, monkeypatch):
     out, _ = program('journey.py', checkpoint, 'shop.parquet', 'made')
     steps = [line.split()[2] for line in out.splitlines() if line.startswith('$ eclip-mm')]
     servers = [name for name, part in SERVERS.items() if find_spec(part)]
-    assert steps == ['export', 'embed', 'index', 'search', 'search', 'locate', *servers]
+    before = 'export encode embed index index search search classify locate'
+    assert steps == [*before.split(), *servers]
     assert ('a page of ' in out) == ('page' in servers)
     answers = [json.loads(line) for line in out.splitlines() if line.startswith('{')]
-    found = [answer for answer in answers if 'hits' not in answer]
-    assert [hit.get('rank') for hit in found] == [1, 2, 3, 1, 2, 3, None]
-    assert found[3]['product_id'] == 'p0' and found[3]['score'] == pytest.approx(1, abs=1e-5)
-    for answer in answers[len(found) :]:  # of the service: as `search` by the same words
+    found = dict(encode=answers[:2], info=answers[2], words=answers[3:6], photo=answers[6:9])
+    assert [line['kind'] for line in found['encode']] == ['text', 'image']
+    assert found['info']['alive'] == found['info']['num_rows'] and found['info']['recall']
+    for name in ('words', 'photo'):
+        assert [hit['rank'] for hit in found[name]] == [1, 2, 3]
+    best = found['photo'][0]
+    assert best['product_id'] == 'p0' and best['score'] == pytest.approx(1, abs=1e-5)
+    assert answers[9]['classes'][0]['name'] in TEXTS and len(answers[9]['classes']) == 1
+    located = answers[10]
+    assert located['products'][0]['name'] == TEXTS[0]
+    assert Image.open('made/photo.jpg').size == (located['width'], located['height'])
+    assert len(answers) - 11 == ('serve' in servers)
+    for answer in answers[11:]:  # of the service: as `search` by the same words
         assert [hit['product_id'] for hit in answer['hits']] == [
-            hit['product_id'] for hit in found[:3]
+            hit['product_id'] for hit in found['words']
         ]
-    assert len(answers) - len(found) == ('serve' in servers)
-    assert found[-1]['products'][0]['name'] == TEXTS[0]
-    assert Image.open('made/photo.jpg').size == (found[-1]['width'], found[-1]['height'])
     assert {path.name for path in (tmp_path / 'made').iterdir()} == {
         'model',
         'features',
