@@ -35,6 +35,22 @@ class ModelTasks:
         self.model = model
         self.tokenize = tokenize
         self.embed_dims = model.network.embed_dims
+        self.any_size: dict = {}
+
+    def take_any_size(self) -> int:
+        """Take pictures of any size from now on; returns what their sides are multiples of.
+
+        Raises:
+            ValueError: the image encoder takes one size alone.
+        """
+        encoder = getattr(self.model.network, 'image_encoder', None)
+        if not hasattr(encoder, 'side_multiple'):
+            raise ValueError(
+                'keep_aspect: the image encoder of this model takes pictures of one size; leave '
+                'keep_aspect out'
+            )
+        self.any_size = dict(any_size=True)
+        return encoder.side_multiple
 
     def use_negatives(self, names: Sequence[str]) -> None:
         """Take names as the negative queries from now on; a model without decoder has none."""
@@ -189,7 +205,7 @@ class ModelTasks:
         images = torch.stack([picture.pixels for picture in pictures])[:, None]
         batch = dict(inputs=dict(images=images), data_samples=None)
         images = self.model.data_preprocessor(batch)['inputs']['images']
-        return self.model.network.encode_image(images[:, 0])
+        return self.model.network.encode_image(images[:, 0], **self.any_size)
 
     def _features(self, items: list[Item]) -> list[dict]:
         """All vectors of each item that its picture and text give."""

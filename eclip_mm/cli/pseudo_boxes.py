@@ -9,7 +9,7 @@ from eclip_mm.cli.inputs import names_in, read_names
 from eclip_mm.utils.command import CommandParser
 
 #: options that belong to --coco
-OPTIONS = 'names_of classes images labelled labelled_images threshold min_precision'.split()
+OPTIONS = 'names_of classes images labelled labelled_images threshold min_precision squash'.split()
 
 
 def add_coco(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,13 @@ def add_coco(parser: argparse.ArgumentParser) -> None:
         help='take the lowest threshold of this precision in the labelled photos, instead of\n'
         'the one of the best F1 at an IoU of 0.5',
     )
+    group.add_argument(
+        '--squash',
+        action='store_true',
+        default=None,
+        help='show the model squashed pictures as `locate` does, for towers of one size and for\n'
+        '--backend onnx; with their own aspect ratio boxes are tighter',
+    )
 
 
 def write_coco(parser: CommandParser, args: argparse.Namespace) -> int:
@@ -74,7 +81,7 @@ def write_coco(parser: CommandParser, args: argparse.Namespace) -> int:
     pictures = _open_pictures(args)
     names = names_in(args.negatives) if args.negatives else all_titles(pictures.sought)
     negatives = names if len(names) > 1 else None
-    eclip = Eclip(args.model, args.device, args.backend, negatives)
+    eclip = Eclip(args.model, args.device, args.backend, negatives, keep_aspect=not args.squash)
     find = BoxFinder(eclip, BoxSettings(args.boxes_of, args.top_k), args.batch_size)
     threshold = args.threshold
     if threshold is None:

@@ -73,7 +73,7 @@ def test_boxes_of_a_catalogue_are_those_of_eclip_in_the_written_pictures(run, fo
     shown = run('shop.parquet', '--coco', out, '--threshold', '0')
     assert '4 boxes of 4 categories in 3 of 3 pictures' in shown.out
     coco = COCO(str(out))
-    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:4])
+    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:4], keep_aspect=True)
     for image in coco.loadImgs(coco.getImgIds()):
         path = tmp_path / 'boxes_pictures' / image['file_name']
         assert Image.open(path).size == (image['width'], image['height'])
@@ -123,7 +123,7 @@ def test_labelled_photos_fit_the_shape_and_choose_the_threshold(
 ):
     """The best boxes of one shape are the labels: that shape and the last of their scores win."""
     monkeypatch.chdir(folder)
-    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:3])
+    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:3], keep_aspect=True)
     shape, names = BoxShape(0.1, 0.8, 0.5), TEXTS[:3]
     sought = tuple(Sought(name, name) for name in names)
     pictures = [NamedPicture('', f'photos/{k}.png', sought) for k in range(3)]
@@ -168,6 +168,7 @@ def test_a_picture_that_cannot_be_used_is_named_and_the_exit_code_says_so(run, t
         (['shop.parquet', '--coco', 'o.json'], 2, 'give --labelled FILE.json'),
         (['0.png', '--names', 'mug', '--threshold', '0'], 2, '--threshold needs --coco'),
         (['0.png'], 2, 'give --names or --names-file'),
+        (['0.png', '--names', 'mug', '--squash'], 2, '--squash needs --coco'),
         (['photos', '--coco', 'o.json', '--threshold', '0'], 1, 'give --names or --names-file'),
         (['gone.parquet', '--coco', 'o.json', '--threshold', '0'], 1, 'gone.parquet'),
         (['shop.parquet', '--coco', 'o.json', '--threshold', '2'], 1, 'give a lower one'),
