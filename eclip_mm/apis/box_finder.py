@@ -2,15 +2,33 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
+from eclip_mm.apis.box_shape import BoxShape
 from eclip_mm.apis.eclip import Eclip
-from eclip_mm.apis.labelled_photos import DECIMALS, FoundBox
 from eclip_mm.apis.locating import MAX_IOU
 from eclip_mm.apis.picture_names import NamedPicture, Sought, all_titles
 from eclip_mm.evaluation.functional import pairwise_iou
+
+#: decimals of a stored score; thresholds are rounded alike, so that a box that a threshold was
+#: chosen for is not lost by rounding
+DECIMALS = 6
+
+
+class FoundBox(NamedTuple):
+    """A box of a product.
+
+    Attributes:
+        label: name of its category.
+        score: rounded to :data:`DECIMALS`.
+        box: xyxy in pixels of the picture as seen.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
 
 
 class FoundIn(NamedTuple):
@@ -36,10 +54,12 @@ class BoxSettings:
     Args:
         boxes_of: ``map`` or ``regions``, see :meth:`Eclip.locate`.
         top_k: largest number of boxes of one name in a picture.
+        shape: how boxes are made of the map, see :meth:`Eclip.locate`.
     """
 
     boxes_of: str = 'map'
     top_k: int = 1
+    shape: BoxShape | None = None
 
 
 class BoxFinder:
@@ -61,6 +81,10 @@ class BoxFinder:
         self.eclip = eclip
         self.settings = BoxSettings() if settings is None else settings
         self.batch_size = batch_size
+
+    def with_shape(self, shape: BoxShape) -> 'BoxFinder':
+        """The same with boxes of another shape."""
+        return BoxFinder(self.eclip, replace(self.settings, shape=shape), self.batch_size)
 
     def __call__(self, pictures: Iterable[NamedPicture]) -> Iterator[FoundIn]:
         """Results in the order of the pictures; one batch is in memory.
@@ -89,7 +113,7 @@ class BoxFinder:
             self.batch_size,
             names=all_titles(sought),
             negatives='model',
-            **asdict(self.settings),
+            **vars(self.settings),
         )
         for result in results:
             picture = waiting.popleft()

@@ -7,7 +7,16 @@ from pathlib import Path
 import torch
 
 from eclip_mm.apis.backends import choose_device, load_tasks
-from eclip_mm.apis.input_pictures import InputError, Item, PictureReader, is_one, parse_item
+from eclip_mm.apis.box_shape import BoxShape
+from eclip_mm.apis.input_pictures import (
+    InputError,
+    Item,
+    PictureReader,
+    groups_of_one_size,
+    is_one,
+    parse_item,
+    with_own_aspect,
+)
 from eclip_mm.apis.tasks import Run
 from eclip_mm.models.precision import convolutions_in_float32
 
@@ -34,6 +43,8 @@ class Eclip:
         negatives: at least two names, such as those of the catalogue, which are the negative
             queries of all instance vectors: those that are most similar to a picture are taken.
             None for the model's own.
+        keep_aspect: show pictures to the image tower with their own aspect ratio and the area of
+            training, instead of squashed to a square; boxes are tighter (docs/pseudo_boxes.md).
 
     Attributes:
         checkpoint: ``name`` and ``sha256`` of the checkpoint; a folder has those of the
@@ -44,7 +55,7 @@ class Eclip:
     Raises:
         FileNotFoundError: there is no such folder or file.
         ValueError: it is damaged, or neither an ECLIP nor a detector; the backend is unknown, or
-            does not go with it.
+            does not go with it; the image tower takes pictures of one size alone.
     """
 
     def __init__(
@@ -53,12 +64,16 @@ class Eclip:
         device: str | torch.device | None = None,
         backend: str = 'torch',
         negatives: Sequence[str] | None = None,
+        keep_aspect: bool = False,
     ) -> None:
         self.device = choose_device(device, backend)
         self._tasks, loaded = load_tasks(source, self.device, backend)
         self.model, self.checkpoint = loaded.model, loaded.checkpoint
         self.embed_dims = self._tasks.embed_dims
-        self._read = PictureReader(loaded.pictures)
+        pictures, self.keep_aspect = loaded.pictures, keep_aspect
+        if keep_aspect and hasattr(self._tasks, 'take_any_size'):  # detectors keep it anyway
+            pictures = with_own_aspect(pictures, self._tasks.take_any_size())
+        self._read = PictureReader(pictures)
         if negatives is not None:
             with torch.no_grad():
                 self._tasks.use_negatives(list(negatives))
@@ -104,6 +119,7 @@ class Eclip:
         maps: bool = False,
         negatives: Sequence[str] | str | None = None,
         boxes_of: str = 'map',
+        shape: BoxShape | None = None,
         batch_size: int = 32,
         strict: bool = False,
     ):
@@ -121,6 +137,8 @@ class Eclip:
             boxes_of: where boxes come from: ``map`` cuts them out of the score map, ``regions``
                 takes those of :class:`~eclip_mm.evaluation.proposals.RegionProposer`, which
                 follow the edges of the picture and take longer.
+            shape: how boxes are made of the map, fitted to labelled photos; None for the best of
+                several fractions of its peak.
 
         Returns:
             ``width`` and ``height`` of the picture as it is seen, and ``products``:
@@ -132,7 +150,8 @@ class Eclip:
         Raises:
             ValueError: there is no name, or nothing that competes with it.
         """
-        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives, boxes_of=boxes_of)
+        options = dict(names=names, top_k=top_k, maps=maps, negatives=negatives)
+        options |= dict(boxes_of=boxes_of, shape=shape)
         return self._results('locate', images, batch_size, strict, **options)
 
     def explain(self, images, vector, batch_size: int = 32, strict: bool = False):
@@ -269,5 +288,8 @@ class Eclip:
                     raise
                 results.append(dict(error=str(error)))
         with convolutions_in_float32():
-            found = iter(run(items) if items else ())
-        return [next(found) if result is None else result for result in results]
+            found: dict[int, dict] = {}
+            for numbers in groups_of_one_size(items) if items else ():
+                found |= zip(numbers, run([items[k] for k in numbers]), strict=True)
+        rest = (found[number] for number in range(len(items)))
+        return [next(rest) if result is None else result for result in results]

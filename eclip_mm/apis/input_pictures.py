@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,42 @@ class Item:
 
     picture: object | ReadPicture = None
     text: str | None = None
+
+
+def with_own_aspect(transforms: list[dict], multiple: int) -> list[dict]:
+    """A test pipeline whose pictures keep their aspect ratio, at the same area.
+
+    Args:
+        transforms: configs, of which one is ``Resize``.
+        multiple: what their sides are multiples of, in pixels.
+
+    Raises:
+        ValueError: there is no ``Resize``.
+    """
+    steps = [dict(step) for step in transforms]
+    found = [step for step in steps if step['type'].rpartition('.')[2] == 'Resize']
+    if len(found) != 1:
+        raise ValueError(
+            'keep_aspect: the pictures of this model are not made by one Resize; leave '
+            'keep_aspect out'
+        )
+    size = found[0]['size']
+    height, width = (size, size) if isinstance(size, int) else size
+    side = round((height * width) ** 0.5)
+    found[0].update(type='ResizeToArea', size=side, multiple=multiple)
+    return steps
+
+
+def groups_of_one_size(items: Sequence[Item]) -> list[list[int]]:
+    """Numbers of the items that can pass a model together; texts go with the first pictures."""
+    groups: dict[tuple, list[int]] = {}
+    for number, item in enumerate(items):
+        if item.picture is not None:
+            groups.setdefault(tuple(item.picture.pixels.shape), []).append(number)
+    texts = [number for number, item in enumerate(items) if item.picture is None]
+    found = list(groups.values()) or [[]]
+    found[0] = sorted(found[0] + texts)
+    return found
 
 
 def is_one(inputs) -> bool:

@@ -1,35 +1,24 @@
 """Labelled photos: how good boxes with scores are, and from which score on they are kept."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from eclip_mm.apis.box_finder import BoxFinder, FoundBox
+from eclip_mm.apis.box_shape import FRACTIONS, BoxShape, FitCase, fit_shape
 from eclip_mm.apis.picture_names import NamedPicture, Sought
 from eclip_mm.datasets.converters.coco_file import CocoReport, read_coco
 from eclip_mm.datasets.transforms.loading import LoadProductImages
 from eclip_mm.evaluation.functional import pairwise_iou
+from eclip_mm.utils.spread import spread_indices
 
-#: decimals of a stored score; thresholds are rounded alike, so that a box that a threshold was
-#: chosen for is not lost by rounding
-DECIMALS = 6
+#: least overlap of a right box
 IOU = 0.5
-
-
-class FoundBox(NamedTuple):
-    """A box of a product.
-
-    Attributes:
-        label: name of its category.
-        score: rounded to :data:`DECIMALS`.
-        box: xyxy in pixels of the picture as seen.
-    """
-
-    label: str
-    score: float
-    box: tuple[float, float, float, float]
+#: photos that a shape is fitted to
+MAX_FITTED = 50
 
 
 @dataclass
@@ -144,8 +133,41 @@ def sought_in(
     ]
 
 
+def fit_to_photos(
+    find: BoxFinder, photos: Sequence[LabelledPhoto], sought: Sequence[Sought]
+) -> tuple[BoxShape, float]:
+    """:func:`~eclip_mm.apis.box_shape.fit_shape` to what is annotated in labelled photos.
+
+    Args:
+        find: looks for names.
+        photos: labelled photos; at most :data:`MAX_FITTED` of them, evenly spread, are looked at.
+        sought: all that is looked for.
+
+    Returns:
+        The shape and its mean IoU.
+    """
+    chosen = [photos[k] for k in spread_indices(len(photos), min(MAX_FITTED, len(photos)))]
+    of_map = find.settings.boxes_of == 'map'
+
+    def found_with(fraction: float | None) -> list[FitCase]:
+        cases, looked_at = [], sought_in(chosen, sought, own=True)
+        results = find.with_shape(BoxShape(fraction))(looked_at)
+        for found, photo in zip(results, chosen, strict=True):
+            best: dict[str, FoundBox] = {}
+            for box in found.boxes:
+                best.setdefault(box.label, box)
+            cases += [
+                FitCase(np.array(box.box), found.size, photo.boxes[label])
+                for label, box in best.items()
+            ]
+        return cases
+
+    fractions = FRACTIONS if of_map else (None,)
+    return fit_shape((fraction, found_with(fraction)) for fraction in fractions)
+
+
 def curve_on_photos(
-    find: Callable[[Iterable[NamedPicture]], Iterable],
+    find: BoxFinder,
     photos: Sequence[LabelledPhoto],
     sought: Sequence[Sought],
     own: bool,
@@ -153,7 +175,7 @@ def curve_on_photos(
     """:func:`curve` of what is found in labelled photos.
 
     Args:
-        find: such as a ``BoxFinder``; gives ``boxes`` and ``error`` of each picture.
+        find: looks for names.
         photos, sought, own: as of :func:`sought_in`.
 
     Raises:

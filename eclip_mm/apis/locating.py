@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eclip_mm.apis.box_shape import BoxShape
 from eclip_mm.apis.input_pictures import ReadPicture
 from eclip_mm.evaluation.functional import (
     ALPHA,
@@ -148,7 +149,11 @@ def decode_names(
 
 
 def best_boxes(
-    score_map: np.ndarray, picture: ReadPicture, top_k: int, candidates: np.ndarray | None = None
+    score_map: np.ndarray,
+    picture: ReadPicture,
+    top_k: int,
+    candidates: np.ndarray | None = None,
+    shape: BoxShape | None = None,
 ) -> list[dict]:
     """The boxes that fit a score map best, ranked as by ``score_boxes``.
 
@@ -161,6 +166,8 @@ def best_boxes(
         top_k: largest number of boxes.
         candidates: (K, 4) xyxy pixels of the network input; None for those of
             :class:`ScoreMapProposer`.
+        shape: how boxes are made of parts of the map, whose score they keep; None for the best
+            of several fractions of the peak.
 
     Returns:
         ``box``, xyxy in pixels of the original picture, and ``score``, the best
@@ -170,7 +177,9 @@ def best_boxes(
     _, net_height, net_width = picture.pixels.shape
     to_net = np.array([net_width / width, net_height / height] * 2)
     if candidates is None:
-        boxes = ScoreMapProposer()(dict(pred_score_map=score_map, img_shape=(height, width)))
+        cut = shape is not None and shape.fraction is not None
+        propose = ScoreMapProposer((shape.fraction,)) if cut else ScoreMapProposer()
+        boxes = propose(dict(pred_score_map=score_map, img_shape=(height, width)))
     else:
         boxes = candidates / to_net
     scores = score_boxes(upsample_score_map(score_map, (height, width)), boxes)
@@ -181,6 +190,8 @@ def best_boxes(
         if len(kept) < top_k and not overlaps[k, kept].any():
             kept.append(k)
     found = picture.to_original(boxes[kept] * to_net)
+    if shape is not None:
+        found = shape.reshape(found, picture.size)
     return [
         dict(box=[round(float(value), 2) for value in box], score=float(scores[k]))
         for box, k in zip(found, kept, strict=True)

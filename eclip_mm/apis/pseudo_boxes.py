@@ -79,7 +79,7 @@ def write_pseudo_boxes(
         pictures=pictures.digest(),
         image_dir=None if image_dir is None else str(image_dir.absolute()),
         threshold=threshold,
-        settings=asdict(find.settings),
+        settings=dict(asdict(find.settings), keep_aspect=find.eclip.keep_aspect),
     )
     journal = Journal(out.with_name(out.name + '.journal'), key)
     try:

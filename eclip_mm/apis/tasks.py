@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from eclip_mm.apis.box_shape import BoxShape
 from eclip_mm.apis.catalogue_names import encode_token_ids
 from eclip_mm.apis.input_pictures import Item, ReadPicture
 from eclip_mm.apis.locating import NegativeNames, best_boxes, find_names, lacks_names, unique_names
@@ -34,6 +35,22 @@ class ModelTasks:
         self.model = model
         self.tokenize = tokenize
         self.embed_dims = model.network.embed_dims
+        self.any_size: dict = {}
+
+    def take_any_size(self) -> int:
+        """Take pictures of any size from now on; returns what their sides are multiples of.
+
+        Raises:
+            ValueError: the image encoder takes one size alone.
+        """
+        encoder = getattr(self.model.network, 'image_encoder', None)
+        if not hasattr(encoder, 'side_multiple'):
+            raise ValueError(
+                'keep_aspect: the image encoder of this model takes pictures of one size; leave '
+                'keep_aspect out'
+            )
+        self.any_size = dict(any_size=True)
+        return encoder.side_multiple
 
     def use_negatives(self, names: Sequence[str]) -> None:
         """Take names as the negative queries from now on; a model without decoder has none."""
@@ -70,6 +87,7 @@ class ModelTasks:
         maps: bool = False,
         negatives: Sequence[str] | str | None = None,
         boxes_of: str = 'map',
+        shape: BoxShape | None = None,
     ) -> Run:
         """``width``, ``height`` and ``products``."""
         names = [names] if isinstance(names, str) else list(names)
@@ -85,7 +103,7 @@ class ModelTasks:
             candidates = None if propose is None else propose({}, picture.pixels)
             maps_of = find_names(self.model, tokens, grid, feats, others, NUM_TEXTS)
             for score_map, similarity in maps_of:
-                boxes = best_boxes(score_map, picture, top_k, candidates)
+                boxes = best_boxes(score_map, picture, top_k, candidates, shape)
                 found.append(dict(similarity=similarity, boxes=boxes))
                 if maps:
                     found[-1]['map'] = score_map.tolist()
@@ -187,7 +205,7 @@ class ModelTasks:
         images = torch.stack([picture.pixels for picture in pictures])[:, None]
         batch = dict(inputs=dict(images=images), data_samples=None)
         images = self.model.data_preprocessor(batch)['inputs']['images']
-        return self.model.network.encode_image(images[:, 0])
+        return self.model.network.encode_image(images[:, 0], **self.any_size)
 
     def _features(self, items: list[Item]) -> list[dict]:
         """All vectors of each item that its picture and text give."""

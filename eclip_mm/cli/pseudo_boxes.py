@@ -9,7 +9,7 @@ from eclip_mm.cli.inputs import names_in, read_names
 from eclip_mm.utils.command import CommandParser
 
 #: options that belong to --coco
-OPTIONS = 'names_of classes images labelled labelled_images threshold min_precision'.split()
+OPTIONS = 'names_of classes images labelled labelled_images threshold min_precision squash'.split()
 
 
 def add_coco(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,8 @@ def add_coco(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--labelled',
         metavar='FILE.json',
-        help='COCO file of a handful of labelled photos, which choose the threshold',
+        help='COCO file of a handful of labelled photos, which fit the shape of boxes and choose\n'
+        'the threshold',
     )
     group.add_argument(
         '--labelled-images', metavar='FOLDER', help='of its photos; default: that of the file'
@@ -51,6 +52,13 @@ def add_coco(parser: argparse.ArgumentParser) -> None:
         metavar='P',
         help='take the lowest threshold of this precision in the labelled photos, instead of\n'
         'the one of the best F1 at an IoU of 0.5',
+    )
+    group.add_argument(
+        '--squash',
+        action='store_true',
+        default=None,
+        help='show the model squashed pictures as `locate` does, for towers of one size and for\n'
+        '--backend onnx; with their own aspect ratio boxes are tighter',
     )
 
 
@@ -73,11 +81,11 @@ def write_coco(parser: CommandParser, args: argparse.Namespace) -> int:
     pictures = _open_pictures(args)
     names = names_in(args.negatives) if args.negatives else all_titles(pictures.sought)
     negatives = names if len(names) > 1 else None
-    eclip = Eclip(args.model, args.device, args.backend, negatives)
+    eclip = Eclip(args.model, args.device, args.backend, negatives, keep_aspect=not args.squash)
     find = BoxFinder(eclip, BoxSettings(args.boxes_of, args.top_k), args.batch_size)
     threshold = args.threshold
     if threshold is None:
-        threshold = _choose(args, find, pictures.sought)
+        find, threshold = _fit(args, find, pictures.sought)
     out = Path(args.coco)
     images = args.images
     if images is None and not hasattr(pictures, 'folder'):
@@ -141,13 +149,21 @@ def _has_parquet(folder: str) -> bool:
     return any(Path(folder).glob('*.parquet'))
 
 
-def _choose(args: argparse.Namespace, find, sought: Sequence) -> float:
-    """The threshold that labelled photos choose, which is printed."""
-    from eclip_mm.apis.labelled_photos import choose, curve_on_photos, read_labelled
+def _fit(args: argparse.Namespace, find, sought: Sequence) -> tuple:
+    """Fit the shape of boxes to labelled photos, and let these choose the threshold."""
+    from eclip_mm.apis.labelled_photos import (
+        choose,
+        curve_on_photos,
+        fit_to_photos,
+        read_labelled,
+    )
 
     root = args.labelled_images or Path(args.labelled).parent
     photos = read_labelled(args.labelled, root, {one.label for one in sought})
     own = not (args.names or args.names_file) and args.names_of != 'all'
+    shape, overlap = fit_to_photos(find, photos, sought)
+    print(f'{args.labelled}: {len(photos)} photos; {shape}, mean IoU {overlap:.3f}', flush=True)
+    find = find.with_shape(shape)
     choice = choose(curve_on_photos(find, photos, sought, own), args.min_precision)
-    print(f'{args.labelled}: {len(photos)} photos choose the {choice}')
-    return choice.threshold
+    print(f'{args.labelled}: {choice}', flush=True)
+    return find, choice.threshold

@@ -123,16 +123,22 @@ class InstanceNetwork(nn.Module):
             patch_projection=self.patch_proj.kind,
         )
 
-    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    def encode_image(
+        self, images: Tensor, any_size: bool = False
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """
         Args:
             images: (B, 3, H, W) normalised pictures.
+            any_size: take pictures of another size than the image encoder's, whose position
+                embeddings are interpolated then.
 
         Returns:
             L2-normalised g_I(v_cls) (B, D); patch tokens in the joint space Z
             (B, N, D), see :class:`PatchProjection`; patch grid (h, w).
         """
-        class_token, patch_tokens, grid = self.image_encoder(images)
+        class_token, patch_tokens, grid = self.image_encoder(
+            images, **(dict(any_size=True) if any_size else {})
+        )
         feats = F.normalize(at_least_float32(self.image_proj(class_token)), dim=-1)
         return feats, self.patch_proj(patch_tokens, self.image_encoder, self.image_proj), grid
 

@@ -26,6 +26,7 @@ class Journal:
     def __init__(self, path: str | Path, key: dict) -> None:
         self.path = Path(path)
         self.num_results = 0
+        key = json.loads(json.dumps(key))  # tuples are lists in the file
         whole = 0
         if self.path.exists():
             with open(self.path, 'rb') as file:

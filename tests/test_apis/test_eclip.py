@@ -445,3 +445,21 @@ def test_an_explanation_is_the_similarity_of_each_patch(eclip, pictures):
     for wrong in (vector[:-1], [vector], [float('nan')] * len(vector)):
         with pytest.raises(ValueError, match='give one of 16 finite numbers'):
             eclip.explain(pictures[0], wrong)
+
+
+def test_pictures_keep_their_aspect_and_pass_in_groups_of_one_size(checkpoint):
+    """32 x 32 pixels of area and patches of 8: 48 x 32 becomes 40 x 24, 32 x 128 16 x 64."""
+    rng = np.random.default_rng(0)
+    shapes = (32, 48, 3), (128, 32, 3), (32, 48, 3)
+    pictures = [rng.integers(256, size=shape, dtype=np.uint8) for shape in shapes]
+    eclip, names = Eclip(checkpoint, device='cpu', keep_aspect=True), ['red mug', 'blue mug']
+    found = eclip.locate(pictures, names, maps=True)
+    grids = [np.shape(one['products'][0]['map']) for one in found]
+    assert grids == [(3, 5), (8, 2), (3, 5)]
+    assert [(one['width'], one['height']) for one in found] == [(48, 32), (32, 128), (48, 32)]
+    for one, picture in zip(found, pictures, strict=True):
+        (alone,) = eclip.locate([picture], names, maps=True)
+        assert_same(one, alone)
+    mixed = eclip.encode(['red mug', pictures[1], pictures[0], 'blue mug'])
+    assert [one['kind'] for one in mixed] == ['text', 'image', 'image', 'text']
+    assert_same(mixed[2], eclip.encode(pictures[0]))

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from eclip_mm.apis.box_finder import boxes_of_labels
+from eclip_mm.apis.box_finder import FoundBox, boxes_of_labels
+from eclip_mm.apis.box_shape import BoxShape, FitCase, fit_shape
 from eclip_mm.apis.labelled_photos import (
-    FoundBox,
     choose,
     curve,
     mark_right,
@@ -92,6 +92,19 @@ def test_the_threshold_has_the_best_f1_or_a_precision():
         choose(curve([0.5, 0.4, 0.3], [False, False, True], 4), min_precision=0.5)
     with pytest.raises(ValueError, match='give one by --threshold'):
         choose(curve([0.5], [False], 4))
+
+
+def test_a_shape_scales_about_the_centre_and_is_found_again():
+    """By hand: 40 x 40 in a picture of 100 x 400, half as large and stretched by 4 ** 0.5."""
+    box, size = np.array([[30.0, 100, 70, 140]]), (100, 400)
+    assert BoxShape(size=0.5, aspect=1).reshape(box, size).tolist() == [[30, 115, 70, 125]]
+    assert BoxShape(size=3).reshape(box, size).tolist() == [[0, 60, 100, 180]]  # cut at the sides
+    wide = BoxShape(0.3, 0.9, 1.5)
+    cases = [FitCase(box[0] + shift, size, wide.reshape(box + shift, size)) for shift in (0, 10)]
+    off = [FitCase(box[0] - 50, size, case.drawn) for case in cases]
+    assert fit_shape([(0.1, []), (0.2, off), (0.3, cases)]) == (wide, 1.0)
+    with pytest.raises(ValueError, match='nothing was found'):
+        fit_shape([(0.1, [])])
 
 
 def test_boxes_of_two_titles_of_a_label_that_overlap_are_one():

@@ -9,7 +9,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from eclip_mm.apis import Eclip
-from eclip_mm.apis.box_finder import BoxFinder
+from eclip_mm.apis.box_finder import BoxFinder, BoxSettings
+from eclip_mm.apis.box_shape import BoxShape
+from eclip_mm.apis.picture_names import NamedPicture, Sought
 from eclip_mm.cli import main
 from helpers.catalogues import encode, write_rows
 from test_apis.conftest import TEXTS, write_checkpoint
@@ -71,7 +73,7 @@ def test_boxes_of_a_catalogue_are_those_of_eclip_in_the_written_pictures(run, fo
     shown = run('shop.parquet', '--coco', out, '--threshold', '0')
     assert '4 boxes of 4 categories in 3 of 3 pictures' in shown.out
     coco = COCO(str(out))
-    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:4])
+    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:4], keep_aspect=True)
     for image in coco.loadImgs(coco.getImgIds()):
         path = tmp_path / 'boxes_pictures' / image['file_name']
         assert Image.open(path).size == (image['width'], image['height'])
@@ -116,20 +118,36 @@ def test_an_interrupted_command_goes_on(run, folder, tmp_path, monkeypatch):
     assert out.read_bytes() == (tmp_path / 'whole.json').read_bytes()
 
 
-def test_labelled_photos_choose_the_threshold(run, folder, tmp_path):
-    """Two of three photos are labelled by what the model finds: the threshold keeps these."""
-    run('photos', '--names', *TEXTS[:3], '--threshold', '0', '--coco', tmp_path / 'all.json')
-    made = json.loads((tmp_path / 'all.json').read_text())
-    scores = sorted({box['score'] for box in made['annotations']})
-    cut = scores[len(scores) // 2]
-    made['annotations'] = [box for box in made['annotations'] if box['score'] >= cut]
-    (tmp_path / 'few.json').write_text(json.dumps(made))
-    out = tmp_path / 'chosen.json'
+def test_labelled_photos_fit_the_shape_and_choose_the_threshold(
+    run, folder, tmp_path, monkeypatch
+):
+    """The best boxes of one shape are the labels: that shape and the last of their scores win."""
+    monkeypatch.chdir(folder)
+    eclip = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS[:3], keep_aspect=True)
+    shape, names = BoxShape(0.1, 0.8, 0.5), TEXTS[:3]
+    sought = tuple(Sought(name, name) for name in names)
+    pictures = [NamedPicture('', f'photos/{k}.png', sought) for k in range(3)]
+    found = list(BoxFinder(eclip, BoxSettings(shape=shape))(pictures))
+    cut = sorted(box.score for one in found for box in one.boxes)[4]
+    images = [dict(id=k, file_name=f'{k}.png', width=48, height=32) for k in range(3)]
+    boxes = [
+        dict(image_id=k, category_id=names.index(box.label), bbox=[x, y, u - x, v - y])
+        for k, one in enumerate(found)
+        for box in one.boxes
+        if box.score >= cut
+        for x, y, u, v in [box.box]
+    ]
+    boxes = [dict(box, id=number) for number, box in enumerate(boxes)]
+    listed = dict(categories=[dict(id=k, name=name) for k, name in enumerate(names)])
+    (tmp_path / 'few.json').write_text(
+        json.dumps(dict(images=images, annotations=boxes, **listed))
+    )
     labelled = '--labelled', tmp_path / 'few.json', '--labelled-images', 'photos'
-    shown = run('photos', '--names', *TEXTS[:3], *labelled, '--coco', out).out
+    shown = run('photos', '--names', *names, *labelled, '--coco', tmp_path / 'o.json').out
+    assert f'{shape}, mean IoU 1.000' in shown
     assert f'threshold {cut:g}: precision 1.000, recall 1.000, F1 1.000' in shown
-    again = json.loads(out.read_text())['annotations']
-    assert [box['bbox'] for box in again] == [box['bbox'] for box in made['annotations']]
+    again = json.loads((tmp_path / 'o.json').read_text())['annotations']
+    assert [a['bbox'] for a in again] == [pytest.approx(box['bbox'], abs=0.011) for box in boxes]
 
 
 def test_a_picture_that_cannot_be_used_is_named_and_the_exit_code_says_so(run, tmp_path):
@@ -150,6 +168,7 @@ def test_a_picture_that_cannot_be_used_is_named_and_the_exit_code_says_so(run, t
         (['shop.parquet', '--coco', 'o.json'], 2, 'give --labelled FILE.json'),
         (['0.png', '--names', 'mug', '--threshold', '0'], 2, '--threshold needs --coco'),
         (['0.png'], 2, 'give --names or --names-file'),
+        (['0.png', '--names', 'mug', '--squash'], 2, '--squash needs --coco'),
         (['photos', '--coco', 'o.json', '--threshold', '0'], 1, 'give --names or --names-file'),
         (['gone.parquet', '--coco', 'o.json', '--threshold', '0'], 1, 'gone.parquet'),
         (['shop.parquet', '--coco', 'o.json', '--threshold', '2'], 1, 'give a lower one'),
@@ -177,8 +196,6 @@ def test_faults_have_a_line(run, folder, arguments, code, words):
 
 
 def test_pictures_in_a_row_with_the_same_names_pass_the_model_together(folder, monkeypatch):
-    from eclip_mm.apis.picture_names import NamedPicture, Sought
-
     monkeypatch.chdir(folder)
     eclip, calls = Eclip('epoch_6.pth', device='cpu', negatives=TEXTS), []
     stream = eclip.stream

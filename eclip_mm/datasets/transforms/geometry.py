@@ -86,6 +86,39 @@ class Resize(_Resizing):
 
 
 @TRANSFORMS.register_module()
+class ResizeToArea:
+    """Resize whole pictures to about the area of a square, with their own aspect ratio.
+
+    Args:
+        size: side of the square in pixels.
+        multiple: width and height are multiples of so many pixels, of which a token has one.
+        interpolation: as of :class:`Resize`.
+    """
+
+    def __init__(self, size: int, multiple: int = 32, interpolation: str = 'bicubic') -> None:
+        self.size, self.multiple, self.interpolation = size, multiple, interpolation
+
+    def sides(self, width: int, height: int) -> tuple[int, int]:
+        """(height, width) that a picture gets."""
+        tall = (height / width) ** 0.5
+        sides = (self.size * tall, self.size / tall)
+        return tuple(max(1, round(side / self.multiple)) * self.multiple for side in sides)
+
+    def __call__(self, results: dict) -> dict:
+        for i, image in enumerate(results['images']):
+            size = as_pil(image).size
+            resize = Resize(self.sides(*size), self.interpolation)
+            resize._resize(results, i, (0, 0, *size))
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(size={self.size}, multiple={self.multiple}, '
+            f'interpolation={self.interpolation!r})'
+        )
+
+
+@TRANSFORMS.register_module()
 class RandomResizedCrop(_Resizing):
     """Crop a random region, drawn as in torchvision, and resize it.
 

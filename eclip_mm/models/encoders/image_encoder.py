@@ -179,6 +179,11 @@ class TransformersImageEncoder(TransformersEncoder):
                 param.requires_grad_(False)
         return parts.get(kind)
 
+    @property
+    def side_multiple(self) -> int:
+        """Pixels of which the sides of pictures are multiples, so that tokens cover them."""
+        return self._token_size or 32
+
     def forward(
         self, images: Tensor, any_size: bool = False
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
