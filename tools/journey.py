@@ -26,7 +26,7 @@ from eclip_mm.utils.command import CommandParser, run_command
 #: servers -> the module that their extra brings
 SERVERS = dict(serve='fastapi', page='gradio')
 #: until a server has loaded its model and answers
-SECONDS = 120
+SECONDS = 600
 
 
 def parse_args():
@@ -90,8 +90,11 @@ def visit(words: list[str], path: str, body: dict | None = None) -> str:
                 with urlopen(request, timeout=SECONDS) as answer:
                     return answer.read().decode()
             except URLError as error:
-                if server.poll() is not None or time.monotonic() > end or hasattr(error, 'code'):
+                if hasattr(error, 'code'):  # an answer
                     raise
+                if server.poll() is not None or time.monotonic() > end:
+                    state = 'has ended' if server.poll() is not None else 'does not answer'
+                    raise RuntimeError(f'eclip-mm {words[0]} {state}') from error
             time.sleep(0.2)
     finally:
         server.terminate()

@@ -52,6 +52,7 @@ def main():
         use_feature_cache,
     )
     from eclip_mm.engine import BriefRunner
+    from eclip_mm.engine.detector_config import complete_detector
     from eclip_mm.utils.dist import leave_process_group
     from eclip_mm.visualization.table import write_metrics
 
@@ -71,7 +72,9 @@ def main():
         prepare_cpu_launch(cfg)
         with explain_checkpoint_errors(cfg, saved):
             if 'backbone' in cfg.model:
-                fill_architecture(cfg.model, read_saved_detector(args.checkpoint))
+                detector = read_saved_detector(args.checkpoint)
+                fill_architecture(cfg.model, detector)
+                complete_detector(cfg, detector)
             runner = BriefRunner.from_cfg(cfg)
             # strict, because figures of weights that were not loaded mean nothing
             runner.load_checkpoint(args.checkpoint, strict=True)

@@ -39,6 +39,7 @@ def main():
         prepare_cpu_launch,
         use_feature_cache,
     )
+    from eclip_mm.engine.detector_config import complete_detector
     from eclip_mm.registry import RUNNERS
     from eclip_mm.utils.dist import leave_process_group
 
@@ -57,6 +58,7 @@ def main():
     allow_accumulation(cfg)
     with name_config_in_errors(args.config):
         fill_architecture(cfg.model)
+        complete_detector(cfg)
         RUNNERS.build(cfg).train()
     leave_process_group()
 

@@ -1,5 +1,7 @@
 """Titles, pictures and main pictures that do not fit their product, by the model's features."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from eclip_mm.audit.features import AuditFeatures
@@ -49,10 +51,14 @@ class Fit:
         )
         self.to_others[counts[owner] < 2] = np.nan
 
-    def issues(self) -> list[Issue]:
-        """Kinds ``title``, ``odd_picture`` and ``wrong_main``."""
+    def issues(self, known: Collection[tuple[str, int]] = ()) -> list[Issue]:
+        """Kinds ``title``, ``odd_picture`` and ``wrong_main``.
+
+        Args:
+            known: (product_id, picture) of what is known to be none of the product already.
+        """
         flagged = flag_misfits(self.of_title)
-        return [*self._titles(flagged), *self._pictures(flagged)]
+        return [*self._titles(flagged), *self._pictures(flagged, known)]
 
     def _titles(self, flagged: np.ndarray) -> list[Issue]:
         found = []
@@ -71,7 +77,7 @@ class Fit:
             )
         return found
 
-    def _pictures(self, bad_title: np.ndarray) -> list[Issue]:
+    def _pictures(self, bad_title: np.ndarray, known: Collection) -> list[Issue]:
         """A picture is odd if neither title nor other pictures fit, and most others do."""
         owner = self.features.owner
         # of a single picture the title alone tells, and that is the kind `title`
@@ -80,7 +86,14 @@ class Fit:
         fitting = np.bincount(owner, misfit <= FITS, len(self.features.product_ids))
         counts = np.bincount(owner, minlength=len(fitting))
         misfit[(2 * fitting < counts)[owner] | bad_title[owner]] = np.nan
-        flagged = flag_misfits(misfit)
+        names = zip(owner.tolist(), self.features.numbers.tolist(), strict=True)
+        ids = self.features.product_ids
+        misfit[[(ids[product], number) in known for product, number in names]] = np.nan
+        # main pictures are of another kind (a merchant's on white): they are counted by themselves
+        is_main = self.features.numbers == 0
+        flagged = np.zeros(len(misfit), bool)
+        for rows in (is_main, ~is_main):
+            flagged[rows] = flag_misfits(misfit[rows])
         best = self._best_pictures()
         found = []
         for row in np.flatnonzero(misfit > FITS):

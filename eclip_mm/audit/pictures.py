@@ -99,7 +99,8 @@ def is_text_only(pixels: np.ndarray) -> bool:
         height, width = grey.shape
     plain = np.bincount(grey.ravel(), minlength=256).argmax()
     ink = (np.abs(grey.astype(np.int16) - int(plain)) > 48).astype(np.uint8)
-    if not 0.01 < ink.mean() < 0.45:
+    is_plain = np.abs(grey.astype(np.int16) - int(plain)) <= 12
+    if not 0.01 < ink.mean() < 0.45 or is_plain.mean() < 0.5:
         return False
     _, _, stats, centres = cv2.connectedComponentsWithStats(ink, connectivity=8)
     boxes, centres = stats[1:], centres[1:]

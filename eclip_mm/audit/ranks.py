@@ -4,6 +4,8 @@ import numpy as np
 
 #: with fewer other references a rank says nothing
 LEAST_REFERENCES = 9
+#: with fewer in its category a rank is compared in the whole catalogue
+LEAST_IN_CATEGORY = 19
 #: references whose cosine is higher are the same one, such as two products of one title
 SAME = 1 - 1e-5
 _BLOCK = 1024
@@ -24,7 +26,7 @@ def rank_p_values(
         own: (N,) row of each vector's own reference.
         references: (P, D) unit vectors.
         groups: (P,) category of each reference. Where its category has fewer than
-            :data:`LEAST_REFERENCES` others, all references are compared.
+            :data:`LEAST_IN_CATEGORY` others, all references are compared.
         own_vectors: (N, D) what stands for the own reference of each vector instead of its row.
         done: called with the number of vectors of each block.
 
@@ -41,7 +43,7 @@ def rank_p_values(
     group_of = groups[own]
     for name, rows in members.items():
         ours = np.flatnonzero(group_of == name)
-        rows = rows if len(rows) > LEAST_REFERENCES else everything
+        rows = rows if len(rows) > LEAST_IN_CATEGORY else everything
         others = np.asarray(references[rows])
         place = np.full(len(references), -1)
         place[rows] = np.arange(len(rows))
@@ -84,7 +86,7 @@ def flag_misfits(p_values: np.ndarray, precision: float = 0.7) -> np.ndarray:
     thresholds = np.unique(p[p > 0.05])
     above = np.array([(p >= t).sum() for t in thresholds])
     expected = np.minimum(2 * upper * (1 - thresholds), above)
-    # the last thresholds have few above them, whose number is chance
-    good = (expected >= precision * above) & (thresholds <= 0.5)
+    # few in the upper half are no estimate
+    good = (expected >= precision * above) & (thresholds <= 0.5) & (upper >= 5)
     lowest = thresholds[good].min() if good.any() else 0.5
     return p >= lowest

@@ -22,7 +22,7 @@ td.n, th.n { text-align: right }
 .card { border: 1px solid #ddd; border-radius: .5rem; padding: .75rem; overflow-wrap: anywhere }
 .pictures { display: flex; gap: .5rem; flex-wrap: wrap }
 figure { margin: 0 } figcaption, .id { font-size: .8rem; color: #555 }
-img { max-width: 10rem; max-height: 10rem; background: #eee }
+img { max-width: 6.5rem; max-height: 6.5rem; background: #eee }
 h3, p { margin: .4rem 0 }
 """
 
@@ -103,7 +103,7 @@ class _Shown:
 
     def title(self, product_id: str) -> str:
         text = self._rows.load(self._place[product_id], [], boxes=False)['text']
-        return text if len(text) <= 160 else text[:159] + '…'
+        return text if len(text) <= 80 else text[:79] + '…'
 
     def figures(self, product_id: str, number: int | None, caption: str = '') -> str:
         """One picture, or the first two of a product."""

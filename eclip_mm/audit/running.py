@@ -72,16 +72,12 @@ def run_audit(
         pictures = _pictures(rows, 'pictures', progress)
         total = 2 * len(found.owner) + len(found.product_ids)
         fit = Fit(found, lambda count: progress('comparisons', count, total))
-        issues = fit.issues() + same_products(found, texts)
-    index = PictureIndex(pictures)
-    shared = same_pictures(index, rows.product_ids)
-    known = {(i.product_id, i.picture) for i in shared if i.kind == 'shared_picture'}
-    issues += shared + [
-        issue
-        for issue in picture_issues(pictures, rows.product_ids)
-        # a placeholder may be text: one issue says enough
-        if issue.kind != 'text_only' or (issue.product_id, issue.picture) not in known
-    ]
+        index = PictureIndex(pictures)
+        issues = _one_issue_a_picture(
+            same_pictures(index, rows.product_ids) + picture_issues(pictures, rows.product_ids)
+        )
+        known = {(i.product_id, i.picture) for i in issues if i.kind in _NOT_THE_PRODUCT}
+        issues += fit.issues(known) + same_products(found, texts)
     issues += title_issues(rows.texts(), rows.product_ids)
     evaluated, others, other = [], [], None
     if evaluation is not None:
@@ -97,6 +93,28 @@ def run_audit(
     )
     _write(audit, out, rows, other)
     return audit
+
+
+#: kinds that say why a picture is none of the product, the surest first
+_NOT_THE_PRODUCT = ('shared_picture', 'text_only', 'tiny')
+
+
+def _one_issue_a_picture(issues: list[Issue]) -> list[Issue]:
+    """Without issues that follow from a surer one of the same picture.
+
+    A placeholder under many ids may be a picture of text, too.
+    """
+    known: dict[tuple, str] = {}
+    for kind in _NOT_THE_PRODUCT:
+        for issue in issues:
+            if issue.kind == kind:
+                known.setdefault((issue.product_id, issue.picture), kind)
+    return [
+        issue
+        for issue in issues
+        if issue.kind not in _NOT_THE_PRODUCT
+        or known[issue.product_id, issue.picture] == issue.kind
+    ]
 
 
 def _texts(rows: Catalogue, found: AuditFeatures, features: str | Path) -> list[str]:

@@ -8,12 +8,13 @@ import numpy as np
 from eclip_mm.audit.issues import Issue
 from eclip_mm.audit.pictures import Picture
 
-#: mean difference of two miniatures, in 256 levels, up to which they are of one picture. On photos
-#: of groceries and snacks, copies at 0.8 of the size and a JPEG quality of 60 differ by 2.4 at
-#: most, and different photos by 5.1 at least.
-SAME = 3.0
+#: mean and largest difference of two miniatures, in 256 levels, up to which they are of one
+#: picture. On photos of groceries and snacks, copies at 0.8 of the size and a JPEG quality of 60
+#: have means of up to 2.4, and different photos of at least 5.1. The largest difference tells
+#: small things on a large white background apart.
+SAME = (3.0, 48)
 #: the same for pictures of two products, which may well be alike: a mistake costs a picture
-SAME_ACROSS = 2.0
+SAME_ACROSS = (1.0, 12)
 _ROWS = 64
 
 
@@ -54,11 +55,13 @@ class PictureIndex:
 def _is_certain(one: Picture, other: Picture) -> bool:
     if one.product == other.product or one.file_hash == other.file_hash:
         return True
-    return _difference(one.miniature, other.miniature) <= SAME_ACROSS
+    return is_alike(one.miniature, other.miniature, SAME_ACROSS)
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(one.astype(np.int16) - other).mean())
+def is_alike(one: np.ndarray, other: np.ndarray, limits: tuple[float, int] = SAME) -> bool:
+    """Whether the mean and the largest difference of two miniatures are within limits."""
+    apart = np.abs(one.astype(np.int16) - other)
+    return bool(apart.mean() <= limits[0] and apart.max() <= limits[1])
 
 
 class _Miniatures:
@@ -85,14 +88,16 @@ class _Miniatures:
         for start in range(0, len(others.places), _ROWS):
             rows = slice(start, start + _ROWS)
             bright = others.brightness[rows]
-            low, high = np.searchsorted(self.brightness, [bright[0] - SAME, bright[-1] + SAME])
+            low, high = np.searchsorted(
+                self.brightness, [bright[0] - SAME[0], bright[-1] + SAME[0]]
+            )
             ours = self.quarters[low:high]
             apart = sum(
                 np.abs(others.quarters[rows, k, None] - ours[None, :, k]) for k in range(12)
             )
-            for row, column in zip(*np.nonzero(apart <= 12 * SAME + 1e-3), strict=True):
+            for row, column in zip(*np.nonzero(apart <= 12 * SAME[0] + 1e-3), strict=True):
                 one, other = others.pixels[start + row], self.pixels[low + column]
-                if _difference(one, other) <= SAME:
+                if is_alike(one, other):
                     yield int(others.places[start + row]), int(self.places[low + column])
 
 

@@ -153,7 +153,10 @@ def match_states(
 
 @HOOKS.register_module()
 class MatchingHook(Hook):
-    """Gives the model to each metric that matches pairs with it: those that have ``k_match``."""
+    """Gives the model to each metric that matches pairs with it, those that have ``k_match``.
+
+    The model then keeps the states that they match.
+    """
 
     def before_val(self, runner) -> None:
         self._give(runner, runner.val_loop)
@@ -165,3 +168,4 @@ class MatchingHook(Hook):
         for metric in loop.evaluator.metrics:
             if hasattr(metric, 'k_match'):
                 metric.model = unwrap_model(runner.model)
+                metric.model.keeps_states = True

@@ -12,7 +12,9 @@ from eclip_mm.config.loading import load_config
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ('red enamel mug', 'blue mug', 'tea pot', 'oat milk')
 CONFIGS = ROOT / 'configs/detection'
-FILES = sorted(path.name for path in CONFIGS.glob('*.py'))
+#: for COCO files of one's own: what they leave open follows from these and a checkpoint
+OPEN = ['eclip_detr.py', 'retinanet_eclip.py']
+FILES = sorted(path.name for path in CONFIGS.glob('*.py') if path.name not in OPEN)
 STOCK = ['retinanet_tiny_snacks.py']  # references without a component of ours
 SCRATCH = [name for name in FILES if name.endswith('_scratch.py')]
 OURS = [name for name in FILES if name not in STOCK]

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from eclip_mm.audit.ranks import LEAST_REFERENCES, flag_misfits, rank_p_values
+from eclip_mm.audit.ranks import (
+    LEAST_IN_CATEGORY,
+    LEAST_REFERENCES,
+    flag_misfits,
+    rank_p_values,
+)
 
 
 def unit(x):
@@ -15,17 +20,17 @@ def vectors(count, seed, dims=6):
 
 
 def test_p_values_by_loops():
-    """Categories of 12, of 3 (too few: all references count) and equal references, in blocks."""
-    references = vectors(30, 0)
+    """Categories of 22, of 3 (too few: all references count) and equal references, in blocks."""
+    references = vectors(40, 0)
     references[5] = references[2]  # equal to another one of its category: it does not count
-    groups = np.array([0] * 12 + [1] * 3 + [-1] * 15)
-    x, own = vectors(50, 1), np.random.default_rng(2).integers(30, size=50)
+    groups = np.array([0] * 22 + [1] * 3 + [-1] * 15)
+    x, own = vectors(50, 1), np.random.default_rng(2).integers(40, size=50)
     found = rank_p_values(x, own, references, groups)
     for k in range(50):
         mine = references[own[k]]
-        rows = [j for j in range(30) if groups[j] == groups[own[k]]]
-        if len(rows) <= LEAST_REFERENCES:
-            rows = range(30)
+        rows = [j for j in range(40) if groups[j] == groups[own[k]]]
+        if len(rows) <= LEAST_IN_CATEGORY:
+            rows = range(40)
         others = [references[j] for j in rows if j != own[k] and references[j] @ mine < 1 - 1e-5]
         better = sum(x[k] @ other >= x[k] @ mine for other in others)
         assert found[k] == pytest.approx((1 + better) / (1 + len(others)))

@@ -18,16 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """
 _base_ = {base!r}
-data = dict(data_root='', ann_file='good.json', data_prefix=dict(img=''))
-loader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=data)
-model = dict(num_queries=5, num_extra_blocks=1, class_prompts='good.json',
-             bbox_head=dict(num_classes=2),
-             test_cfg=dict(max_per_img=5), init_cfg=dict(checkpoint={checkpoint!r}))
-train_dataloader = loader
-val_dataloader = loader
-test_dataloader = loader
-val_evaluator = dict(ann_file='good.json')
-test_evaluator = val_evaluator
+data = dict(ann_file='good.json', data_prefix=dict(img=''))
+train_dataloader = dict(dataset=data, num_workers=0, persistent_workers=False)
+val_dataloader = dict(dataset=data, num_workers=0, persistent_workers=False)
+model = dict(num_queries=5, num_extra_blocks=1, test_cfg=dict(max_per_img=5),
+             init_cfg=dict(checkpoint={checkpoint!r}))
 train_cfg = dict(max_epochs=1, val_interval=1)
 """
 
@@ -62,7 +57,7 @@ def folder(tmp_path, with_tokenizer):
     (tmp_path / 'good.json').write_text(json.dumps(coco()))
     checkpoint = tmp_path / 'pretraining.pth'
     checkpoint.write_bytes(Path(with_tokenizer[0]).read_bytes())
-    base = ROOT / 'configs/detection/eclip_detr_tiny_snacks.py'
+    base = ROOT / 'configs/detection/eclip_detr.py'
     text = CONFIG.format(base=str(base), checkpoint=str(checkpoint))
     (tmp_path / 'detr.py').write_text(text)
     (tmp_path / 'script.py').write_text(SCRIPT)

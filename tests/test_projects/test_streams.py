@@ -4,14 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 
-from eclip_mm.config.loading import load_config
 from eclip_mm.evaluation.functional import pairwise_iou
-from eclip_mm.registry import MODELS
-from eclip_mm.testing import end_rank, fake_batch, tiny_model_config
-from helpers.processes import start_ranks
+from eclip_mm.testing import fake_batch
 from helpers.streams import KINDS, build, import_projects
 
 
@@ -245,105 +241,3 @@ def test_no_gradient_of_the_first_stage_reaches_the_towers():
     model(**data, mode='loss')['loss_itc'].backward()
     reached = [n for n, p in model.named_parameters() if p.grad is not None]
     assert {n.split('.')[-2] for n in reached if '.' in n} == {'image_proj', 'text_proj'}
-
-
-BATCH = 8
-
-
-def terms_and_gradients(kind, rows, wrap=lambda model: model):
-    """Losses and gradients of some rows of a batch, texts padded to the longest of these."""
-    inner = build(kind).double()
-    inner.data_preprocessor.double()
-    inner.num_steps = dict(UNITER=5).get(kind, 0)
-    batch = fake_batch(BATCH, num_tokens=12)
-    # two rows of one product, one on each rank
-    batch['data_samples'][6].set_metainfo(dict(product_id=batch['data_samples'][1].product_id))
-    batch['inputs']['attention_mask'][1::2, 5:] = 0  # rank 1 has the shorter texts
-    inputs = {k: v[rows] for k, v in batch['inputs'].items()}
-    longest = int(inputs['attention_mask'].sum(dim=1).max())
-    inputs = {k: v if k == 'images' else v[:, :longest] for k, v in inputs.items()}
-    data = inner.data_preprocessor(dict(inputs=inputs, data_samples=batch['data_samples'][rows]))
-    data['inputs']['images'] = data['inputs']['images'].double()
-    model = wrap(inner)  # by name: DDP must live until the gradients are there
-    terms = model(**data, mode='loss')
-    sum(v for k, v in terms.items() if 'loss' in k).backward()
-    grads = {n: p.grad for n, p in inner.named_parameters() if p.requires_grad}
-    return {k: v.detach().double() for k, v in terms.items()}, grads
-
-
-def on_rank(rank, out):
-    dist.init_process_group('gloo')
-    import_projects()
-    for kind in KINDS:
-        terms, grads = terms_and_gradients(
-            kind, slice(rank, BATCH, 2), torch.nn.parallel.DistributedDataParallel
-        )
-        torch.save(dict(terms=terms, grads=grads), f'{out}{kind}{rank}')
-    end_rank()
-
-
-@pytest.mark.slow
-@pytest.mark.alone
-def test_two_processes_give_the_losses_and_gradients_of_one(tmp_path, repo_root, monkeypatch):
-    monkeypatch.syspath_prepend(str(repo_root))
-    start_ranks(on_rank, str(tmp_path / 'rank'))
-    for kind in KINDS:
-        terms, grads = terms_and_gradients(kind, slice(0, BATCH))
-        parts = [torch.load(tmp_path / f'rank{kind}{k}', weights_only=True) for k in range(2)]
-        for name, value in terms.items():
-            both = (parts[0]['terms'][name] + parts[1]['terms'][name]) / 2
-            torch.testing.assert_close(both, value, rtol=1e-6, atol=1e-9, msg=f'{kind} {name}')
-        for name, grad in grads.items():
-            torch.testing.assert_close(
-                parts[0]['grads'][name],
-                grad,
-                rtol=1e-5,
-                atol=1e-8,
-                msg=lambda m, n=name, k=kind: f'{k} {n}: {m}',
-            )
-
-
-BASES = dict(
-    tiny_synthetic='configs/demo/eclip_tiny_synthetic.py',
-    vitb16='configs/eclip_vitb16.py',
-    lite2_snacks='configs/photos/clip_lite2_snacks.py',
-    lite2_grocery='configs/photos/clip_lite2_grocery.py',
-)
-
-
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('name', BASES)
-def test_configs_have_the_towers_and_steps_of_their_base(kind, name, repo_root):
-    folder = kind.lower()
-    cfg = load_config(str(repo_root / f'projects/{folder}/{folder}_{name}.py'))
-    other = load_config(str(repo_root / BASES[name]))
-    measured = {'test_evaluator', 'custom_hooks', 'model'}
-    for key in set(other) - (measured if kind in ('ViLBERT', 'UNITER') else {'model'}):
-        assert cfg[key] == other[key], key
-    changed = {key for key in other.model if cfg.model[key] != other.model[key]}
-    assert changed <= {'type', 'pretext_heads', 'projections', 'embed_dims'}
-    if 'lite2' in name:  # whose towers may not be on this machine
-        return
-    for encoder in ('image_encoder', 'text_encoder'):
-        cfg.model[encoder].pretrained = None
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model)
-    heads = [head for head in KINDS[kind]['heads'] if head != 'itc']
-    assert set(model.heads) - {'itc'} == {*heads, 'masked'}
-
-
-@pytest.mark.parametrize(
-    'options, words',
-    [
-        (dict(chunk_size=2), 'chunk_size=2 would not bound'),
-        (dict(tasks=dict(mlm=1, itc=1)), r"unknown names \['itc'\]"),
-        (dict(projections=dict(image='linear')), 'set projections=None'),
-        (dict(masking=dict(vocab_size=99)), 'masked.vocab_size=99, .* set vocab_size=100'),
-        (dict(text_encoder=dict(padding='max_length', length_groups=1)), "is 'max_length'"),
-    ],
-)
-def test_what_it_cannot_do_is_an_error(options, words):
-    if 'text_encoder' in options:
-        options = dict(text_encoder=tiny_model_config()['text_encoder'] | options['text_encoder'])
-    with pytest.raises((ValueError, KeyError), match=words):
-        build('CAPTURE', **options)
