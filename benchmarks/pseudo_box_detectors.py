@@ -33,6 +33,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', type=Path, help='folder for boxes, trainings and table.md')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--epochs', type=int, default=12, help='of all frames; default: 12')
+    parser.add_argument(
+        '--every', type=int, default=1, help='look for boxes in every n-th frame; default: 1'
+    )
     parser.add_argument('--config', default='configs/detection/retinanet_tiny_snacks.py')
     parser.add_argument('--boxes-of', default='map', help='as of eclip-mm locate')
     parser.add_argument('--names-of', default='own', help='as of eclip-mm locate')
@@ -87,7 +90,8 @@ def write_arms(args: argparse.Namespace, data: Path) -> dict[str, Path]:
     (out / 'handful.json').write_text(json.dumps(part(real, handful)))
     if not (out / 'frames.jsonl').exists():
         converter = ROOT / 'tools/dataset_converters/coco.py'
-        run(converter, annotations, images, out / 'frames.jsonl', '--text', '{name}')
+        (out / 'looked.json').write_text(json.dumps(part(real, set(numbers[:: args.every]))))
+        run(converter, out / 'looked.json', images, out / 'frames.jsonl', '--text', '{name}')
     if not (out / 'boxes.json').exists():
         command = ['-m', 'eclip_mm.cli', 'locate', args.model, out / 'frames.jsonl']
         labelled = ['--labelled', out / 'handful.json', '--labelled-images', images]
