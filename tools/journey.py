@@ -69,6 +69,7 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> dict[str, list[str
         by_photo=['search', index, str(photo), '--model', model, '-k', '3'],
         classify=['classify', model, str(photo), '--names', *names, '--top-k', '1'],
         locate=['locate', model, str(photo), '--names', *names],
+        boxes=['locate', model, catalogue, '--coco', f'{folder}/boxes.json', '--threshold', '0'],
         serve=['serve', model, '--index', index],
         page=['page', index, '--model', model, '--catalogue', catalogue],
     )

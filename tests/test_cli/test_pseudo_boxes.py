@@ -208,3 +208,22 @@ def test_pictures_in_a_row_with_the_same_names_pass_the_model_together(folder, m
     found = list(BoxFinder(eclip)(pictures))
     assert [len(each.boxes) for each in found] == [1, 1, 0, 1]
     assert [call['names'] for call in calls] == [[TEXTS[0]], [TEXTS[1]]]
+
+
+def test_how_right_boxes_are(run, folder, program, tmp_path):
+    """One photo has drawn boxes, which overlap its two boxes by an IoU of 10 / 24 and of 1."""
+    run('photos', '--names', *TEXTS[:2], '--threshold', '0', '--coco', tmp_path / 'all.json')
+    real = json.loads((tmp_path / 'all.json').read_text())
+    for number, box in enumerate(real['annotations']):
+        left, top, width, height = (20, 10, 10, 10) if number % 2 else (0, 0, 10, 10)
+        box.update(bbox=[left, top, width, height], score=round(0.9 - number / 10, 1))
+    (tmp_path / 'found.json').write_text(json.dumps(real))
+    real['annotations'] = real['annotations'][:2]
+    real['annotations'][0]['bbox'][2] = 24
+    (tmp_path / 'real.json').write_text(json.dumps(real))
+    tool, photos = 'analysis_tools/pseudo_box_quality.py', folder / 'photos'
+    files = tmp_path / 'found.json', photos, tmp_path / 'real.json', photos
+    out, _ = program(tool, *files, '--steps', '1', '--sheet', tmp_path / 'sheet.png')
+    rows = [line.strip('| ').split(' | ') for line in out.splitlines()[3:4]]
+    assert rows == [['0.800', '2', '0.500', '0.500', '1.000', '1.000']]
+    assert '1 of 2 boxes are right' in out and (tmp_path / 'sheet.png').exists()

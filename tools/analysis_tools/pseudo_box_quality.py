@@ -23,6 +23,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('real', type=Path, help='COCO file with drawn boxes')
     parser.add_argument('images', type=Path, help='folder of its pictures')
     parser.add_argument('--steps', type=int, default=5, help='rows of the table; default: 5')
+    parser.add_argument(
+        '--sheet', type=Path, help='draw eight pictures, evenly spread: drawn boxes in green'
+    )
     return parser.parse_args()
 
 
@@ -44,6 +47,38 @@ def read_found(boxes: Path, pictures: Path) -> dict[str, list]:
     return found
 
 
+def draw_sheet(photos: list, found: list[list], path: Path) -> tuple[int, int]:
+    """Draw eight photos, and count right boxes and all boxes in them.
+
+    Args:
+        photos: labelled photos.
+        found: boxes in each.
+        path: picture to write.
+    """
+    from PIL import ImageDraw
+
+    from eclip_mm.apis.input_pictures import PictureReader
+    from eclip_mm.apis.labelled_photos import mark_right
+    from eclip_mm.utils.spread import spread_indices
+    from eclip_mm.visualization.canvas import GREEN, ORANGE, draw_frame, grid, to_pil
+
+    read, cells, right, total = PictureReader([dict(type='LoadProductImages')]), [], 0, 0
+    for k in spread_indices(len(photos), min(8, len(photos))):
+        picture = to_pil(read(photos[k].path).pixels)
+        draw = ImageDraw.Draw(picture)
+        for boxes in photos[k].boxes.values():
+            for box in boxes:
+                draw_frame(draw, box, GREEN, 5)
+        for one in found[k]:
+            draw_frame(draw, one.box, ORANGE, 5)
+        right += sum(mark_right(found[k], photos[k].boxes))
+        total += len(found[k])
+        picture.thumbnail((320, 320))
+        cells.append(picture)
+    grid(cells, 4).save(path)
+    return right, total
+
+
 def main() -> None:
     args = parse_args()
     from eclip_mm.apis.labelled_photos import curve, mark_right, read_labelled
@@ -55,8 +90,8 @@ def main() -> None:
     found = read_found(args.boxes, args.pictures)
     num_drawn = sum(len(boxes) for photo in photos for boxes in photo.boxes.values())
     scores, right = [], {iou: [] for iou in IOUS}
-    for photo in photos:
-        boxes = found.get(sha256_of(photo.path), [])
+    of_photos = [found.get(sha256_of(photo.path), []) for photo in photos]
+    for photo, boxes in zip(photos, of_photos, strict=True):
         scores += [box.score for box in boxes]
         for iou in IOUS:
             right[iou] += mark_right(boxes, photo.boxes, iou)
@@ -69,6 +104,9 @@ def main() -> None:
         count = sum(score >= row[0].threshold for score in scores)
         figures = ' | '.join(f'{one.precision:.3f} | {one.recall:.3f}' for one in row)
         print(f'| {row[0].threshold:.3f} | {count} | {figures} |')
+    if args.sheet is not None:
+        count, total = draw_sheet(photos, of_photos, args.sheet)
+        print(f'{args.sheet}: {count} of {total} boxes are right')
 
 
 if __name__ == '__main__':
