@@ -57,7 +57,8 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> dict[str, list[str
     photo = folder / 'photo.jpg'  # a decoder looks at the content alone
     photo.write_bytes(content)
     names = list(dict.fromkeys(products.texts()))[:20]  # they compete for the photo
-    model, features, index = (str(folder / name) for name in ('model', 'features', 'index'))
+    parts = ('model', 'features', 'index', 'audit')
+    model, features, index, audit = (str(folder / name) for name in parts)
     words = product['text']
     return dict(
         export=['export', checkpoint, model],
@@ -70,8 +71,9 @@ def journey(checkpoint: str, catalogue: str, folder: Path) -> dict[str, list[str
         classify=['classify', model, str(photo), '--names', *names, '--top-k', '1'],
         locate=['locate', model, str(photo), '--names', *names],
         boxes=['locate', model, catalogue, '--coco', f'{folder}/boxes.json', '--threshold', '0'],
+        audit=['audit', features, catalogue, audit],
         serve=['serve', model, '--index', index],
-        page=['page', index, '--model', model, '--catalogue', catalogue],
+        page=['page', index, '--model', model, '--catalogue', catalogue, '--audit', audit],
     )
 
 

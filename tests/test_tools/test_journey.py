@@ -20,7 +20,7 @@ def test_every_step_works_from_any_folder(program, tmp_path, monkeypatch):
     out, _ = program('journey.py', checkpoint, 'shop.parquet', 'made')
     steps = [line.split()[2] for line in out.splitlines() if line.startswith('$ eclip-mm')]
     servers = [name for name, part in SERVERS.items() if find_spec(part)]
-    before = 'export encode embed index index search search classify locate locate'
+    before = 'export encode embed index index search search classify locate locate audit'
     assert steps == [*before.split(), *servers]
     assert ('a page of ' in out) == ('page' in servers)
     answers = [json.loads(line) for line in out.splitlines() if line.startswith('{')]
@@ -47,6 +47,7 @@ def test_every_step_works_from_any_folder(program, tmp_path, monkeypatch):
         'photo.jpg',
         'boxes.json',
         'boxes_pictures',
+        'audit',
     }
 
 
