@@ -32,6 +32,7 @@ class Audit:
         fixes: lines for the catalogue.
         evaluation_fixes: lines for the catalogue of the evaluation.
         num_products, num_pictures: that were compared.
+        doubts: sentences on what was not flagged, and why.
     """
 
     issues: list[Issue]
@@ -39,6 +40,7 @@ class Audit:
     evaluation_fixes: list[dict]
     num_products: int
     num_pictures: int
+    doubts: list[str]
 
 
 def run_audit(
@@ -90,6 +92,7 @@ def run_audit(
         evaluation_fixes=fix_lines(evaluated, _readable(others, other)),
         num_products=len(rows),
         num_pictures=len(pictures),
+        doubts=fit.doubts,
     )
     _write(audit, out, rows, other)
     return audit
@@ -150,4 +153,4 @@ def _write(audit: Audit, out: Path, rows: Catalogue, other: Catalogue | None) ->
             with whole_file(out / f'{name}.jsonl') as part, part.open('w', encoding='utf-8') as f:
                 f.writelines(json.dumps(line, ensure_ascii=False) + '\n' for line in lines)
     with whole_file(out / 'report.html') as part:
-        write_report(part, audit.issues, rows, other, len(audit.fixes))
+        write_report(part, audit.issues, rows, other, len(audit.fixes), audit.doubts)
