@@ -16,7 +16,7 @@ from eclip_mm.audit.issues import Issue, fix_lines, issue_table, sort_issues
 from eclip_mm.audit.pictures import Picture, read_pictures
 from eclip_mm.audit.report import write_report
 from eclip_mm.audit.same_pictures import PictureIndex, in_training, same_pictures
-from eclip_mm.audit.same_products import same_products
+from eclip_mm.audit.same_products import same_products, same_titles
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
 from eclip_mm.utils.files import whole_file
 
@@ -75,11 +75,16 @@ def run_audit(
         total = 2 * len(found.owner) + len(found.product_ids)
         fit = Fit(found, lambda count: progress('comparisons', count, total))
         index = PictureIndex(pictures)
-        issues = _one_issue_a_picture(
-            same_pictures(index, rows.product_ids) + picture_issues(pictures, rows.product_ids)
-        )
-        known = {(i.product_id, i.picture) for i in issues if i.kind in _NOT_THE_PRODUCT}
-        issues += fit.issues(known) + same_products(found, texts)
+        groups, alone = list(index.groups()), picture_issues(pictures, rows.product_ids)
+        # a picture of products of one title may be there since they are one product, so that it
+        # is a placeholder only if they turn out to be several
+        titles = same_titles(found, texts)
+        one = {found.product_ids[k]: found.product_ids[own[0]] for own in titles for k in own}
+        known = _not_the_product(same_pictures(groups, rows.product_ids, one) + alone)
+        merges = same_products(found, titles, known)
+        one = {issue.product_id: issue.other_product_id for issue in merges}
+        issues = _one_issue_a_picture(same_pictures(groups, rows.product_ids, one) + alone)
+        issues += fit.issues(_not_the_product(issues)) + merges
     issues += title_issues(rows.texts(), rows.product_ids)
     evaluated, others, other = [], [], None
     if evaluation is not None:
@@ -100,6 +105,10 @@ def run_audit(
 
 #: kinds that say why a picture is none of the product, the surest first
 _NOT_THE_PRODUCT = ('shared_picture', 'text_only', 'tiny')
+
+
+def _not_the_product(issues: Sequence[Issue]) -> set[tuple[str, int]]:
+    return {(i.product_id, i.picture) for i in issues if i.kind in _NOT_THE_PRODUCT}
 
 
 def _one_issue_a_picture(issues: list[Issue]) -> list[Issue]:
