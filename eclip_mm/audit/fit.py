@@ -6,7 +6,12 @@ import numpy as np
 
 from eclip_mm.audit.features import AuditFeatures
 from eclip_mm.audit.issues import Issue
-from eclip_mm.audit.ranks import flag_misfits, rank_p_values
+from eclip_mm.audit.ranks import (
+    MOST_MISFITS,
+    flag_misfits,
+    misfit_fraction,
+    rank_p_values,
+)
 
 #: a picture with a lower p-value fits
 FITS = 0.1
@@ -30,10 +35,12 @@ class Fit:
         to_title: (N,) the same of single pictures.
         to_others: (N,) the mean of the product's other pictures beside other products' pictures;
             NaN for a product's only picture.
+        doubts: sentences on what :meth:`issues` does not flag since the model seems to be wrong.
     """
 
     def __init__(self, features: AuditFeatures, done=lambda count: None) -> None:
         self.features = features
+        self.doubts: list[str] = []
         sums, owner = features.means(), features.owner
         counts = np.bincount(owner, minlength=len(sums))
         means = unit(sums)
@@ -57,8 +64,26 @@ class Fit:
         Args:
             known: (product_id, picture) of what is known to be none of the product already.
         """
-        flagged = flag_misfits(self.of_title)
+        flagged = self._flag('titles', self.of_title, self.of_title)
         return [*self._titles(flagged), *self._pictures(flagged, known)]
+
+    def _flag(self, what: str, p_values: np.ndarray, of_all: np.ndarray) -> np.ndarray:
+        """Flags of p-values, and a doubt where none is flagged, since too many do not fit.
+
+        Args:
+            what: their name.
+            p_values: (N,) of those that may be flagged.
+            of_all: (N,) the same with those that may not, which tell how good the model is.
+        """
+        fraction = misfit_fraction(of_all)
+        if fraction > MOST_MISFITS:
+            self.doubts.append(
+                f'An estimated {fraction:.0%} of the {what} do not fit. That is more likely to be '
+                f'the model than the catalogue, so none of them is flagged: train the model on '
+                f'this catalogue first.'
+            )
+            return np.zeros(len(p_values), bool)
+        return flag_misfits(p_values)
 
     def _titles(self, flagged: np.ndarray) -> list[Issue]:
         found = []
@@ -83,6 +108,7 @@ class Fit:
         # of a single picture the title alone tells, and that is the kind `title`
         misfit = np.fmin(self.to_title, self.to_others)
         misfit[np.isnan(self.to_others)] = np.nan
+        of_all = misfit.copy()
         fitting = np.bincount(owner, misfit <= FITS, len(self.features.product_ids))
         counts = np.bincount(owner, minlength=len(fitting))
         misfit[(2 * fitting < counts)[owner] | bad_title[owner]] = np.nan
@@ -92,8 +118,8 @@ class Fit:
         # main pictures are of another kind (a merchant's on white): they are counted by themselves
         is_main = self.features.numbers == 0
         flagged = np.zeros(len(misfit), bool)
-        for rows in (is_main, ~is_main):
-            flagged[rows] = flag_misfits(misfit[rows])
+        for what, rows in (('main pictures', is_main), ('other pictures', ~is_main)):
+            flagged[rows] = self._flag(what, misfit[rows], of_all[rows])
         best = self._best_pictures()
         found = []
         for row in np.flatnonzero(misfit > FITS):

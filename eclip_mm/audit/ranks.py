@@ -8,6 +8,8 @@ LEAST_REFERENCES = 9
 LEAST_IN_CATEGORY = 19
 #: references whose cosine is higher are the same one, such as two products of one title
 SAME = 1 - 1e-5
+#: if more than this fraction seems not to fit, it is the model that is wrong
+MOST_MISFITS = 0.2
 _BLOCK = 1024
 
 
@@ -63,6 +65,16 @@ def rank_p_values(
     return found
 
 
+def misfit_fraction(p_values: np.ndarray) -> float:
+    """Estimated fraction of what does not fit: twice that of the p-values above 0.5.
+
+    Args:
+        p_values: (N,), NaN where there is none.
+    """
+    p = p_values[~np.isnan(p_values)]
+    return min(1.0, 2 * float((p > 0.5).mean())) if len(p) else 0.0
+
+
 def flag_misfits(p_values: np.ndarray, precision: float = 0.7) -> np.ndarray:
     """Which p-values are those of something that does not fit.
 
@@ -76,11 +88,13 @@ def flag_misfits(p_values: np.ndarray, precision: float = 0.7) -> np.ndarray:
         precision: least estimated precision of what is flagged.
 
     Returns:
-        (N,) bool; all False where the upper half is empty.
+        (N,) bool; all False where the upper half is empty, and where more than
+        :data:`MOST_MISFITS` seem not to fit: a model that knows nothing of the catalogue gives
+        such p-values, and its fixes would exclude most of it.
     """
     p = np.nan_to_num(p_values, nan=0.0)
     upper = (p > 0.5).sum()
-    if upper == 0:
+    if upper == 0 or misfit_fraction(p_values) > MOST_MISFITS:
         return np.zeros(len(p), bool)
     # from the highest down: what is expected above t is 2 * upper * (1 - t)
     thresholds = np.unique(p[p > 0.05])

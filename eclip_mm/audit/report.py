@@ -33,6 +33,7 @@ def write_report(
     rows: Catalogue,
     other: Catalogue | None,
     num_fixes: int,
+    doubts: Sequence[str] = (),
 ) -> None:
     """Write the page.
 
@@ -42,6 +43,7 @@ def write_report(
         rows: the catalogue.
         other: that of the evaluation, which ``in_training`` is of.
         num_fixes: number of lines of ``fixes.jsonl``.
+        doubts: sentences on what was not flagged, and why.
     """
     flagged = [issue for issue in issues if issue.flagged]
     by_kind = {kind: [i for i in flagged if i.kind == kind] for kind in KINDS}
@@ -53,7 +55,8 @@ def write_report(
             f'<title>Audit</title><style>{_STYLE}</style></head><body><h1>Audit</h1>'
             f'<p>{len(rows):,} products, {int(rows.image_starts[-1]):,} pictures: '
             f'{len(flagged):,} issues, {num_fixes:,} fixes.</p>'
-            '<table><tr><th>kind</th><th class="n">issues</th></tr>'
+            + ''.join(f'<p>{html.escape(doubt)}</p>' for doubt in doubts)
+            + '<table><tr><th>kind</th><th class="n">issues</th></tr>'
         )
         for kind, found in by_kind.items():
             name = f'<a href="#{kind}">{KINDS[kind]}</a>' if found else KINDS[kind]

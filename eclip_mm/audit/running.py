@@ -16,7 +16,7 @@ from eclip_mm.audit.issues import Issue, fix_lines, issue_table, sort_issues
 from eclip_mm.audit.pictures import Picture, read_pictures
 from eclip_mm.audit.report import write_report
 from eclip_mm.audit.same_pictures import PictureIndex, in_training, same_pictures
-from eclip_mm.audit.same_products import same_products
+from eclip_mm.audit.same_products import same_products, same_titles
 from eclip_mm.datasets.catalogue import Catalogue, read_catalogue
 from eclip_mm.utils.files import whole_file
 
@@ -32,6 +32,7 @@ class Audit:
         fixes: lines for the catalogue.
         evaluation_fixes: lines for the catalogue of the evaluation.
         num_products, num_pictures: that were compared.
+        doubts: sentences on what was not flagged, and why.
     """
 
     issues: list[Issue]
@@ -39,6 +40,7 @@ class Audit:
     evaluation_fixes: list[dict]
     num_products: int
     num_pictures: int
+    doubts: list[str]
 
 
 def run_audit(
@@ -73,11 +75,16 @@ def run_audit(
         total = 2 * len(found.owner) + len(found.product_ids)
         fit = Fit(found, lambda count: progress('comparisons', count, total))
         index = PictureIndex(pictures)
-        issues = _one_issue_a_picture(
-            same_pictures(index, rows.product_ids) + picture_issues(pictures, rows.product_ids)
-        )
-        known = {(i.product_id, i.picture) for i in issues if i.kind in _NOT_THE_PRODUCT}
-        issues += fit.issues(known) + same_products(found, texts)
+        groups, alone = list(index.groups()), picture_issues(pictures, rows.product_ids)
+        # a picture of products of one title may be there since they are one product, so that it
+        # is a placeholder only if they turn out to be several
+        titles = same_titles(found, texts)
+        one = {found.product_ids[k]: found.product_ids[own[0]] for own in titles for k in own}
+        known = _not_the_product(same_pictures(groups, rows.product_ids, one) + alone)
+        merges = same_products(found, titles, known)
+        one = {issue.product_id: issue.other_product_id for issue in merges}
+        issues = _one_issue_a_picture(same_pictures(groups, rows.product_ids, one) + alone)
+        issues += fit.issues(_not_the_product(issues)) + merges
     issues += title_issues(rows.texts(), rows.product_ids)
     evaluated, others, other = [], [], None
     if evaluation is not None:
@@ -90,6 +97,7 @@ def run_audit(
         evaluation_fixes=fix_lines(evaluated, _readable(others, other)),
         num_products=len(rows),
         num_pictures=len(pictures),
+        doubts=fit.doubts,
     )
     _write(audit, out, rows, other)
     return audit
@@ -97,6 +105,10 @@ def run_audit(
 
 #: kinds that say why a picture is none of the product, the surest first
 _NOT_THE_PRODUCT = ('shared_picture', 'text_only', 'tiny')
+
+
+def _not_the_product(issues: Sequence[Issue]) -> set[tuple[str, int]]:
+    return {(i.product_id, i.picture) for i in issues if i.kind in _NOT_THE_PRODUCT}
 
 
 def _one_issue_a_picture(issues: list[Issue]) -> list[Issue]:
@@ -150,4 +162,4 @@ def _write(audit: Audit, out: Path, rows: Catalogue, other: Catalogue | None) ->
             with whole_file(out / f'{name}.jsonl') as part, part.open('w', encoding='utf-8') as f:
                 f.writelines(json.dumps(line, ensure_ascii=False) + '\n' for line in lines)
     with whole_file(out / 'report.html') as part:
-        write_report(part, audit.issues, rows, other, len(audit.fixes))
+        write_report(part, audit.issues, rows, other, len(audit.fixes), audit.doubts)

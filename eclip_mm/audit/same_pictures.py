@@ -1,7 +1,7 @@
 """Pictures that are there twice: in a product, under several ids, or in an evaluation as well."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -101,14 +101,27 @@ class _Miniatures:
                     yield int(others.places[start + row]), int(self.places[low + column])
 
 
-def same_pictures(index: PictureIndex, product_ids: Sequence[str]) -> list[Issue]:
-    """Kinds ``shared_picture`` and ``near_duplicate``."""
+def same_pictures(
+    groups: Sequence[Sequence[Picture]],
+    product_ids: Sequence[str],
+    same: Mapping[str, str] | None = None,
+) -> list[Issue]:
+    """Kinds ``shared_picture`` and ``near_duplicate``.
+
+    Args:
+        groups: of :meth:`PictureIndex.groups`.
+        product_ids: of the catalogue.
+        same: id -> id of the product that it is as well. Two ids of one product may share
+            pictures.
+    """
+    same = same or {}
     found = []
-    for group in index.groups():
+    for group in groups:
         products = sorted({picture.product for picture in group})
-        if len(products) > 1:
+        names = {p: same.get(product_ids[p], product_ids[p]) for p in products}
+        if len(set(names.values())) > 1:
             for picture in group:
-                others = [p for p in products if p != picture.product]
+                others = [p for p in products if names[p] != names[picture.product]]
                 found.append(
                     Issue(
                         'shared_picture',
@@ -121,8 +134,11 @@ def same_pictures(index: PictureIndex, product_ids: Sequence[str]) -> list[Issue
                     )
                 )
             continue
-        first, *others = group
-        for picture in others:
+        firsts: dict[int, Picture] = {}
+        for picture in group:
+            first = firsts.setdefault(picture.product, picture)
+            if first is picture:
+                continue
             is_copy = picture.file_hash == first.file_hash
             found.append(
                 Issue(

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -14,12 +14,8 @@ from eclip_mm.audit.issues import Issue
 _LARGEST = 200
 
 
-def same_products(features: AuditFeatures, texts: Sequence[str]) -> list[Issue]:
-    """Kind ``duplicate_product``: each pair once, the later product merged into the earlier one.
-
-    The titles have the same words in any order. Names of different sizes, colours or versions
-    differ in a word, so they are different products, however alike their pictures are. Of the
-    pictures the best pair decides: it is at least as alike as that of nine of ten products.
+def same_titles(features: AuditFeatures, texts: Sequence[str]) -> list[list[int]]:
+    """Products of one category whose titles have the same words in any order, two at least.
 
     Args:
         features: of the catalogue.
@@ -30,11 +26,29 @@ def same_products(features: AuditFeatures, texts: Sequence[str]) -> list[Issue]:
         words = tuple(sorted(re.findall(r'\w+', text.casefold())))
         if words:
             alike[int(category), words].append(product)
-    rows = _rows_of_products(features)
+    return [products for products in alike.values() if len(products) > 1]
+
+
+def same_products(
+    features: AuditFeatures, titles: Sequence[Sequence[int]], known: Collection[tuple[str, int]]
+) -> list[Issue]:
+    """Kind ``duplicate_product``: each pair once, the later product merged into the earlier one.
+
+    The titles have the same words in any order. Names of different sizes, colours or versions
+    differ in a word, so they are different products, however alike their pictures are. Of the
+    pictures the best pair decides: it is at least as alike as that of nine of ten products.
+
+    Args:
+        features: of the catalogue.
+        titles: see :func:`same_titles`.
+        known: (product_id, picture) of what is none of the product, such as a placeholder. It
+            tells nothing about two products that have it.
+    """
+    rows = _rows_of_products(features, known)
     usual = _usual_similarity(features, rows)
     found = []
-    for products in alike.values():
-        if not 1 < len(products) <= _LARGEST:
+    for products in titles:
+        if len(products) > _LARGEST:
             continue
         merged: set[int] = set()
         for k, first in enumerate(products):
@@ -62,9 +76,14 @@ def same_products(features: AuditFeatures, texts: Sequence[str]) -> list[Issue]:
     return found
 
 
-def _rows_of_products(features: AuditFeatures) -> list[np.ndarray]:
+def _rows_of_products(features: AuditFeatures, known: Collection) -> list[np.ndarray]:
+    """Rows of the pictures of each product, without what is known to be none of it."""
+    ids = features.product_ids
+    names = zip(features.owner.tolist(), features.numbers.tolist(), strict=True)
+    use = np.array([(ids[owner], number) not in known for owner, number in names], bool)
     order = np.argsort(features.owner, kind='stable')
-    counts = np.bincount(features.owner, minlength=len(features.product_ids))
+    order = order[use[order]]
+    counts = np.bincount(features.owner[use], minlength=len(ids))
     return np.split(order, np.cumsum(counts)[:-1])
 
 

@@ -49,5 +49,7 @@ def main(arguments: list[str], name: str) -> int:
     for kind, what in KINDS.items():
         if found[kind]:
             print(f'{found[kind]:7} {kind:18} {what}')
+    for doubt in audit.doubts:
+        print(doubt)
     print(f'{len(audit.fixes)} fixes; {args.out}/report.html shows examples')
     return 0

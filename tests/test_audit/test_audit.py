@@ -11,6 +11,7 @@ from eclip_mm.audit.issues import fix_lines, sort_issues
 from eclip_mm.cli import main
 from eclip_mm.datasets import read_catalogue
 from helpers.audits import NUM, plant
+from helpers.feature_folders import write_vectors
 
 
 @pytest.fixture(scope='module')
@@ -105,6 +106,23 @@ def test_the_command(planted, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f'{NUM} products' in printed and 'duplicate_product' in printed
     assert json.loads((tmp_path / 'out/fixes.jsonl').read_text().splitlines()[0])['reason']
+
+
+def test_of_a_model_that_knows_nothing_no_title_is_flagged(planted, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    found = [
+        dict(product_id=f'p{k}', category='c', text=rng.normal(size=8), pictures=own)
+        for k, own in enumerate(rng.normal(size=(NUM, 3, 8)))
+    ]
+    write_vectors(tmp_path / 'features', found)
+    command = [str(tmp_path / 'features'), str(planted.catalogue), str(tmp_path / 'out')]
+    assert main(['audit', *command]) == 0
+    assert 'of the titles do not fit. That is more likely' in capsys.readouterr().out
+    assert 'train the model on this catalogue' in (tmp_path / 'out/report.html').read_text()
+    fixes = (tmp_path / 'out/fixes.jsonl').read_text()
+    assert 'title: ' not in fixes and 'odd_picture: ' not in fixes
+    kinds = pq.read_table(tmp_path / 'out/issues.parquet').to_pylist()
+    assert any(i['kind'] == 'title' and not i['flagged'] for i in kinds)
 
 
 def test_what_does_not_belong_together_is_an_error(planted, tmp_path, capsys):

@@ -60,7 +60,8 @@ def test_shared_pictures_and_copies():
         Picture(5, 0, 'other plain'),
         Picture(6, 0),  # cannot be read
     ]
-    issues = same_pictures(PictureIndex(pictures), [f'p{k}' for k in range(7)])
+    groups, ids = list(PictureIndex(pictures).groups()), [f'p{k}' for k in range(7)]
+    issues = same_pictures(groups, ids)
     found = {
         (i.kind, i.product_id, i.picture, i.other_product_id, i.other_picture) for i in issues
     }

@@ -7,6 +7,7 @@ from eclip_mm.audit.ranks import (
     LEAST_IN_CATEGORY,
     LEAST_REFERENCES,
     flag_misfits,
+    misfit_fraction,
     rank_p_values,
 )
 
@@ -68,3 +69,15 @@ def test_nothing_is_flagged_where_everything_fits():
     assert not flag_misfits(rng.uniform(0.001, 0.3, size=1000)).any()
     assert flag_misfits(np.array([0.9, *[0.01] * 99])).tolist() == [True, *[False] * 99]
     assert not flag_misfits(np.zeros(0)).any()
+
+
+def test_nothing_is_flagged_where_nothing_fits():
+    """A model that knows nothing has even p-values: its fixes would exclude the catalogue."""
+    p = np.arange(1, 101) / 100
+    assert misfit_fraction(p) == 1.0 and not flag_misfits(p).any()
+    # 10 of 100 above 0.5 are 20% that do not fit, and 11 are more
+    p = np.array([*[0.9] * 10, *[0.01] * 90, np.nan])
+    assert misfit_fraction(p) == 0.2 and flag_misfits(p).sum() == 10
+    p[10] = 0.9
+    assert not flag_misfits(p).any()
+    assert misfit_fraction(np.full(3, np.nan)) == 0.0
