@@ -67,7 +67,9 @@ class FrozenBoundary:
         ).to(param.device)
         try:
             with torch.no_grad():
-                wanted = self.model.forward(pixel_values=images).last_hidden_state
+                # in the layout of `below`: others round otherwise, by as much as a wrong layer might
+                wanted = self.model.forward(pixel_values=lay_out(self.model, images))
+                wanted = wanted.last_hidden_state
         finally:
             for hook in hooks:
                 hook.remove()
