@@ -67,7 +67,7 @@ class FrozenBoundary:
         ).to(param.device)
         try:
             with torch.no_grad():
-                # in the layout of `below`: others round otherwise, by as much as a wrong layer might
+                # in the layout of `below`: another one rounds otherwise
                 wanted = self.model.forward(pixel_values=lay_out(self.model, images))
                 wanted = wanted.last_hidden_state
         finally:
